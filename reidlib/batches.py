@@ -1,0 +1,185 @@
+"""From indices to what the network sees: P x K batches, flip, pad and crop, normalise, random erasing.
+
+Everything random is drawn by NumPy generators seeded with (seed, purpose, counter): a batch is a function of its
+number, so a resumed run needs no stored random state, and the same images come out on every device.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as torchvision's weights expect
+STD = (0.229, 0.224, 0.225)
+
+
+def generator(seed: int, purpose: str, counter: int) -> np.random.Generator:
+    """The random numbers of one `purpose` ("pass", "augment") for its `counter`-th use."""
+    return np.random.default_rng([seed, *purpose.encode(), counter])
+
+
+def _by_identity(pids: np.ndarray) -> list[np.ndarray]:
+    order = np.argsort(pids, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(pids[order])) + 1)
+
+
+def identity_pass(pids: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """One pass in which every identity occurs once, whatever its number of images, with k images in a row.
+
+    pids (N,); returns (ids * k,) positions into `pids`. An identity with fewer than k images is drawn without
+    replacement from k copies of each. Source: ClassUniformlySampler of the reference implementation.
+    """
+    groups = _by_identity(pids)
+    cards = [group if len(group) >= k else np.tile(group, k) for group in groups]
+    chosen = [rng.permutation(deck)[:k] for deck in cards]
+    return np.concatenate([chosen[i] for i in rng.permutation(len(groups))])
+
+
+def image_pass(pids: np.ndarray, p: int, k: int, rng: np.random.Generator) -> np.ndarray:
+    """One pass in which an identity occurs about as often as it has images.
+
+    pids (N,); returns positions into `pids`, a multiple of p * k of them. Each identity's images are shuffled and cut
+    into groups of k (fewer than k: drawn with replacement); p identities at a time are drawn among those with groups
+    left, until fewer than p are left. Source: RandomIdentitySampler of the paper's code (reid-strong-baseline).
+    """
+    decks = []
+    for group in _by_identity(pids):
+        deck = rng.permutation(group) if len(group) >= k else rng.choice(group, k)
+        decks.append(list(deck[: len(deck) // k * k].reshape(-1, k)))
+    left, order = list(range(len(decks))), []
+    while len(left) >= p:
+        for i in rng.choice(left, p, replace=False):
+            order.append(decks[i].pop(0))
+        left = [i for i in left if decks[i]]
+    return np.concatenate(order) if order else np.empty(0, np.int64)
+
+
+class PKSampler:
+    """Batches of P identities x K images; `epoch(e)` is a pure function of the 0-based epoch.
+
+    order "identity" follows `identity_pass` and its last batch may be short, "image" follows `image_pass`. With
+    `iterations` an epoch is that many batches and passes run on across epochs; with None an epoch is one pass.
+    Raises ValueError where there are fewer than two identities or, for "image", fewer than p.
+    """
+
+    def __init__(self, pids, p: int, k: int, order: str = "identity", iterations: int | None = 200, seed: int = 1):
+        self.pids, self.p, self.k = np.asarray(pids), p, k
+        self.order, self.iterations, self.seed = order, iterations, seed
+        ids, needed = len(np.unique(self.pids)), p if order == "image" else 2
+        if ids < needed:
+            raise ValueError(f"{ids} identities to train on; batches of p={p} identities need at least {needed}")
+        self._starts = [0]  # the number of the first batch of each pass met so far
+        self._last = (-1, [])
+
+    def epoch(self, e: int) -> list[np.ndarray]:
+        """The batches of 0-based epoch `e`: arrays of positions into the training shots, (<= p * k,) each."""
+        if self.iterations is None:
+            return self._pass(e)
+        batches, first, j = [], e * self.iterations, 0
+        while len(batches) < self.iterations:
+            if j + 1 >= len(self._starts):  # a pass not met yet: its length is known once it is drawn
+                self._starts.append(self._starts[j] + len(self._pass(j)))
+            if self._starts[j + 1] > first + len(batches):
+                offset = first + len(batches) - self._starts[j]
+                batches += self._pass(j)[offset : offset + self.iterations - len(batches)]
+            j += 1
+        return batches
+
+    def _pass(self, j: int) -> list[np.ndarray]:
+        if self._last[0] != j:
+            rng = generator(self.seed, "pass", j)
+            by_identity = self.order == "identity"
+            order = identity_pass(self.pids, self.k, rng) if by_identity else image_pass(self.pids, self.p, self.k, rng)
+            size = self.p * self.k
+            self._last = (j, [order[i : i + size] for i in range(0, len(order), size)])
+        return self._last[1]
+
+
+def draw_flips(rng: np.random.Generator, n: int, probability: float = 0.5) -> np.ndarray:
+    """Which of n images to mirror: (n,) bool."""
+    return rng.random(n) < probability
+
+
+def draw_crops(rng: np.random.Generator, n: int, pad: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Top and left of n crops from images padded by `pad` pixels: two (n,) arrays, uniform on 0..2 * pad."""
+    return rng.integers(0, 2 * pad + 1, n), rng.integers(0, 2 * pad + 1, n)
+
+
+def draw_erasing(
+    rng: np.random.Generator,
+    n: int,
+    size: tuple[int, int],
+    probability: float = 0.5,
+    area: tuple[float, float] = (0.02, 0.4),
+    ratio: float = 0.3,
+) -> np.ndarray:
+    """The rectangles to erase: (n, 4) int64 of top, left, height, width in pixels; -1 where an image is left whole.
+
+    The area is uniform in `area` (a share of the image), the aspect h/w uniform in [ratio, 1/ratio] (not in its
+    logarithm), drawn again until the rectangle is smaller than the image, 100 times at most. Source: Zhong et al. 2017,
+    "Random Erasing Data Augmentation", algorithm 1, as the reference implementation has it.
+    """
+    height, width = size
+    boxes = np.full((n, 4), -1, np.int64)
+    waiting = np.flatnonzero(rng.random(n) < probability)
+    for _ in range(100):
+        pixels = rng.uniform(*area, len(waiting)) * height * width
+        aspect = rng.uniform(ratio, 1 / ratio, len(waiting))
+        h, w = np.rint(np.sqrt(pixels * aspect)).astype(int), np.rint(np.sqrt(pixels / aspect)).astype(int)
+        fits = (h < height) & (w < width)
+        h, w, fitting, waiting = h[fits], w[fits], waiting[fits], waiting[~fits]
+        top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+        boxes[fitting] = np.stack([top, left, h, w], 1)
+        if not len(waiting):
+            break
+    return boxes
+
+
+def crop_flip(images: Tensor, top, left, flipped, pad: int = 10) -> Tensor:
+    """Mirror where `flipped`, pad with black, and cut out at (top, left).
+
+    images uint8 (B, H, W, 3); top, left (B,) in 0..2 * pad; flipped (B,) bool. Returns a new tensor of the same shape.
+    """
+    _, height, width, _ = images.shape
+    out = torch.zeros_like(images)
+    for target, image, y, x, flip in zip(
+        out, images, np.subtract(top, pad), np.subtract(left, pad), flipped, strict=True
+    ):
+        image = image.flip(1) if flip else image
+        target[max(0, -y) : height - max(0, y), max(0, -x) : width - max(0, x)] = image[
+            max(0, y) : height - max(0, -y), max(0, x) : width - max(0, -x)
+        ]
+    return out
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 (B, H, W, 3) to float32 (B, 3, H, W) with ImageNet's mean and standard deviation taken out.
+
+    The result is a view in channels_last memory, which is what convolutions like best.
+    """
+    scale = 1 / (255 * torch.tensor(STD, device=images.device))
+    shift = torch.tensor(MEAN, device=images.device) / torch.tensor(STD, device=images.device)
+    return (images * scale - shift).permute(0, 3, 1, 2)
+
+
+def erase(images: Tensor, boxes: np.ndarray, fill: tuple[float, ...]) -> None:
+    """Paint the rectangles of `draw_erasing` over normalised images (B, 3, H, W), in place, with `fill` (3,)."""
+    colour = torch.tensor(fill, dtype=images.dtype, device=images.device)[:, None, None]
+    for image, (top, left, height, width) in zip(images, boxes.tolist(), strict=True):
+        if top >= 0:
+            image[:, top : top + height, left : left + width] = colour
+
+
+def augment(images: Tensor, recipe, rng: np.random.Generator) -> Tensor:
+    """One training batch as the network sees it: flip, pad and crop, normalise, erase, by the recipe's fields.
+
+    images uint8 (B, H, W, 3); returns float32 (B, 3, H, W). Source: the reference implementation's transforms.
+    """
+    n, height, width, _ = images.shape
+    flipped = draw_flips(rng, n, recipe.flip)
+    images = normalise(crop_flip(images, *draw_crops(rng, n, recipe.pad), flipped, recipe.pad))
+    erase(
+        images,
+        draw_erasing(rng, n, (height, width), recipe.erasing, recipe.erasing_area, recipe.erasing_ratio),
+        recipe.erasing_fill,
+    )
+    return images

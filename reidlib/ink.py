@@ -1,0 +1,160 @@
+"""Painting with rounded limbs and turned solids: the pen that draws the toy crowd.
+
+Lengths are in statures (one is a person's height), the ground is y = 0; x points to the person's left, y up, z forward.
+Points are turned by the view, projected without perspective, and painted flat; light and shade go on a second layer.
+Angles are in radians.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from math import cos, hypot, pi, sin
+from typing import NamedTuple
+
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+COLOURS = {
+    "black": (38, 38, 44), "grey": (132, 136, 142), "white": (232, 232, 226), "red": (196, 48, 50),
+    "orange": (224, 122, 46), "yellow": (232, 194, 66), "green": (62, 134, 78), "olive": (112, 112, 62),
+    "teal": (40, 140, 146), "blue": (56, 104, 192), "navy": (42, 54, 96), "purple": (118, 74, 148),
+    "pink": (226, 134, 164), "brown": (116, 76, 50), "beige": (206, 182, 142), "sky": (134, 178, 216),
+    "porcelain": (244, 214, 194), "peach": (228, 182, 148), "tan": (196, 144, 104), "umber": (140, 94, 66),
+    "ebony": (88, 58, 44), "blond": (218, 180, 104), "auburn": (146, 70, 38), "silver": (184, 184, 186),
+}  # fmt: skip
+
+# material: how much it shines, 0 (felt) to 1 (patent leather); the colour names above are what dye was used.
+SHEEN = {"skin": 0.45, "hair": 0.6, "cotton": 0.4, "denim": 0.3, "wool": 0.2, "nylon": 0.75, "leather": 0.9, "ink": 0.0}
+
+
+class Cloth(NamedTuple):
+    """What a part is made of; `pattern` is printed over it in the colour `trim`."""
+
+    colour: str
+    material: str
+    pattern: str = "plain"
+    trim: str = "white"
+
+
+def paint(colour: str, material: str) -> tuple[int, int, int]:
+    """The RGB that a part of this colour and material shows: every part asks here, so another spectrum is one change."""
+    fade = {"denim": 0.18, "wool": 0.08}.get(material, 0.0)
+    return tuple(round(c + fade * (128 - c)) for c in COLOURS[colour])
+
+
+@dataclass
+class Ink:
+    """A transparent sheet that parts are painted on: `sheet` holds colour, `relief` light and shade (128 is neutral).
+
+    size is (width, height) and foot (x, y) the point between the feet, in pixels; unit is pixels a stature; yaw 0 faces
+    the camera, pitch is how far the camera looks down; light is -1 from the left to 1 from the right.
+    """
+
+    size: tuple[int, int]
+    foot: tuple[float, float]
+    unit: float
+    yaw: float
+    pitch: float = 0.2
+    light: float = -0.6
+    sheet: Image.Image = field(init=False)
+    relief: Image.Image = field(init=False)
+
+    def __post_init__(self):
+        self.sheet, self.relief = Image.new("RGBA", self.size), Image.new("L", self.size, 128)
+        self._colour, self._shade = ImageDraw.Draw(self.sheet), ImageDraw.Draw(self.relief)
+        self.turned(self.yaw)
+
+    def turned(self, yaw: float) -> None:
+        """Turn what is painted next, such as a head looking aside."""
+        self.yaw, self._cos, self._sin = yaw, cos(yaw), sin(yaw)
+
+    def depth(self, x: float, z: float) -> float:
+        return z * self._cos - x * self._sin
+
+    def spot(self, x: float, y: float, z: float) -> tuple[float, float]:
+        height = y * cos(self.pitch) - self.depth(x, z) * sin(self.pitch)
+        return self.foot[0] + self.unit * (x * self._cos + z * self._sin), self.foot[1] - self.unit * height
+
+    def limb(self, points: list, radii: list[float], cloth: Cloth) -> None:
+        """A chain of rounded, tapering segments through points (x, y, z)."""
+        spots, radii = [self.spot(*p) for p in points], [r * self.unit for r in radii]
+        outlines = [_quad(*pair) for pair in zip(spots, spots[1:], radii, radii[1:])]
+        self._fill(outlines, [(x - r, y - r, x + r, y + r) for (x, y), r in zip(spots, radii)], cloth)
+        width, shift = min(radii), self.light * 0.35
+        self._shade.line(spots, fill=100, width=round(2 * max(radii)))
+        lit = [(x + shift * r, y) for (x, y), r in zip(spots, radii)]
+        self._shade.line(lit, fill=134 + round(44 * SHEEN[cloth.material]), width=max(1, round(1.1 * width)))
+
+    def lathe(self, rings: list, cloth: Cloth, x: float = 0.0, z: float = 0.0) -> None:
+        """A solid of stacked ellipses (y, half width, half depth), its axis at (x, z)."""
+        row = [(*self.spot(x, y, z), self.unit * hypot(w * self._cos, d * self._sin)) for y, w, d in rings]
+        self._fill([_silhouette(row, 1.0, 0.0)], [], cloth)
+        self._shade.polygon(_silhouette(row, 1.0, 0.0), fill=100)
+        self._shade.polygon(_silhouette(row, 0.66, self.light * 0.24), fill=132 + round(36 * SHEEN[cloth.material]))
+
+    def panel(self, rings: list, start: float, stop: float, cloth: Cloth, x: float = 0.0, z: float = 0.0) -> None:
+        """A patch on a solid's skin, between two angles from its front; only what faces the camera is painted."""
+        turns = 2 * pi * round(((start + stop) / 2 + self.yaw) / (2 * pi))
+        start, stop = max(start - turns, -pi / 2 - self.yaw), min(stop - turns, pi / 2 - self.yaw)
+        if stop - start < 0.05:
+            return
+        edges = [[self.spot(x + w * sin(a), y, z + d * cos(a)) for y, w, d in rings] for a in (start, stop)]
+        self._fill([edges[0] + edges[1][::-1]], [], cloth)
+
+    def _fill(self, polygons: list, discs: list, cloth: Cloth) -> None:
+        rgb = paint(cloth.colour, cloth.material)
+        _stamp(self._colour, polygons, discs, (*rgb, 255))
+        if cloth.pattern in PATTERNS:
+            mask = Image.new("L", self.size)
+            pen = ImageDraw.Draw(mask)
+            _stamp(pen, polygons, discs, 255)
+            for left, top, right, bottom in PATTERNS[cloth.pattern](self.size, self.spot(0, 0.72, 0), self.unit):
+                pen.rectangle((round(left), round(top), round(right), round(bottom)), fill=0)
+            self.sheet.paste((*paint(cloth.trim, cloth.material), 255), mask=mask)
+
+    def finished(self) -> Image.Image:
+        """The sheet with its light and shade, RGBA."""
+        relief = self.relief.filter(ImageFilter.BoxBlur(self.unit * 0.011))
+        lit = ImageChops.hard_light(self.sheet.convert("RGB"), Image.merge("RGB", (relief,) * 3))
+        lit.putalpha(self.sheet.getchannel("A"))
+        return lit
+
+
+def _stamp(pen: ImageDraw.ImageDraw, polygons: list, discs: list, fill) -> None:
+    for polygon in polygons:
+        pen.polygon(polygon, fill=fill)
+    for disc in discs:
+        pen.ellipse(disc, fill=fill)
+
+
+def _quad(a: tuple, b: tuple, ra: float, rb: float) -> list:
+    length = hypot(b[0] - a[0], b[1] - a[1]) or 1.0
+    nx, ny = (a[1] - b[1]) / length, (b[0] - a[0]) / length
+    return [(a[0] + nx * ra, a[1] + ny * ra), (b[0] + nx * rb, b[1] + ny * rb),
+            (b[0] - nx * rb, b[1] - ny * rb), (a[0] - nx * ra, a[1] - ny * ra)]  # fmt: skip
+
+
+def _silhouette(row: list, scale: float, shift: float) -> list:
+    left = [(x + (shift - scale) * half, y) for x, y, half in row]
+    return left + [(x + (shift + scale) * half, y) for x, y, half in reversed(row)]
+
+
+# A pattern is what to cut out of a layer of trim: boxes (left, top, right, bottom) in pixels, hung from the chest.
+def _stripes(size, chest, unit) -> Iterator[tuple]:
+    step = 0.052 * unit
+    for k in range(-9, 12):
+        yield 0, chest[1] + k * step, size[0], chest[1] + (k + 0.56) * step
+
+
+def _checks(size, chest, unit) -> Iterator[tuple]:
+    step = 0.05 * unit
+    for row in range(-7, 10):
+        for column in range(-5, 5):
+            x, y = chest[0] + column * step, chest[1] + row * step
+            yield x, y, x + 0.68 * step, y + 0.68 * step
+
+
+def _band(size, chest, unit) -> Iterator[tuple]:
+    yield 0, 0, size[0], chest[1] - 0.03 * unit
+    yield 0, chest[1] + 0.06 * unit, size[0], size[1]
+
+
+PATTERNS: dict[str, Callable[..., Iterator[tuple]]] = {"stripes": _stripes, "checks": _checks, "band": _band}

@@ -1,0 +1,250 @@
+"""One pedestrian: what can be worn, how a body walks, and the parts that it is painted from.
+
+A body is a few stacks of elliptic rings (torso, head, hair, skirt, bags) and chains of rounded limbs, painted from the
+far side to the near one. Lengths are in statures, axes and angles as in `ink`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import cos, pi, sin, sqrt
+from random import Random
+
+from .ink import COLOURS, Cloth, Ink
+
+DYES = tuple(COLOURS)[:16]
+# attribute: every value that it can take. A wardrobe (toy.WARDROBES) says how often.
+ATTRIBUTES = {
+    "skin": ("porcelain", "peach", "tan", "umber", "ebony"),
+    "hair": ("black", "brown", "auburn", "blond", "silver"),
+    "cut": ("short", "bald", "bob", "long", "ponytail", "bun", "curls", "cap", "beanie"),
+    "build": ("slim", "regular", "broad"),
+    "top": ("tee", "shirt", "hoodie", "jacket", "coat"),
+    "top_colour": DYES,
+    "pattern": ("plain", "stripes", "checks", "band", "logo"),
+    "trim": DYES,  # stripes, logo, the shirt under a jacket, the hat
+    "bottom": ("trousers", "jeans", "shorts", "skirt"),
+    "bottom_colour": DYES,
+    "shoes": DYES,
+    "bag": ("none", "backpack", "shoulder bag", "handbag"),
+    "bag_colour": DYES,
+}
+BUILDS = {"slim": 0.88, "regular": 1.0, "broad": 1.16}  # widths; a detector's box has already taken the height away
+FABRICS = {"tee": "cotton", "shirt": "cotton", "hoodie": "cotton", "jacket": "nylon", "coat": "wool"}
+
+
+@dataclass(frozen=True)
+class Person:
+    """What one identity looks like: a value of `ATTRIBUTES` for each field."""
+
+    skin: str = "peach"
+    hair: str = "brown"
+    cut: str = "short"
+    build: str = "regular"
+    top: str = "tee"
+    top_colour: str = "blue"
+    pattern: str = "plain"
+    trim: str = "white"
+    bottom: str = "jeans"
+    bottom_colour: str = "navy"
+    shoes: str = "white"
+    bag: str = "none"
+    bag_colour: str = "black"
+
+    def __post_init__(self):
+        for name, values in ATTRIBUTES.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"Person: no {name} {getattr(self, name)!r}; choose one of {', '.join(values)}")
+
+
+# Rings (height, half width, half depth) of a body of regular build, from the ground up.
+TORSO = [(0.47, 0.096, 0.070), (0.54, 0.094, 0.068), (0.61, 0.086, 0.060), (0.68, 0.096, 0.066), (0.75, 0.108, 0.068),
+         (0.785, 0.108, 0.060), (0.808, 0.088, 0.050), (0.825, 0.058, 0.042), (0.838, 0.040, 0.036)]  # fmt: skip
+COAT = [(0.30, 0.118, 0.098), (0.38, 0.108, 0.086), *[(y, w + 0.006, d + 0.008) for y, w, d in TORSO]]
+SKIRT = [(0.29, 0.118, 0.100), (0.36, 0.108, 0.088), (0.44, 0.098, 0.076), (0.52, 0.088, 0.066)]
+HIPS = [(0.43, 0.080, 0.062), (0.47, 0.092, 0.068), (0.52, 0.090, 0.066)]
+PACK = [(0.53, 0.050, 0.03), (0.545, 0.074, 0.045), (0.62, 0.080, 0.055), (0.72, 0.078, 0.050), (0.78, 0.062, 0.038),
+        (0.80, 0.040, 0.02)]  # fmt: skip
+POUCH = [(0.40, 0.050, 0.035), (0.42, 0.066, 0.040), (0.49, 0.062, 0.036), (0.505, 0.050, 0.030)]
+HEAD, CROWN = 0.910, 0.065  # height of the head's middle, its half width
+
+# leg radii (hip, knee, ankle), then how far down the cloth comes: 1 covers the ankle.
+LEGS = {"trousers": (0.060, 0.046, 0.038, 1), "jeans": (0.055, 0.040, 0.029, 1), "shorts": (0.058, 0.047, 0.0, 0),
+        "skirt": (0.05, 0.036, 0.025, 0)}  # fmt: skip
+HATS = ("cap", "beanie")
+CUTS = {"curls": (-0.6, 1.34), "bob": (-0.95, 1.14), "long": (-0.9, 1.08)}  # how low hair comes, how full it is
+
+
+def ball(top: float = 1.0, bottom: float = -1.0, size: float = 1.0, y: float = HEAD, n: int = 9) -> list:
+    """Rings of a head-shaped ellipsoid between two heights, in parts of its half height (1.22 of its half width)."""
+    heights = [bottom + (top - bottom) * k / (n - 1) for k in range(n)]
+    return [(y + 1.22 * size * CROWN * h, *(2 * (size * CROWN * sqrt(max(0.0, 1 - h * h)),))) for h in heights]
+
+
+def pedestrian(ink: Ink, person: Person, phase: float = 0.8, stride: float = 0.45, gaze: float = 0.0) -> None:
+    """Paint a person on the sheet; phase is the moment of the step, stride its swing, gaze the turn of the head."""
+    legs, arms, lift = walk(person, phase, stride)
+    ink.foot = ink.foot[0], ink.foot[1] + lift * ink.unit
+    parts = [*_legs(ink, person, legs), *_torso(ink, person), *_arms(ink, person, arms), *_bag(ink, person, arms)]
+    parts += _head(ink, person, gaze)
+    for _, draw in sorted(parts, key=lambda part: part[0]):
+        draw()
+
+
+def walk(person: Person, phase: float, stride: float) -> tuple[dict, dict, float]:
+    """The joints of a step: legs and arms by side (-1 right, 1 left), and how far the lower foot hangs off the ground."""
+    wide, legs, arms = BUILDS[person.build], {}, {}
+    for side in (-1, 1):
+        moment = phase + (pi if side > 0 else 0.0)
+        thigh, bend = stride * sin(moment), 0.12 + 1.1 * stride * max(0.0, cos(moment))
+        hip = (side * 0.048 * wide, 0.49, 0.0)
+        knee = _swing(hip, 0.225, thigh)
+        ankle = _swing(knee, 0.215, thigh - bend)
+        toe = _swing(ankle, 0.075, thigh - bend + 1.35)
+        legs[side] = hip, knee, ankle, toe
+        reach, shoulder = -0.9 * stride * sin(moment), (side * 0.100 * wide, 0.782, 0.0)
+        elbow = _swing(shoulder, 0.165, reach, side * 0.035 * wide)
+        arms[side] = shoulder, elbow, _swing(elbow, 0.150, reach + 0.3 + 0.5 * max(0.0, reach), side * 0.006)
+    return legs, arms, min(joint[1] for leg in legs.values() for joint in leg[2:]) - 0.018
+
+
+def _swing(joint: tuple, length: float, angle: float, out: float = 0.0) -> tuple:
+    return joint[0] + out, joint[1] - length * cos(angle), joint[2] + length * sin(angle)
+
+
+def _scaled(rings: list, wide: float) -> list:
+    return [(y, w * wide, d * (1 + wide) / 2) for y, w, d in rings]
+
+
+def _legs(ink: Ink, person: Person, legs: dict) -> Iterator[tuple]:
+    thick, knee_r, ankle_r, covered = LEGS[person.bottom]
+    wide = BUILDS[person.build]
+    cloth = Cloth(person.bottom_colour, "denim" if person.bottom == "jeans" else "cotton")
+    skin, shoe = Cloth(person.skin, "skin"), Cloth(person.shoes, "leather")
+    for side, (hip, knee, ankle, toe) in legs.items():
+
+        def leg(hip=hip, knee=knee, ankle=ankle, toe=toe):
+            ink.limb([_mix(ankle, toe, -0.25), _mix(ankle, toe, 0.45), toe], [0.027, 0.030, 0.023], shoe)
+            if not covered:
+                ink.limb([hip, knee, ankle], [0.05, 0.034, 0.023], skin)
+            reach = [hip, knee, ankle] if covered else [hip, _mix(hip, knee, 0.92)]
+            if person.bottom != "skirt":
+                ink.limb(reach, [thick * wide, knee_r * wide, ankle_r * wide][: len(reach)], cloth)
+
+        yield ink.depth(hip[0], (hip[2] + knee[2] + ankle[2]) / 3) - 1.0, leg
+    rings = _scaled(SKIRT if person.bottom == "skirt" else HIPS, wide)
+    yield -0.5, lambda: ink.lathe(rings, cloth)
+
+
+def _mix(a: tuple, b: tuple, t: float) -> tuple:
+    return tuple(p + t * (q - p) for p, q in zip(a, b))
+
+
+def _torso(ink: Ink, person: Person) -> Iterator[tuple]:
+    wide, long = BUILDS[person.build], person.top == "coat"
+    rings = _scaled(COAT if long else TORSO, wide)
+    cloth, trim, skin = _top(person), Cloth(person.trim, "cotton"), Cloth(person.skin, "skin")
+
+    def torso():
+        ink.limb([(0, 0.80, 0.0), (0, 0.87, 0.012)], [0.034, 0.032], skin)
+        ink.lathe(rings, cloth)
+        if person.top == "jacket":
+            ink.panel(rings[1:], -0.36, 0.36, trim)
+        if person.top == "coat":
+            ink.panel(rings[-4:], -0.5, 0.5, trim)
+            ink.panel(rings[:-4], -0.06, 0.06, Cloth("black", "wool"))
+        if person.top == "hoodie":
+            ink.panel(rings[1:3], -0.6, 0.6, Cloth(person.trim, "cotton"))
+        if person.top in ("tee", "shirt"):
+            ink.panel(rings[-2:], -0.7, 0.7, skin)
+        if person.pattern == "logo":
+            ink.panel(rings[3:5], -0.42, 0.42, trim)
+            ink.panel(rings[2:6], pi - 0.5, pi + 0.5, trim)
+
+    yield 0.0, torso
+    if person.top == "hoodie":
+        yield ink.depth(0, -0.06), lambda: ink.limb([(-0.05, 0.82, -0.05), (0.05, 0.82, -0.05)], [0.035, 0.035], cloth)
+
+
+def _top(person: Person) -> Cloth:
+    return Cloth(person.top_colour, FABRICS[person.top], person.pattern, person.trim)
+
+
+def _arms(ink: Ink, person: Person, arms: dict) -> Iterator[tuple]:
+    wide = BUILDS[person.build] * (1.12 if person.top in ("coat", "jacket") else 1.0)
+    cloth, skin = _top(person), Cloth(person.skin, "skin")
+    for side, (shoulder, elbow, wrist) in arms.items():
+
+        def arm(shoulder=shoulder, elbow=elbow, wrist=wrist):
+            ink.limb([elbow, wrist, _mix(elbow, wrist, 1.16)], [0.027, 0.021, 0.024], skin)
+            if person.top == "tee":
+                ink.limb([shoulder, elbow], [0.033, 0.028], skin)
+                ink.limb([shoulder, _mix(shoulder, elbow, 0.66)], [0.035 * wide, 0.036 * wide], cloth)
+            else:
+                ink.limb([shoulder, elbow, wrist], [0.036 * wide, 0.034 * wide, 0.028 * wide], cloth)
+
+        yield ink.depth(shoulder[0], (elbow[2] + wrist[2]) / 2) + 0.02, arm
+
+
+def _bag(ink: Ink, person: Person, arms: dict) -> Iterator[tuple]:
+    cloth, wide = Cloth(person.bag_colour, "leather"), BUILDS[person.build]
+    chest = _scaled(TORSO, wide * 1.03)
+    if person.bag == "backpack":
+        yield ink.depth(0, -0.1), lambda: _backpack(ink, cloth)
+        for start in (-0.95, 0.65):
+            yield 0.005, lambda start=start: ink.panel(chest[3:7], start, start + 0.3, cloth)
+    elif person.bag == "shoulder bag":
+        hip, front = (0.118 * wide, 0.47, 0.02), 0.062 if cos(ink.yaw) > 0 else -0.062
+        strap = [(-0.06 * wide, 0.825, 0), (0.0, 0.68, front), (0.09 * wide, 0.52, front)]
+        yield 0.006, lambda: ink.limb(strap, [0.009] * 3, cloth)
+        yield ink.depth(hip[0] + 0.02, hip[2]), lambda: ink.lathe(POUCH, cloth, hip[0], hip[2])
+    elif person.bag == "handbag":
+        x, y, z = _mix(arms[-1][1], arms[-1][2], 1.15)
+        rings = [(r + y - 0.56, w, d) for r, w, d in POUCH]
+        yield ink.depth(x - 0.02, z) + 0.03, lambda: ink.lathe(rings, cloth, x, z)
+        yield ink.depth(x - 0.02, z) + 0.031, lambda: ink.limb([(x, y - 0.06, z), (x, y, z)], [0.012, 0.012], cloth)
+
+
+def _backpack(ink: Ink, cloth: Cloth) -> None:
+    ink.lathe(PACK, cloth, 0, -0.105)
+    pocket = [(y * 0.45 + 0.31, w * 0.8, d) for y, w, d in PACK[1:-1]]
+    ink.panel(pocket, pi - 0.9, pi + 0.9, Cloth("grey", "nylon"), 0, -0.11)
+
+
+def _head(ink: Ink, person: Person, gaze: float) -> Iterator[tuple]:
+    hair, skin, hat = Cloth(person.hair, "hair"), Cloth(person.skin, "skin"), Cloth(person.trim, "wool")
+    body = ink.yaw
+
+    def head():
+        ink.turned(body + gaze)
+        ink.lathe(ball(), skin, 0, 0.012)
+        if person.cut != "bald":
+            low, size = CUTS.get(person.cut, (0.05, 1.07))
+            ink.panel(ball(low + 0.1, -0.75, 1.05), pi - 1.45, pi + 1.45, hair)
+            ink.lathe(ball(1.0, low, size), hair, 0, -0.003)
+            ink.panel(ball(0.5, -0.97, 1.0), -1.2, 1.2, skin, 0, 0.012)
+        if person.cut in HATS:
+            ink.lathe(ball(1.0, 0.22, 1.16), hat)
+        if person.cut == "cap":
+            ink.limb([(-0.03, HEAD + 0.036, 0.07), (0.03, HEAD + 0.036, 0.07)], [0.014, 0.014], hat)
+        _face(ink, person)
+        ink.turned(body)
+
+    yield 0.03, head
+    if person.cut == "long":
+        rings = [(0.70, 0.050, 0.03), (0.73, 0.066, 0.04), (0.80, 0.070, 0.045), (0.90, 0.066, 0.05)]
+        yield ink.depth(0, -0.045), lambda: ink.lathe(rings, hair, 0, -0.03)
+    elif person.cut == "ponytail":
+        tail = [(0, HEAD + 0.03, -0.07), (0, HEAD - 0.03, -0.10), (0, HEAD - 0.13, -0.085)]
+        yield ink.depth(0, -0.1) + 0.035, lambda: ink.limb(tail, [0.022, 0.026, 0.012], hair)
+    elif person.cut == "bun":
+        yield ink.depth(0, -0.06) + 0.035, lambda: ink.lathe(ball(size=0.5, y=HEAD + 0.06), hair, 0, -0.055)
+
+
+def _face(ink: Ink, person: Person) -> None:
+    for side in (-1, 1):
+        eye = [(HEAD + h * 0.010, 0.060, 0.060) for h in (0.2, 1.2)]
+        ink.panel(eye, side * 0.40 - 0.10, side * 0.40 + 0.10, Cloth("black", "ink"), 0, 0.014)
+        brow = [(HEAD + 0.020 + h * 0.005, 0.060, 0.060) for h in (0, 1)]
+        ink.panel(brow, side * 0.40 - 0.18, side * 0.40 + 0.18, Cloth(person.hair, "hair"), 0, 0.014)
+    mouth = [(HEAD - 0.036 + h * 0.006, 0.052, 0.052) for h in (0, 1)]
+    ink.panel(mouth, -0.26, 0.26, Cloth("auburn", "ink"), 0, 0.012)

@@ -1,0 +1,200 @@
+"""What a run leaves behind: embeddings, scores, one result.json with what made them; and rows collected from many runs."""
+
+import csv
+import hashlib
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+
+from reidlib.data import load
+from reidlib.embedding import embed
+from reidlib.evaluate import score
+from reidlib.images import data_digest
+from reidlib.systems.bag_of_tricks import uses_bf16
+from reidlib.train import write_whole
+
+PARTNERS = {"market": "duke", "duke": "market", "toy": "toy-duke", "toy-duke": "toy"}  # the other half of the table
+
+
+def test(system, split, run_dir: str | Path, epoch: int | None = None, flip: bool = False, **scoring):
+    """Embed the query and the gallery of `split` and score them; returns Scores.
+
+    The embeddings are kept in `run_dir`/embeddings and used again as long as the weights, the images and the library
+    are the same; the scores of each query go to `run_dir`/per_query-<set>.npz. `epoch` names the files of an earlier
+    checkpoint, `scoring` goes to `score`.
+    """
+    suffix = split.name.replace("/", "_") + ("" if epoch is None else f"-epoch{epoch:04d}")
+    file = Path(run_dir, "embeddings", f"{suffix}{'-flip' * flip}.npz")
+    key = _key(system, split)
+    found = _embeddings(file, key)
+    if found is None:
+        found = [embed(system, shots, flip=flip) for shots in (split.query, split.gallery)]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, lambda stream: np.savez(stream, q=found[0], g=found[1], key=key))
+    scores = score(*found, split.query, split.gallery, **scoring)
+    scores.save(Path(run_dir, f"per_query-{suffix}{'-flip' * flip}.npz"))
+    return scores
+
+
+def test_sets(dataset: str, paths: dict[str, str | None] | None = None, root: str | None = None):
+    """The splits that a model of `dataset` is tested on, and why a set is left out: ({name: Split}, {name: reason}).
+
+    They are the set itself and its partner (Market-1501 and DukeMTMC-reID, toy and toy-duke). Only the set itself must
+    be there; `paths` gives a folder for a name where it does not lie under `root`.
+    """
+    paths = paths or {}
+    splits, absent = {dataset: load(dataset, paths.get(dataset) or root)}, {}
+    if partner := PARTNERS.get(dataset):
+        try:
+            splits[partner] = load(partner, paths.get(partner) or root)
+        except FileNotFoundError as error:
+            absent[partner] = str(error)
+    return splits, absent
+
+
+def source_digest() -> str:
+    """A short digest of the library's own Python files: which code made a number."""
+    digest, package = hashlib.blake2b(digest_size=6), Path(__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def environment() -> dict:
+    """What computed a result: versions, device and the digest of the library's sources."""
+    gpu = torch.cuda.is_available()
+    return {
+        "device": torch.cuda.get_device_name() if gpu else _cpu(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "source": source_digest(),
+    }
+
+
+def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict) -> dict:
+    """Write `run_dir`/result.json: recipe, training log in brief, the scores of every test set, and what made them.
+
+    `scores` maps the name of a test set to its Scores. Returns what was written.
+    """
+    run, recipe = Path(run_dir), system.recipe
+    device = next(system.parameters()).device.type
+    result = {
+        "recipe": recipe.to_dict(),
+        "data": json.loads((run / "recipe.json").read_text())["data"],
+        "epoch": rows[-1]["epoch"],
+        "iterations": rows[-1]["iteration"],
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "images_per_s": round(float(np.median([row["images_per_s"] for row in rows])), 1),
+        "precision": "bf16" if uses_bf16(recipe.precision, device) else "float32",
+        "scores": {name: _brief(value) for name, value in scores.items()},
+        "environment": environment(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    write_whole(run / "result.json", json.dumps(result, indent=1).encode())
+    return result
+
+
+def collect(folder: str | Path) -> list[dict]:
+    """One flat row for every run below `folder` that has a result.json and every set it was tested on, sorted."""
+    rows = [row for file in Path(folder).rglob("result.json") for row in _rows(json.loads(file.read_text()))]
+    return sorted(rows, key=lambda row: [str(row[key]) for key in ("dataset", "test", "preset", "tricks", "seed")])
+
+
+def write_csv(rows: list[dict], file: str | Path) -> None:
+    """Write rows, all of the same keys, for `read_csv`; whole or not at all."""
+    if not rows:
+        raise ValueError(f"{file}: no rows to write; has any run finished? each leaves a result.json in its folder")
+    lines = [list(rows[0]), *(row.values() for row in rows)]
+    text = "".join(",".join(_cell(value) for value in line) + "\n" for line in lines)
+    write_whole(Path(file), text.encode())
+
+
+def read_csv(file: str | Path) -> list[dict]:
+    """The rows of a CSV file, numbers as numbers."""
+    with open(file, newline="") as stream:
+        return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(stream)]
+
+
+def result_line(row: dict) -> str:
+    """One line of a row of `collect`: trained on, tested on, the scores, and how they were computed."""
+    return (
+        f"{row['dataset']} -> {row['test']}: rank-1 {row['rank1']:.1f}  mAP {row['mAP']:.1f}  "
+        f"({row['preset']}, {row['tricks']}, seed {row['seed']}, epoch {row['epoch']}, re-ranking {row['reranking']})"
+    )
+
+
+def _rows(result: dict) -> list[dict]:
+    recipe, made = result["recipe"], result["environment"]
+    kept = ("dataset", "preset", "tricks", "seed", "backbone", "weights", "height", "width")
+    common = {key: recipe[key] for key in kept} | {key: result[key] for key in ("epoch", "iterations", "precision")}
+    last = {"seconds": result["seconds"], "images_per_s": result["images_per_s"], "device": made["device"]}
+    last |= {"torch": made["torch"], "data": result["data"], "source": made["source"], "date": result["date"]}
+    return [common | {"test": name} | scores | last for name, scores in result["scores"].items()]
+
+
+def _brief(scores) -> dict:
+    percent = {"rank1": scores.rank(1), "rank5": scores.rank(5), "rank10": scores.rank(10)}
+    percent |= {"mAP": scores.mAP, "mINP": scores.mINP}
+    brief = {name: round(100 * float(value), 2) for name, value in percent.items()}
+    return brief | {
+        "queries": scores.num_valid,
+        "unmatched": scores.num_invalid,
+        "reranking": "on" if scores.reranked else "off",
+    }
+
+
+def _key(system, split) -> str:
+    digest = hashlib.blake2b(source_digest().encode(), digest_size=10)
+    for value in system.state_dict().values():
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    for shots in (split.query, split.gallery):
+        digest.update(data_digest(shots).encode())
+    return digest.hexdigest()
+
+
+def _embeddings(file: Path, key: str) -> list[torch.Tensor] | None:
+    try:
+        with np.load(file) as kept:
+            return [torch.from_numpy(kept[name]) for name in "qg"] if str(kept["key"]) == key else None
+    except (OSError, ValueError, KeyError):  # absent, cut off, or of another kind
+        return None
+
+
+@cache
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.is_file()
+        else []
+    )
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _cell(value) -> str:
+    text = "" if value is None else str(value)
+    return f'"{text}"' if "," in text else text
+
+
+def _value(text: str):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+if __name__ == "__main__":  # python -m reidlib.results runs results/toy.csv
+    write_csv(collect(sys.argv[1]), sys.argv[2])
+    print(*map(result_line, read_csv(sys.argv[2])), sep="\n")

@@ -1,0 +1,38 @@
+"""What can be trained: one file each. A system is a torch module with
+
+- `recipe`, `ids` (its label map: the sorted training pids), `optimizers` (name -> torch optimizer);
+- `begin_epoch(e)`, which sets the learning rates of the 0-based epoch;
+- `step(images, labels)`, one update, which returns its losses by name;
+- `embed(images)`, L2-normalised rows.
+"""
+
+import numpy as np
+import torch
+
+from reidlib.recipe import Recipe
+
+
+def build(recipe: Recipe, shots, device: str | torch.device | None = None) -> torch.nn.Module:
+    """A new system for the identities of `shots` (or for an array of pids), its weights drawn from the recipe's seed.
+
+    `device` defaults to the GPU where there is one. Raises FileNotFoundError where pretrained weights cannot be had.
+    """
+    from reidlib.systems.bag_of_tricks import BagOfTricks, trunk
+
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        system = BagOfTricks(
+            trunk(recipe.backbone, recipe.weights, recipe.last_stride, recipe.stem_relu),
+            np.unique(getattr(shots, "pids", shots)),
+            bnneck=recipe.bnneck,
+            label_smoothing=recipe.label_smoothing,
+            margin=recipe.margin,
+            center_weight=recipe.center_weight,
+            center_lr=recipe.center_lr,
+            weight_decay=recipe.weight_decay,
+            schedule=recipe.learning_rate,
+            precision=recipe.precision,
+        )
+    system.recipe = recipe
+    return system.to(device, memory_format=torch.channels_last)

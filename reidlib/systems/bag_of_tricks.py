@@ -1,0 +1,163 @@
+"""The Bag of Tricks: a ResNet with last stride 1, a BNNeck, label smoothing and the batch-hard triplet loss.
+
+Source: Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", CVPRW 2019, and the
+reference implementation (wangguanan, 2019).
+"""
+
+import urllib.error
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reidlib.losses import CenterLoss, batch_hard_triplet
+
+
+def trunk(
+    name: str = "resnet50", weights: str | None = None, last_stride: int = 1, stem_relu: bool = False
+) -> nn.Module:
+    """A torchvision backbone without its head: (B, 3, H, W) to pooled features (B, channels).
+
+    `weights`: "imagenet" (torchvision's IMAGENET1K_V1), None or "none", or the path of a .pth file in torchvision's
+    naming. `last_stride=1` keeps the last stage at twice the resolution (16 x 8 for 256 x 128; Luo et al. 2019,
+    section 3.4). `stem_relu=False` leaves out the ReLU after the first BatchNorm, as the reference implementation does.
+    Raises ValueError for a name that is not here and FileNotFoundError where the weights cannot be had.
+    """
+    if name not in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2"):
+        raise ValueError(
+            f"no backbone {name!r}; choose resnet18, resnet34, resnet50, resnet101, resnet152 or mobilenet_v2"
+        )
+    net = torchvision.models.get_model(name, weights=None)
+    if weights not in (None, "none"):
+        _load(net, name, weights)
+    if name == "mobilenet_v2":  # it has a ReLU6 in its stem, and no reference without one
+        net.channels, net.classifier, last_stage = net.last_channel, nn.Identity(), net.features[14]
+    else:
+        net.channels, net.fc, last_stage = net.fc.in_features, nn.Identity(), net.layer4[0]
+        if not stem_relu:
+            net.relu = nn.Identity()  # torchvision's ResNet uses this one in its stem only
+    if last_stride == 1:
+        for module in last_stage.modules():
+            if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+                module.stride = (1, 1)
+    return net
+
+
+class BagOfTricks(nn.Module):
+    """The baseline and its losses: `trunk` -> feat (B, C) -> BNNeck -> emb (B, C) -> classifier -> logits (B, num_ids).
+
+    `ids` are the training pids; labels are positions in their sorted order. Without the BNNeck emb is feat, and the
+    classifier keeps its bias and torch's initialisation, as in the paper's baseline. `schedule(epoch)` gives the
+    learning rate of a 0-based epoch. `precision` "auto" means bf16 where the device computes it, else float32; the
+    neck, the classifier and all losses are float32 always.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        ids,
+        *,
+        bnneck: bool = True,
+        label_smoothing: float = 0.1,
+        margin: float = 0.3,
+        center_weight: float = 0.0,
+        center_lr: float = 0.5,
+        weight_decay: float = 5e-4,
+        schedule: Callable[[int], float],
+        precision: str = "float32",
+    ):
+        super().__init__()
+        self.register_buffer("ids", torch.as_tensor(ids, dtype=torch.int64))
+        self.trunk = trunk
+        self.bnneck = nn.BatchNorm1d(trunk.channels) if bnneck else nn.Identity()
+        self.classifier = nn.Linear(trunk.channels, len(self.ids), bias=not bnneck)
+        if bnneck:
+            self.bnneck.bias.requires_grad_(False)  # section 3.5: the embedding stays centred on the origin
+            nn.init.normal_(self.classifier.weight, std=0.001)
+        self.label_smoothing, self.margin, self.center_weight = label_smoothing, margin, center_weight
+        self.schedule, self.precision = schedule, precision
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        # L2 on everything that is trained, BatchNorm and biases too: the reference implementation's choice
+        self.optimizers = {"main": torch.optim.Adam(trained, schedule(0), weight_decay=weight_decay, fused=True)}
+        if center_weight:
+            self.center_loss = CenterLoss(len(self.ids), trunk.channels)
+            self.optimizers["center"] = torch.optim.SGD(self.center_loss.parameters(), center_lr)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the learning rate of 0-based `epoch` and training mode."""
+        self.train()
+        for group in self.optimizers["main"].param_groups:
+            group["lr"] = self.schedule(epoch)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """images (B, 3, H, W) to feat (B, C) before the BNNeck, emb (B, C) after it and logits (B, num_ids)."""
+        device = images.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=uses_bf16(self.precision, device)):
+            feat = self.trunk(images.contiguous(memory_format=torch.channels_last))
+        feat = feat.to(self.classifier.weight.dtype)
+        emb = self.bnneck(feat)
+        return feat, emb, self.classifier(emb)
+
+    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """One update on images (B, 3, H, W) and labels (B,); returns its losses and accuracy, detached."""
+        feat, _, logits = self(images)
+        ce = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        triplet = batch_hard_triplet(feat, labels, self.margin)
+        losses = {"ce": ce, "triplet": triplet}
+        if self.center_weight:
+            losses["center"] = self.center_weight * self.center_loss(feat, labels)
+        loss = sum(losses.values())
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+        loss.backward()
+        if self.center_weight:
+            self.center_loss.centers.grad /= self.center_weight  # the centers learn at their own rate
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        accuracy = (logits.argmax(1) == labels).float().mean()
+        return {name: value.detach() for name, value in {"loss": loss, **losses, "acc": accuracy}.items()}
+
+    @torch.inference_mode()
+    def embed(self, images: Tensor) -> Tensor:
+        """What retrieval compares: (B, 3, H, W) to L2-normalised (B, C), in evaluation mode."""
+        training = self.training
+        self.eval()
+        _, emb, _ = self(images)
+        self.train(training)
+        return F.normalize(emb.float())
+
+
+def uses_bf16(precision: str, device: str) -> bool:
+    """Whether `precision` means bfloat16 on a device type; auto does where the hardware multiplies in it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)  # Ampere and newer
+    cpu = Path("/proc/cpuinfo")
+    flags = cpu.read_text() if device == "cpu" and cpu.is_file() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _load(net: nn.Module, name: str, weights: str) -> None:
+    if weights == "imagenet":
+        entry = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+        try:
+            state = entry.get_state_dict(progress=True, check_hash=True)
+        except (urllib.error.URLError, OSError) as error:
+            raise FileNotFoundError(
+                f"the ImageNet weights of {name} could not be fetched ({error}). On a machine with a network download "
+                f"{entry.url}, then give its path as weights; or train from scratch with weights='none'"
+            ) from error
+    elif not Path(weights).is_file():
+        raise FileNotFoundError(f"weights: no file {weights}; give imagenet, none or the path of a .pth file")
+    else:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    missing, unexpected = net.load_state_dict(state, strict=False)
+    head = ("fc.", "classifier.")
+    if wrong := [key for key in (*missing, *unexpected) if not key.startswith(head)]:
+        raise ValueError(
+            f"weights {weights} do not fit {name}: {len(wrong)} entries missing or unknown, first {wrong[0]!r}"
+        )

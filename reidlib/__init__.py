@@ -14,7 +14,10 @@ _ROOMS = {
     "batches": ("PKSampler", "augment", "crop_flip", "draw_crops", "draw_erasing", "draw_flips", "erase", "normalise"),
     "losses": ("CenterLoss", "batch_hard_triplet", "hardest"),
     "systems": ("build",),
+    "embedding": ("embed",),
     "train": ("fit", "restore", "epoch_row", "checkpoints"),
+    "evaluate": ("Scores", "score"),
+    "results": ("collect", "environment", "measure", "read_csv", "result_line", "targets", "write_csv", "write_result"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_HOME)

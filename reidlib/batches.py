@@ -58,12 +58,14 @@ class PKSampler:
 
     order "identity" follows `identity_pass` and its last batch may be short, "image" follows `image_pass`. With
     `iterations` an epoch is that many batches and passes run on across epochs; with None an epoch is one pass.
-    Raises ValueError where there are fewer than two identities or, for "image", fewer than p.
+    Raises ValueError for another order, and where there are fewer than two identities or, for "image", fewer than p.
     """
 
     def __init__(self, pids, p: int, k: int, order: str = "identity", iterations: int | None = 200, seed: int = 1):
         self.pids, self.p, self.k = np.asarray(pids), p, k
         self.order, self.iterations, self.seed = order, iterations, seed
+        if order not in ("identity", "image"):
+            raise ValueError(f"no order {order!r} of batches; choose one of identity, image")
         ids, needed = len(np.unique(self.pids)), p if order == "image" else 2
         if ids < needed:
             raise ValueError(f"{ids} identities to train on; batches of p={p} identities need at least {needed}")
@@ -73,7 +75,7 @@ class PKSampler:
     def epoch(self, e: int) -> list[np.ndarray]:
         """The batches of 0-based epoch `e`: arrays of positions into the training shots, (<= p * k,) each."""
         if self.iterations is None:
-            return self._pass(e)
+            return list(self._pass(e))
         batches, first, j = [], e * self.iterations, 0
         while len(batches) < self.iterations:
             if j + 1 >= len(self._starts):  # a pass not met yet: its length is known once it is drawn

@@ -34,10 +34,10 @@ class Shots:
     camids: np.ndarray
 
     def __post_init__(self) -> None:
-        found = [(array.shape, array.dtype.kind) for array in (self.paths, self.pids, self.camids)]
-        (n, *more), wide = self.paths.shape, {self.pids.dtype, self.camids.dtype} == {np.dtype(np.int64)}
-        if more or not wide or found != [((n,), "U"), ((n,), "i"), ((n,), "i")]:
-            types = [f"{array.dtype}{array.shape}" for array in (self.paths, self.pids, self.camids)]
+        labels, shape = (self.pids, self.camids), self.paths.shape
+        fits = len(shape) == 1 and all(array.shape == shape and array.dtype == np.int64 for array in labels)
+        if not fits or self.paths.dtype.kind != "U":
+            types = [f"{array.dtype}{array.shape}" for array in (self.paths, *labels)]
             raise ValueError(f"{self.name}: need paths str (N,), pids int64 (N,), camids int64 (N,), got {types}")
 
     def __len__(self) -> int:

@@ -7,7 +7,6 @@ same words as its plain text. A sheet is measured in inches; a missing or broken
 
 import base64
 import io
-import os
 import textwrap
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -19,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from .batches import MEAN, STD
+from reidlib.batches import MEAN, STD
+from reidlib.train import write_whole
 
 BLUE, VERMILLION, GREEN, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9"  # Okabe-Ito
 INK, GREY, PALE = "#222222", "#6b6b6b", "#f0f0f0"
@@ -71,9 +71,8 @@ def save(fig: Figure, name: str, folder: Path | str | None = None) -> Path:
         raise ValueError(f"figure name {name!r}; give a plain name such as 'cmc', without folder and without .png")
     path = Path(folder or _figures_folder()) / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(png(fig, FILE_DPI))
-    return part.replace(path)
+    write_whole(path, png(fig, FILE_DPI))
+    return path
 
 
 def _figures_folder() -> Path:
@@ -111,16 +110,22 @@ def thumb(ax, image: np.ndarray | Path, x: float, y: float, size: tuple[float, f
         name = "\n".join(textwrap.wrap(image.name, max(6, int(width / 0.075))))
         ax.text(
             x + width / 2, y + height / 2, name, fontsize=7, ha="center", va="center",
-            bbox=dict(facecolor="white", edgecolor="none", pad=1.5),
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
     if frame:
         edge = 0.022  # the frame stands just outside the image and hides none of it
         ax.add_patch(Rectangle((x - edge, y - edge), width + 2 * edge, height + 2 * edge, fill=False, **frame))
 
 
-def caption(ax, x: float, y: float, *lines: str, color: str = GREY, **look) -> None:
+def note(ax, x: float, y: float, text: str, **look) -> None:
+    """Small grey text whose top left corner is x, y."""
+    ax.text(x, y, text, **{"fontsize": SMALL, "color": GREY, "va": "top", **look})
+
+
+def caption(ax, x: float, y: float, *lines: str, **look) -> None:
+    """Lines of small text under y, centred on x."""
     for i, line in enumerate(lines):
-        ax.text(x, y + 0.05 + i * LINE, line, fontsize=SMALL, ha="center", va="top", color=color, **look)
+        note(ax, x, y + 0.05 + i * LINE, line, ha="center", **look)
 
 
 def _grid(images: Sequence, captions: Sequence[Sequence[str]], columns: int, title: str | None) -> Picture:

@@ -153,8 +153,8 @@ def _checks(size, chest, unit) -> Iterator[tuple]:
 
 
 def _band(size, chest, unit) -> Iterator[tuple]:
-    yield 0, 0, size[0], chest[1] - 0.03 * unit
-    yield 0, chest[1] + 0.06 * unit, size[0], size[1]
+    yield 0, -9 * unit, size[0], chest[1] - 0.03 * unit
+    yield 0, chest[1] + 0.06 * unit, size[0], 9 * unit
 
 
 PATTERNS: dict[str, Callable[..., Iterator[tuple]]] = {"stripes": _stripes, "checks": _checks, "band": _band}

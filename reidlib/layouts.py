@@ -136,21 +136,22 @@ def _in_identity(part: str, sub: str, file: Path) -> Row:
 
 
 def read_table(file: Path) -> list[Row]:
-    """Rows of a CSV table with columns path, pid, split and perhaps camid; paths are relative to the table's folder."""
+    """Rows of a CSV table: columns path (below the table's folder), pid, split and, if known, camid.
+
+    ValueError names the lines that cannot be used, and why.
+    """
     with open(file, newline="", encoding="utf-8-sig") as stream:  # -sig: Excel begins a file with a byte order mark
         table = csv.DictReader(stream)
         columns = table.fieldnames or []
         missing = [column for column in ("path", "pid", "split") if column not in columns]
         if missing:
-            raise ValueError(
-                f"{file.name}, line 1: no column {', '.join(missing)}; columns found: {', '.join(columns)}"
-            )
+            raise ValueError(f"{file.name}, line 1: no column {', '.join(missing)}; found: {', '.join(columns)}")
         rows, bad = [], []
         for record in table:
             cells = {key: (value or "").strip() for key, value in record.items() if key}
             problem = _problem(file.parent, cells)
             bad += [f"line {table.line_num}: {problem}"] if problem else []
-            rows.append(Row(cells["split"], cells["path"], cells["pid"], cells.get("camid", "")))
+            rows.append(Row(cells["split"], str(PurePosixPath(cells["path"])), cells["pid"], cells.get("camid", "")))
     if bad:
         raise ValueError(f"{file.name}: {few(bad)}")
     return rows

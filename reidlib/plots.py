@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from .figures import BLUE, GREEN, GREY, INK, ORANGE, PALE, SKY, VERMILLION, Picture, styled
+from reidlib.figures import BLUE, GREEN, GREY, INK, ORANGE, PALE, SKY, VERMILLION, Picture, styled
 
 
 def _panels(count: int, height: float = 3.2, width: float = 9.8, **layout) -> tuple[Picture, np.ndarray]:

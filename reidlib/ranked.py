@@ -6,12 +6,27 @@ from pathlib import Path
 
 import numpy as np
 
-from .figures import BLUE, GAP, GREY, INK, LINE, SMALL, VERMILLION, WIDTH, Picture, caption, person, sheet, styled, thumb
+from reidlib.figures import (
+    BLUE,
+    GAP,
+    GREY,
+    INK,
+    LINE,
+    VERMILLION,
+    WIDTH,
+    Picture,
+    caption,
+    note,
+    person,
+    sheet,
+    styled,
+    thumb,
+)
 
-QUERY = ("", "query", dict(edgecolor=INK, linestyle="-", linewidth=3.0))
-MATCH = ("✓", "right", dict(edgecolor=BLUE, linestyle="-", linewidth=2.4))
-WRONG = ("✗", "wrong", dict(edgecolor=VERMILLION, linestyle=(0, (3, 1.4)), linewidth=2.4))
-IGNORED = ("–", "ignored", dict(edgecolor=GREY, linestyle=(0, (1, 1.2)), linewidth=2.4))
+QUERY = {"edgecolor": INK, "linestyle": "-", "linewidth": 3.0}
+MATCH = ("✓", "right", {"edgecolor": BLUE, "linestyle": "-", "linewidth": 2.4})
+WRONG = ("✗", "wrong", {"edgecolor": VERMILLION, "linestyle": (0, (3, 1.4)), "linewidth": 2.4})
+IGNORED = ("–", "ignored", {"edgecolor": GREY, "linestyle": (0, (1, 1.2)), "linewidth": 2.4})
 MARKS = (MATCH, WRONG, IGNORED)
 SPACE = 0.12  # inches between neighbours in a list
 
@@ -44,7 +59,8 @@ def plot_ranked(
             caption(ax, x + width / 2, y + size[1] + LINE, below)
         top += step * count
     _legend(ax, left + pair, top + 0.02, ignored)
-    fig.alt = " ".join([f"{title}."] * bool(title) + [_words(scores, *each) for each in zip(queries, rankings)])
+    words = [_words(scores, *each) for each in zip(queries, rankings, strict=True)]
+    fig.alt = " ".join([f"{title}."] * bool(title) + words)
     return fig
 
 
@@ -59,22 +75,25 @@ def _marks(ranking):
 def _query(ax, scores, i: int, k: int, place: tuple[float, float], size: tuple[float, float]) -> None:
     """The query image with its frame, who and where under it, and its AP and first match at the left."""
     x, y = place
-    thumb(ax, scores.query.file(i), x, y, size, QUERY[2])
-    caption(ax, x + size[0] / 2, y + size[1], person(scores.query.pids[i]), f"camera {scores.query.camids[i]}", color=INK)
-    ax.text(GAP, y, f"query {i}", fontsize=SMALL, color=GREY, va="top")
+    middle = x + size[0] / 2
+    thumb(ax, scores.query.file(i), x, y, size, QUERY)
+    caption(ax, middle, y + size[1], person(scores.query.pids[i]), f"camera {scores.query.camids[i]}", color=INK)
+    note(ax, GAP, y, f"query {i}")
     if not scores.valid[i]:
-        ax.text(GAP, y + 0.3, "no match in\nthe gallery", fontsize=SMALL, va="top")
+        note(ax, GAP, y + 0.3, "no match in\nthe gallery", color=INK)
         return
     first = scores.first_match[i]
-    ax.text(GAP, y + 0.24, "AP", fontsize=SMALL, color=GREY, va="top")
-    ax.text(GAP, y + 0.4, f"{100 * scores.ap[i]:.0f} %", fontsize=14, fontweight="bold", va="top")
-    ax.text(GAP, y + 0.74, "first match", fontsize=SMALL, color=GREY, va="top")
-    ax.text(GAP, y + 0.9, f"rank {first}", fontsize=10, va="top", color=VERMILLION if first > k else INK)
+    note(ax, GAP, y + 0.24, "AP")
+    note(ax, GAP, y + 0.4, f"{100 * scores.ap[i]:.0f} %", color=INK, fontsize=14, fontweight="bold")
+    note(ax, GAP, y + 0.74, "first match")
+    note(ax, GAP, y + 0.9, f"rank {first}", color=VERMILLION if first > k else INK, fontsize=10)
 
 
 def _legend(ax, x: float, y: float, ignored: bool) -> None:
-    for symbol, word, look in MARKS[: 2 + ignored]:
-        ...
+    texts = ("✓ solid: same person", "✗ dashed: someone else", "– dotted: ignored by the metric")
+    for text, (_, _, frame) in zip(texts[: 2 + ignored], MARKS, strict=False):
+        note(ax, x, y, text, color=frame["edgecolor"])
+        x += 2.0
 
 
 def _words(scores, i, ranking) -> str:
@@ -108,10 +127,28 @@ def visualize(scores, folder: Path | str, k: int = 20, queries: Sequence[int] | 
     metric ranks: no junk. queries: indices, by default all. Returns the set's folder. FileNotFoundError, before
     anything is written, if an image is missing.
     """
+    files = scores.query.files()
+    twice = len({file.name for file in files}) < len(files)
+    copies = {}
+    for i in range(len(files)) if queries is None else queries:
+        name = scores.query.paths[i].replace("/", "_") if twice else files[i].name
+        gallery = map(scores.gallery.file, scores.ranking(int(i), k).index)
+        copies[name] = [("query_top000", files[i])]
+        copies[name] += [(f"gallery_top{rank:03d}", file) for rank, file in enumerate(gallery, start=1)]
+    missing = sorted({file for pairs in copies.values() for _, file in pairs if not file.is_file()})
+    if missing:
+        raise FileNotFoundError(
+            f"{missing[0]} is missing, {len(missing)} image(s) in all; put back what the lists need"
+        )
     place = Path(folder) / "visualization" / scores.query.name.split("/")[0]
-    queries = range(len(scores.query)) if queries is None else queries
-    lists = {}
-    for i in queries:
-        query = scores.query.file(i)
-        ...
+    for name, pairs in copies.items():
+        _copy(pairs, place / name)
     return place
+
+
+def _copy(pairs: Sequence[tuple[str, Path]], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*_top[0-9][0-9][0-9]_name_*"):  # another model's list would mix with this one
+        old.unlink()
+    for prefix, file in pairs:
+        shutil.copyfile(file, folder / f"{prefix}_name_{file.name}")

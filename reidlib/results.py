@@ -1,7 +1,8 @@
-"""What a run leaves behind: embeddings, scores, one result.json with what made them; and rows collected from many runs."""
+"""What a run leaves behind: embeddings, scores, one result.json; and the rows collected from many runs."""
 
 import csv
 import hashlib
+import io
 import json
 import os
 import platform
@@ -22,9 +23,10 @@ from reidlib.systems.bag_of_tricks import uses_bf16
 from reidlib.train import write_whole
 
 PARTNERS = {"market": "duke", "duke": "market", "toy": "toy-duke", "toy-duke": "toy"}  # the other half of the table
+TEXT = ("data", "source", "date", "torch", "device")  # columns that may look like numbers and are none
 
 
-def test(system, split, run_dir: str | Path, epoch: int | None = None, flip: bool = False, **scoring):
+def measure(system, split, run_dir: str | Path, epoch: int | None = None, flip: bool = False, **scoring):
     """Embed the query and the gallery of `split` and score them; returns Scores.
 
     The embeddings are kept in `run_dir`/embeddings and used again as long as the weights, the images and the library
@@ -44,7 +46,7 @@ def test(system, split, run_dir: str | Path, epoch: int | None = None, flip: boo
     return scores
 
 
-def test_sets(dataset: str, paths: dict[str, str | None] | None = None, root: str | None = None):
+def targets(dataset: str, paths: dict[str, str | None] | None = None, root: str | None = None):
     """The splits that a model of `dataset` is tested on, and why a set is left out: ({name: Split}, {name: reason}).
 
     They are the set itself and its partner (Market-1501 and DukeMTMC-reID, toy and toy-duke). Only the set itself must
@@ -114,15 +116,17 @@ def write_csv(rows: list[dict], file: str | Path) -> None:
     """Write rows, all of the same keys, for `read_csv`; whole or not at all."""
     if not rows:
         raise ValueError(f"{file}: no rows to write; has any run finished? each leaves a result.json in its folder")
-    lines = [list(rows[0]), *(row.values() for row in rows)]
-    text = "".join(",".join(_cell(value) for value in line) + "\n" for line in lines)
-    write_whole(Path(file), text.encode())
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(Path(file), text.getvalue().encode())
 
 
 def read_csv(file: str | Path) -> list[dict]:
     """The rows of a CSV file, numbers as numbers."""
     with open(file, newline="") as stream:
-        return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(stream)]
+        return [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(stream)]
 
 
 def result_line(row: dict) -> str:
@@ -173,21 +177,13 @@ def _embeddings(file: Path, key: str) -> list[torch.Tensor] | None:
 @cache
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.is_file()
-        else []
-    )
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _cell(value) -> str:
-    text = "" if value is None else str(value)
-    return f'"{text}"' if "," in text else text
-
-
-def _value(text: str):
-    for kind in (int, float):
+def _value(key: str, text: str):
+    for kind in () if key in TEXT else (int, float):
         try:
             return kind(text)
         except ValueError:

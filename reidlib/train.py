@@ -29,8 +29,8 @@ SAVE_EVERY = 60.0  # seconds between checkpoints that only serve to resume
 def fit(system, shots, run_dir: str | Path) -> Iterator[dict]:
     """Train `system` on `shots` by its recipe, in the folder `run_dir`; yields one row (a dict) per epoch.
 
-    A finished or interrupted run goes on by itself: the rows already logged are yielded first. Leaving the loop early
-    is safe, every row that was yielded is kept. The run's random numbers are its own: what the caller does between two
+    A finished or interrupted run goes on by itself: the rows already logged are yielded first. A loop that is left
+    early keeps every row it got; a run that is killed goes on from a checkpoint at most a minute (or an epoch) old. The run's random numbers are its own: what the caller does between two
     rows cannot change them. Raises ValueError where the folder holds another recipe or other data, or where a loss is
     not finite; RuntimeError where another process trains in the folder.
     """
@@ -44,20 +44,21 @@ def fit(system, shots, run_dir: str | Path) -> Iterator[dict]:
         yield from [dict(row) for row in rows]
         labels = torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids)).to(device)
         sampler = PKSampler(shots.pids, recipe.p, recipe.k, recipe.order, recipe.iterations, recipe.seed)
-        saved, saved_at = len(rows), time.monotonic()
-        try:
-            for epoch in range(len(rows), recipe.epochs):
-                iteration = rows[-1]["iteration"] if rows else 0
-                rows.append(_train_epoch(system, store, labels, sampler.epoch(epoch), epoch, iteration))
-                _write_log(run, rows)
-                due = (epoch + 1) % recipe.checkpoint_every == 0 or epoch + 1 == recipe.epochs
-                if due or time.monotonic() - saved_at > SAVE_EVERY:
-                    _save(system, run, rows, store.digest)
-                    saved, saved_at = len(rows), time.monotonic()
-                yield dict(rows[-1])
-        finally:  # the loop was left early, or something failed between two rows
-            if len(rows) > saved:
+        saved_at = time.monotonic()
+        for epoch in range(len(rows), recipe.epochs):
+            iteration = rows[-1]["iteration"] if rows else 0
+            rows.append(_train_epoch(system, store, labels, sampler.epoch(epoch), epoch, iteration))
+            _write_log(run, rows)
+            due = (epoch + 1) % recipe.checkpoint_every == 0 or epoch + 1 == recipe.epochs
+            if due or time.monotonic() - saved_at > SAVE_EVERY:
                 _save(system, run, rows, store.digest)
+                due, saved_at = True, time.monotonic()
+            try:
+                yield dict(rows[-1])
+            except GeneratorExit:  # the caller left the loop here
+                if not due:
+                    _save(system, run, rows, store.digest)
+                raise
 
 
 def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.device | None = None):

@@ -1,5 +1,49 @@
-"""What every test shares: two threads, so that times and last bits do not depend on the machine."""
+"""What every test shares: two threads, a cache of its own, and a crowd small enough to train on in a second."""
 
+import numpy as np
+import pytest
 import torch
+from PIL import Image
+
+import reidlib as rl
 
 torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """No test reads or fills the user's cache of decoded images."""
+    monkeypatch.setenv("REID_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def crowd(tmp_path):
+    """Six people in two colours each, two cameras, as a folder of one's own: a Split of 24 + 6 + 12 images."""
+    rng = np.random.default_rng(0)
+    for part, ids, per_camera in (("train", range(1, 7), 2), ("query", range(7, 13), 1), ("gallery", range(7, 13), 1)):
+        for pid in ids:
+            top, bottom = np.random.default_rng(pid).integers(40, 216, (2, 3))
+            for camera in (1,) if part == "query" else (1, 2):
+                for shot in range(per_camera):
+                    body = np.concatenate([np.tile(top, (24, 24, 1)), np.tile(bottom, (24, 24, 1))])
+                    image = np.clip(body + 25 * (camera - 1) + rng.normal(0, 12, body.shape), 0, 255).astype(np.uint8)
+                    file = tmp_path / "crowd" / part / f"{pid:04d}" / f"c{camera}_{part}_{shot}.png"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(image).save(file)
+    return rl.load(tmp_path / "crowd")
+
+
+@pytest.fixture
+def tiny():
+    """A recipe of three epochs of two iterations, for `crowd`."""
+    return rl.Recipe.for_dataset(
+        "toy",
+        height=32,
+        width=16,
+        p=3,
+        k=2,
+        iterations=2,
+        epochs=3,
+        checkpoint_every=2,
+        precision="float32",
+    )

@@ -108,7 +108,7 @@ def test_the_fixed_preset_fills_with_the_mean_pixel():
 
 @pytest.mark.parametrize("side", [0, 1])
 def test_crop_offsets_are_uniform(side):
-    """Guards: padding 10, crop of the image's own size, every offset 0..20 alike (chi-square, 20 degrees of freedom)."""
+    """Guards: padding 10, crop of the image's own size, every offset 0..20 alike (20 degrees of freedom)."""
     offsets = draw_crops(rng(), N, PAD)[side]
     counts = np.bincount(offsets, minlength=2 * PAD + 1)
     golden = np.bincount(arrays("augment")["crop_flip_main"][:, side], minlength=2 * PAD + 1)
@@ -170,5 +170,5 @@ def test_a_training_batch_is_padded_before_and_erased_after_normalising():
 
 
 def test_boxes_and_images_must_be_as_many():
-    with pytest.raises(ValueError, match="longer|shorter"):
+    with pytest.raises(ValueError, match=r"longer|shorter"):
         erase(torch.zeros(2, 3, 4, 4), np.full((3, 4), -1), (0.0, 0.0, 0.0))

@@ -70,7 +70,8 @@ def test_few_images_are_dealt_without_replacement_from_k_copies_of_each(passes, 
 
 @pytest.mark.parametrize("pid", np.unique(PIDS)[1:])  # the first identity has one image
 def test_the_images_of_an_identity_come_equally_often(passes, pid):
-    counts = np.bincount(passes.ravel(), minlength=len(PIDS))[PIDS == pid]
+    mine = np.flatnonzero(pid == PIDS)
+    counts = np.bincount(passes.ravel(), minlength=len(PIDS))[mine]
     assert stats.chisquare(counts).pvalue > 1e-4  # drawing without replacement only makes it more even
 
 
@@ -170,7 +171,8 @@ def test_the_papers_first_batch_favours_no_identity():
 
 
 def test_the_sampler_follows_the_order_that_it_is_told(market):
-    assert len(PKSampler(market, 16, 4, "image", None).epoch(0)) > 3 * len(PKSampler(market, 16, 4, "identity", None).epoch(0))
+    by_identity, by_image = (PKSampler(market, 16, 4, order, None).epoch(0) for order in ("identity", "image"))
+    assert (len(by_identity), len(by_image) in range(182, 185)) == (47, True)
 
 
 @pytest.mark.parametrize("options", [{"order": "identity"}, {"order": "image", "p": 3}])

@@ -1,0 +1,53 @@
+# Thin verbs: each is a plain command or two, and the README lists those for machines without make.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := runs/demo
+CHAPTERS := 01_data 02_tricks_ablation 03_train 04_evaluate 05_ranked_images
+LIBRARY := $(wildcard reidlib/*.* reidlib/systems/*.py)
+
+.NOTPARALLEL:
+.PHONY: demo check test lint lab table clean
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit('reidlib needs Python 3.11 or newer; try make PYTHON=python3.12' if sys.version_info < (3, 11) else 0)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# the main job on toy data, headless; the training that 03 leaves in $(RUN) is what 04 and 05 read
+demo: $(CHAPTERS:%=$(RUN)/%.ipynb)
+	@$(BIN)/python -c "import reidlib as rl; print(*map(rl.result_line, rl.collect('$(RUN)')), sep='\n')"
+	@echo "executed notebooks, figures, checkpoint and result.json are in $(RUN)"
+
+$(RUN)/03_train.ipynb $(RUN)/04_evaluate.ipynb $(RUN)/05_ranked_images.ipynb: PARAMETERS = -p run_dir $(CURDIR)/$(RUN)
+$(RUN)/%.ipynb: notebooks/%.ipynb $(LIBRARY) .venv/ready
+	@mkdir -p $(RUN)
+	TQDM_DISABLE=1 $(BIN)/papermill --kernel python3 --cwd notebooks --no-progress-bar $(PARAMETERS) $< $(RUN)/unfinished.ipynb
+	@mv $(RUN)/unfinished.ipynb $@
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# what a commit needs: style and unit tests, under five minutes
+check: lint
+	$(BIN)/python -m pytest
+
+# everything: the notebooks run too, and their outputs are compared
+test: check
+	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks
+
+lab: .venv/ready
+	$(BIN)/jupyter lab notebooks
+
+# three seeds of toy and toy-duke: the rows of results/toy.csv
+table: .venv/ready
+	@mkdir -p runs/table
+	for dataset in toy toy-duke; do for seed in 1 2 3; do \
+	  TQDM_DISABLE=1 $(BIN)/papermill --kernel python3 --cwd notebooks --no-progress-bar notebooks/03_train.ipynb runs/table/$$dataset-$$seed.ipynb \
+	    -p dataset $$dataset -p seed $$seed -p run_dir $(CURDIR)/runs/table/$$dataset-$$seed || exit 1; done; done
+	$(BIN)/python -m reidlib.results runs/table results/toy.csv
+
+clean:
+	rm -rf runs build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,211 @@
+"""The network's outputs with the golden weights, and its parts."""
+
+import urllib.error
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from golden_fill import arrays, facts, fill, float_entries, pictures, sum_l2
+from torch import nn
+
+from reidlib.recipe import Recipe
+from reidlib.systems import build
+from reidlib.systems.bag_of_tricks import BagOfTricks, trunk
+
+GOLDEN, ENTRIES = arrays("model_main"), facts("model_entries_main")
+EVAL, TRAIN = 1e-5, 1e-4  # golden/README.md: of the largest absolute value
+VARIANTS = {"no_relu": False, "with_relu": True}
+
+
+def system_of(net: nn.Module, num_ids: int = 3, **options) -> BagOfTricks:
+    return BagOfTricks(net, np.arange(num_ids), schedule=lambda epoch: 3.5e-4, **options)
+
+
+def golden_images(n: int) -> torch.Tensor:
+    return pictures(n, int(GOLDEN["height"]), int(GOLDEN["width"]), float(GOLDEN["phase"])).float()
+
+
+def watch(net: nn.Module, names: list[str]) -> dict[str, list[float]]:
+    """A dict that fills with the mean and standard deviation of each named stage's output."""
+    seen = {}
+
+    def note(name: str, out: torch.Tensor) -> None:
+        seen.setdefault(name, [out.mean().item(), out.std().item()])
+
+    for name in names:
+        net.get_submodule(name).register_forward_hook(lambda _module, _inputs, out, name=name: note(name, out))
+    return seen
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def run(request) -> SimpleNamespace:
+    """The golden weights' outputs: evaluation mode first, then one forward in training mode."""
+    net = trunk("resnet50", stem_relu=VARIANTS[request.param])
+    system = system_of(net, int(GOLDEN["num_classes"]))
+    fill(float_entries(system), [entry["kind"] for entry in ENTRIES], int(GOLDEN["hash_offset_K"]))
+    filled = [(tuple(tensor.shape), *sum_l2(tensor)) for _, tensor in float_entries(system)]
+    stages = watch(net, GOLDEN[f"stage_names_{request.param}"].tolist())
+    images = golden_images(int(GOLDEN["batch_train"]))
+    with torch.no_grad():
+        evaluated = system.eval()(images[: int(GOLDEN["batch_eval"])])
+        trained = system.train()(images)
+    running = [sum_l2(tensor) for name, tensor in float_entries(system) if "running" in name]
+    golden = {key.removeprefix(f"{request.param}_"): value for key, value in GOLDEN.items()}
+    return SimpleNamespace(
+        filled=filled, stages=stages, evaluated=evaluated, trained=trained, running=running, golden=golden
+    )
+
+
+def deviation(tensor: torch.Tensor, expected: np.ndarray) -> float:
+    return float(np.abs(tensor.double().numpy() - expected).max() / np.abs(expected).max())
+
+
+def test_the_inputs_are_the_golden_ones():
+    images = golden_images(int(GOLDEN["batch_train"])).double()
+    np.testing.assert_allclose(images[:2, :, ::37, ::29], GOLDEN["image_probe_values"], atol=1e-6)
+    assert sum_l2(images)[1] == pytest.approx(GOLDEN["image_sum_l2"][1], rel=1e-6)
+
+
+def test_the_network_has_the_reference_implementations_entries_in_order(run):
+    """Guards: ResNet-50 without its head, BNNeck, classifier without bias; every entry's shape, and the golden fill."""
+    assert [entry[0] for entry in run.filled] == [tuple(entry["shape"]) for entry in ENTRIES]
+    sums, norms = ([entry[i] for entry in run.filled] for i in (1, 2))
+    assert norms == pytest.approx([entry["l2"] for entry in ENTRIES], rel=1e-6)
+    assert sums == pytest.approx([entry["sum"] for entry in ENTRIES], rel=1e-4, abs=1e-3)
+
+
+def test_every_stage_computes_what_the_reference_implementations_does(run):
+    """Guards: the stem with and without its ReLU, the last stride of 1, as mean and spread of each stage's output."""
+    np.testing.assert_allclose(list(run.stages.values()), run.golden["stage_mean_std"], rtol=EVAL, atol=EVAL)
+
+
+def test_evaluation_features_are_the_golden_ones(run):
+    """Guards: global average pool, BNNeck with running statistics; the feature after it is what retrieval compares."""
+    feat, emb, _ = run.evaluated
+    assert deviation(feat, run.golden["eval_before_bnneck"]) < EVAL
+    assert deviation(emb, run.golden["eval_after_bnneck"]) < EVAL
+
+
+def test_training_features_and_logits_are_the_golden_ones(run):
+    """Guards: in training the triplet loss gets the feature before the BNNeck, the classifier the one after it."""
+    feat, _, logits = run.trained
+    assert deviation(feat, run.golden["train_features"]) < TRAIN
+    assert deviation(logits, run.golden["train_logits"]) < TRAIN
+
+
+def test_running_statistics_move_as_the_reference_implementations(run):
+    """Guards: BatchNorm momentum .1 and unbiased variance in every layer, after one forward in training mode."""
+    expected = run.golden["running_sum_l2_after_train_forward"]
+    np.testing.assert_array_less(np.abs(np.array(run.running) - expected), EVAL * expected[:, 1:])
+
+
+def test_the_golden_outputs_tell_the_stem_relu_apart(run):
+    """Guards: the reference implementation leaves the ReLU after the stem out; the other variant's values are far."""
+    others = [GOLDEN[f"{name}_eval_after_bnneck"] for name in VARIANTS]
+    assert sum(deviation(run.evaluated[1], other) < EVAL for other in others) == 1
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2"])
+@pytest.mark.parametrize(("last_stride", "shape"), [(1, (4, 2)), (2, (2, 1))])
+def test_a_last_stride_of_1_doubles_the_last_map(name, last_stride, shape):
+    """Guards: 16 x 8 instead of 8 x 4 places for 256 x 128 images, here at a quarter of that size."""
+    net, seen = trunk(name, last_stride=last_stride).eval(), []
+    last = net.features if name == "mobilenet_v2" else net.layer4
+    last.register_forward_hook(lambda _module, _inputs, out: seen.append(tuple(out.shape[2:])))
+    with torch.no_grad():
+        assert net(torch.zeros(1, 3, 64, 32)).shape == (1, net.channels)
+    assert seen == [shape]
+
+
+def test_the_neck_and_the_classifier_start_as_the_reference_implementations():
+    """Guards: BNNeck weight 1, bias 0 and frozen; classifier without bias, normal with standard deviation .001."""
+    system = system_of(trunk("resnet18"), 400)
+    assert (system.bnneck.weight == 1).all()
+    assert not system.bnneck.bias.any()
+    assert not system.bnneck.bias.requires_grad
+    assert system.classifier.bias is None
+    assert system.classifier.weight.std().item() == pytest.approx(0.001, rel=0.02)
+
+
+def test_everything_trained_is_decayed_by_one_adam():
+    """Guards: Adam (betas .9, .999, eps 1e-8), weight decay 5e-4 on all that is trained, BatchNorm and biases too."""
+    system = system_of(trunk("resnet18"))
+    (adam,) = system.optimizers.values()
+    assert isinstance(adam, torch.optim.Adam)
+    options = [(group["betas"], group["eps"], group["weight_decay"]) for group in adam.param_groups]
+    assert set(options) == {((0.9, 0.999), 1e-8, 5e-4)}
+    held = {id(p) for group in adam.param_groups for p in group["params"]}
+    assert held == {id(p) for name, p in system.named_parameters() if name != "bnneck.bias"}
+
+
+def test_without_the_bnneck_one_feature_serves_both_losses():
+    system = system_of(trunk("resnet18"), bnneck=False).eval()
+    feat, emb, logits = system(torch.randn(2, 3, 64, 32))
+    assert torch.equal(feat, emb)
+    assert system.classifier.bias is not None
+    torch.testing.assert_close(logits, system.classifier(feat))
+
+
+def test_embeddings_are_unit_rows_of_the_feature_after_the_neck():
+    system, images = system_of(trunk("resnet18")).train(), torch.randn(4, 3, 64, 32)
+    before = {name: tensor.clone() for name, tensor in system.state_dict().items()}
+    rows = system.embed(images)
+    assert system.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in system.state_dict().items())
+    assert (rows.dtype, rows.requires_grad) == (torch.float32, False)
+    expected = nn.functional.normalize(system.eval()(images)[1])
+    torch.testing.assert_close(rows, expected.detach())
+    torch.testing.assert_close(system.embed(images[:1]), rows[:1])  # a batch of one, and no other image's influence
+
+
+def test_a_recipes_seed_decides_the_weights_and_nothing_outside():
+    recipe = Recipe.for_dataset("toy")
+    torch.manual_seed(0)
+    systems = [build(r, np.array([7, 3, 3])) for r in (recipe, recipe, Recipe.for_dataset("toy", seed=2))]
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(1))
+    first, again, other = (system.classifier.weight.cpu() for system in systems)
+    assert first.shape[0] == 2  # two identities
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_an_unknown_backbone_is_refused_with_the_names_there_are():
+    with pytest.raises(ValueError, match=r"'resnet5'.*resnet50"):
+        trunk("resnet5")
+
+
+@pytest.mark.parametrize("num_classes", [1000, 10])
+def test_weights_of_a_file_are_loaded_without_their_head(tmp_path, num_classes):
+    source = torchvision.models.resnet18(num_classes=num_classes)
+    torch.save(source.state_dict(), tmp_path / "own.pth")
+    loaded = trunk("resnet18", weights=str(tmp_path / "own.pth"))
+    assert torch.equal(loaded.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
+    assert loaded.channels == 512
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    torch.save(torchvision.models.resnet34().state_dict(), tmp_path / "deeper.pth")
+    torch.save({name: t[:1] for name, t in trunk("resnet18").state_dict().items() if t.ndim}, tmp_path / "narrow.pth")
+    (tmp_path / "text.pth").write_text("no weights")
+    for name in ("deeper", "narrow", "text"):
+        with pytest.raises(ValueError, match=f"{name}.pth"):
+            trunk("resnet18", weights=str(tmp_path / f"{name}.pth"))
+
+
+def test_a_missing_weights_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gone.pth.*imagenet"):
+        trunk("resnet18", weights=str(tmp_path / "gone.pth"))
+
+
+def test_without_a_network_imagenet_weights_say_where_they_can_be_fetched(tmp_path, monkeypatch):
+    def unplugged(*_args, **_options):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "urlopen", unplugged)
+    with pytest.raises(FileNotFoundError, match=r"https://.*resnet18.*pth"):
+        trunk("resnet18", weights="imagenet")

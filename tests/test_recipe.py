@@ -1,0 +1,186 @@
+"""Presets, tricks and overrides: what a recipe says, and what it refuses."""
+
+import json
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from reidlib.recipe import Recipe
+
+FACTS = {  # REFERENCE A.1: the reference implementation's own numbers
+    "height": 256, "width": 128, "resize": "bicubic", "pad": 10, "flip": 0.5, "erasing": 0.5,
+    "erasing_area": (0.02, 0.4), "erasing_ratio": 0.3, "erasing_fill": (0.485, 0.456, 0.406),
+    "p": 16, "k": 4, "order": "identity", "iterations": 200, "epochs": 120, "checkpoint_every": 40,
+    "backbone": "resnet50", "weights": "imagenet", "last_stride": 1, "stem_relu": False, "bnneck": True,
+    "label_smoothing": 0.1, "margin": 0.3, "center_weight": 0.0, "lr": 3.5e-4, "weight_decay": 5e-4,
+    "warmup_epochs": 10, "warmup_start": 0.01, "milestones": (40, 70), "gamma": 0.1, "first_epoch": 0,
+}  # fmt: skip
+OFF = {  # what a trick's field is without it: the standard baseline of the paper's code
+    "warmup": {"warmup_epochs": 0},
+    "erasing": {"erasing": 0.0},
+    "smoothing": {"label_smoothing": 0.0},
+    "stride": {"last_stride": 2},
+    "bnneck": {"bnneck": False},
+}
+CENTER = {"center_weight": 5e-4}
+
+
+def market(**choices) -> Recipe:
+    return Recipe.for_dataset("market", **choices)
+
+
+def changes(recipe: Recipe, other: Recipe) -> dict:
+    """The fields in which `recipe` differs from `other`, with its own values."""
+    names = [f.name for f in fields(Recipe)]
+    return {name: getattr(recipe, name) for name in names if getattr(recipe, name) != getattr(other, name)}
+
+
+def off(*names: str) -> dict:
+    return {field: value for name in names for field, value in OFF[name].items()}
+
+
+@pytest.mark.parametrize("dataset", ["market", "duke", "msmt17", "../my images"])
+def test_the_reference_preset_says_what_the_reference_implementation_does(dataset):
+    """Guards: every number of the recipe, on every real data set alike."""
+    recipe = Recipe.for_dataset(dataset)
+    assert {name: getattr(recipe, name) for name in FACTS} == FACTS
+    assert (recipe.dataset, recipe.preset, recipe.tricks, recipe.seed) == (dataset, "reference", "all", 1)
+
+
+@pytest.mark.parametrize("dataset", ["market", "duke"])
+def test_the_paper_preset_differs_exactly_where_the_papers_code_does(dataset):
+    """Guards: bilinear resize, passes in proportion to images, an epoch is a pass, the schedule one epoch ahead."""
+    paper, reference = Recipe.for_dataset(dataset, "paper"), Recipe.for_dataset(dataset)
+    expected = {"preset": "paper", "resize": "bilinear", "order": "image", "iterations": None, "first_epoch": 1}
+    assert changes(paper, reference) == expected
+
+
+@pytest.mark.parametrize("dataset", ["market", "duke"])
+def test_the_fixed_preset_adds_the_stem_relu_and_a_true_mean_fill(dataset):
+    """Guards: the ReLU after the stem that both codes leave out, and erased pixels that are the data's mean."""
+    fixed, reference = Recipe.for_dataset(dataset, "fixed"), Recipe.for_dataset(dataset)
+    assert changes(fixed, reference) == {"preset": "fixed", "stem_relu": True, "erasing_fill": (0.0, 0.0, 0.0)}
+
+
+@pytest.mark.parametrize("dataset", ["toy", "toy-duke"])
+def test_toy_is_the_same_recipe_on_fewer_and_smaller_images(dataset):
+    sizes = {
+        "height", "width", "pad", "p", "k", "iterations", "epochs", "checkpoint_every",
+        "warmup_epochs", "milestones", "backbone", "weights", "dataset",
+    }  # fmt: skip
+    toy = Recipe.for_dataset(dataset)
+    assert set(changes(toy, market())) <= sizes
+    assert toy.weights == "none"
+    assert toy.height * toy.width < 256 * 128
+    assert max(toy.milestones) < toy.epochs
+
+
+@pytest.mark.parametrize("preset", ["reference", "paper", "fixed"])
+@pytest.mark.parametrize(
+    ("tricks", "expected"),
+    [
+        ("all", {}),
+        ("all+center", CENTER),
+        ("all-erasing", off("erasing")),
+        ("all-erasing-warmup", off("erasing", "warmup")),
+        ("all-stride+center", off("stride") | CENTER),
+        ("none", off(*OFF)),
+        ("none+warmup", off("erasing", "smoothing", "stride", "bnneck")),
+        ("none+warmup+erasing+smoothing+stride+bnneck", {}),
+        ("none+warmup+erasing+smoothing+stride+bnneck+center", CENTER),
+    ],
+)
+def test_a_word_of_the_tricks_grammar_sets_the_tricks_fields_and_no_other(preset, tricks, expected):
+    assert changes(market(preset=preset, tricks=tricks), market(preset=preset, tricks="all")) == (
+        expected | ({"tricks": tricks} if tricks != "all" else {})
+    )
+
+
+@pytest.mark.parametrize("name", OFF)
+def test_leaving_a_trick_out_and_adding_it_in_are_two_ways_to_one_recipe(name):
+    others = "".join(f"+{other}" for other in OFF if other != name)
+    assert set(changes(market(tricks=f"all-{name}"), market(tricks=f"none{others}"))) == {"tricks"}
+
+
+def test_a_toy_keeps_its_own_warm_up_with_the_trick_and_has_none_without():
+    assert 0 < Recipe.for_dataset("toy").warmup_epochs < Recipe.for_dataset("toy").epochs
+    assert Recipe.for_dataset("toy", tricks="all-warmup").warmup_epochs == 0
+
+
+@pytest.mark.parametrize(
+    "tricks", ["", "al", "all+erasin", "none+", "all erasing", "erasing", "all--erasing"]
+)
+def test_a_word_outside_the_grammar_is_refused_with_the_names_there_are(tricks):
+    with pytest.raises(ValueError, match="warmup, erasing, smoothing, stride, bnneck, center") as error:
+        market(tricks=tricks)
+    assert repr(tricks) in str(error.value)
+    assert "all" in str(error.value)
+    assert "none" in str(error.value)
+
+
+@pytest.mark.parametrize("tricks", ["all+warmup", "none-erasing", "all-center", "all-erasing-erasing"])
+def test_a_change_that_changes_nothing_is_refused(tricks):
+    """Else one run would stand in a table under two names."""
+    with pytest.raises(ValueError, match=r"already"):
+        market(tricks=tricks)
+
+
+def test_an_unknown_preset_is_refused_with_the_names_there_are():
+    with pytest.raises(ValueError, match=r"'papre'.*reference, paper, fixed"):
+        market(preset="papre")
+
+
+def test_an_unknown_override_is_refused_with_the_names_there_are():
+    with pytest.raises(ValueError, match=r"'epoch'.*epochs"):
+        market(epoch=3)
+
+
+def test_an_override_of_none_means_what_the_recipe_says():
+    """A notebook hands all its parameters over; those left at None must not undo the data set's values."""
+    names = [f.name for f in fields(Recipe) if f.name not in ("dataset", "preset", "tricks", "seed")]
+    for dataset in ("market", "toy"):
+        assert Recipe.for_dataset(dataset, **dict.fromkeys(names)) == Recipe.for_dataset(dataset)
+
+
+def test_an_override_wins_over_data_set_preset_and_tricks():
+    recipe = Recipe.for_dataset("toy", "paper", "all-erasing", seed=7, epochs=3, resize="bicubic", erasing=0.25)
+    assert (recipe.epochs, recipe.resize, recipe.erasing, recipe.seed) == (3, "bicubic", 0.25, 7)
+    assert market(tricks="none", warmup_epochs=5).warmup_epochs == 5
+    assert market(flip=0.0).flip == 0  # zero is a value, not a None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("resize", "nearest"), ("order", "random"), ("precision", "fp8"), ("last_stride", 3), ("first_epoch", 2),
+        ("height", 0), ("p", 1), ("k", 0), ("iterations", 0), ("epochs", 0), ("checkpoint_every", 0), ("pad", -1),
+        ("flip", 1.5), ("erasing", -0.1), ("label_smoothing", 2.0), ("lr", 0.0), ("lr", -1e-3), ("warmup_epochs", -1),
+    ],
+)  # fmt: skip
+def test_a_value_that_makes_no_sense_is_refused_by_name_and_value(field, value):
+    with pytest.raises(ValueError, match=field) as error:
+        market(**{field: value})
+    assert str(value) in str(error.value)
+
+
+def test_a_recipe_cannot_be_changed():
+    recipe = market()
+    with pytest.raises(FrozenInstanceError):
+        recipe.lr = 1.0
+    assert hash(recipe) == hash(market())  # so it may key a dict: no list hides in it
+
+
+@pytest.mark.parametrize("preset", ["reference", "paper", "fixed"])
+@pytest.mark.parametrize("dataset", ["market", "toy"])
+def test_a_recipe_comes_back_from_json_as_it_went(dataset, preset):
+    recipe = Recipe.for_dataset(dataset, preset, "all-erasing+center", seed=3, epochs=5, milestones=[1, 2])
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_json_names_every_field():
+    assert list(market().to_dict()) == [f.name for f in fields(Recipe)]
+
+
+def test_a_stored_recipe_with_an_unknown_field_is_refused():
+    with pytest.raises(ValueError, match="'momentum'"):
+        Recipe.from_dict(market().to_dict() | {"momentum": 0.9})

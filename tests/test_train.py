@@ -1,0 +1,164 @@
+"""fit: what it logs, keeps, resumes and refuses. The learning itself is held to account on toy data in test_toy_run."""
+
+import csv
+import hashlib
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import reidlib as rl
+from reidlib import train
+
+
+def digest(system):
+    """Of all weights and buffers: equal only where two systems are equal bit for bit."""
+    values = b"".join(value.numpy().tobytes() for value in system.state_dict().values())
+    return hashlib.sha256(values).hexdigest()
+
+
+def trained(recipe, shots, run, epochs=None):
+    system = rl.build(recipe, shots, "cpu")
+    rows = list(itertools.islice(rl.fit(system, shots, run), epochs))
+    return system, rows
+
+
+def test_two_trainings_with_the_same_seed_give_bit_identical_checkpoints(crowd, tiny, tmp_path):
+    first, rows = trained(tiny, crowd.train, tmp_path / "a")
+    again, _ = trained(tiny, crowd.train, tmp_path / "b")
+    assert digest(first) == digest(again)
+    assert digest(rl.restore(tmp_path / "a", device="cpu")) == digest(first)
+    assert all(np.isfinite(row["loss"]) for row in rows)
+
+
+def test_another_seed_gives_another_checkpoint(crowd, tiny, tmp_path):
+    first, _ = trained(tiny, crowd.train, tmp_path / "a")
+    other, _ = trained(rl.Recipe.from_dict(tiny.to_dict() | {"seed": 2}), crowd.train, tmp_path / "b")
+    assert digest(first) != digest(other)
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_run_left_early_and_resumed_ends_bit_identical(crowd, tiny, tmp_path, stop):
+    whole, rows = trained(tiny, crowd.train, tmp_path / "whole")
+    _, before = trained(tiny, crowd.train, tmp_path / "parts", stop)
+    resumed, after = trained(tiny, crowd.train, tmp_path / "parts")
+    assert digest(whole) == digest(resumed)
+    assert after[:stop] == before, "the rows already logged are yielded first, times included"
+    assert [row["loss"] for row in after] == [row["loss"] for row in rows]
+
+
+def test_what_the_caller_does_between_rows_does_not_change_the_run(crowd, tiny, tmp_path):
+    quiet, _ = trained(tiny, crowd.train, tmp_path / "quiet")
+    noisy = rl.build(tiny, crowd.train, "cpu")
+    for _ in rl.fit(noisy, crowd.train, tmp_path / "noisy"):
+        torch.manual_seed(0), np.random.seed(0), torch.rand(3)
+        rl.embed(noisy, crowd.query)  # sets evaluation mode for its own duration
+    assert digest(noisy) == digest(quiet)
+
+
+def test_the_caller_keeps_its_own_random_state(crowd, tiny, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    trained(tiny, crowd.train, tmp_path)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_a_row_counts_iterations_and_what_was_seen(crowd, tiny, tmp_path):
+    _, rows = trained(tiny, crowd.train, tmp_path)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row["iteration"] for row in rows] == [2, 4, 6]
+    assert [row["lr"] for row in rows] == [tiny.learning_rate(epoch) for epoch in range(3)]
+    assert all(row["ids_seen"] == 1 and 0 < row["images_seen"] < 1 for row in rows)
+    with open(tmp_path / "log.csv", newline="") as stream:
+        logged = list(csv.DictReader(stream))
+    assert [float(row["loss"]) for row in logged] == [row["loss"] for row in rows]
+
+
+def test_every_nth_and_the_last_checkpoint_are_kept(crowd, tiny, tmp_path):
+    trained(tiny, crowd.train, tmp_path)
+    assert rl.checkpoints(tmp_path) == [2, 3]
+    assert digest(rl.restore(tmp_path, epoch=2, device="cpu")) != digest(rl.restore(tmp_path, device="cpu"))
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint of epoch 1; it has \[2, 3\]"):
+        rl.restore(tmp_path, epoch=1)
+
+
+def test_a_folder_of_another_recipe_is_refused_and_left_as_it_was(crowd, tiny, tmp_path):
+    trained(tiny, crowd.train, tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*.*") if file.is_file()}
+    other = rl.Recipe.from_dict(tiny.to_dict() | {"margin": 0.5})
+    with pytest.raises(ValueError, match="margin is 0.3 there and 0.5 here"):
+        trained(other, crowd.train, tmp_path)
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_a_folder_of_other_data_is_refused(crowd, tiny, tmp_path):
+    trained(tiny, crowd.train, tmp_path)
+    with pytest.raises(ValueError, match="data digest"):
+        trained(tiny, crowd.train[:-1], tmp_path)
+
+
+def test_a_truncated_checkpoint_falls_back_to_the_one_before(crowd, tiny, tmp_path):
+    whole, _ = trained(tiny, crowd.train, tmp_path)
+    last = tmp_path / "checkpoints" / "epoch_0003.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match="epoch_0003.pt cannot be read"):
+        resumed, rows = trained(tiny, crowd.train, tmp_path)
+    assert digest(resumed) == digest(whole)
+    assert len(rows) == 3
+
+
+def test_two_processes_cannot_train_in_one_folder(crowd, tiny, tmp_path):
+    first = rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path)
+    next(first)
+    with pytest.raises(RuntimeError, match="another process is training"):
+        next(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path))
+    first.close()
+    assert len(list(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path))) == 3
+
+
+def test_a_loss_that_is_not_finite_names_the_iteration_and_its_images(crowd, tiny, tmp_path):
+    system = rl.build(tiny, crowd.train, "cpu")
+    step, calls = system.step, itertools.count(1)
+
+    def broken(images, labels):
+        losses = step(images, labels)
+        return losses | {"loss": losses["loss"] * torch.nan} if next(calls) == 4 else losses
+
+    system.step = broken
+    with pytest.raises(ValueError, match=r"epoch 2, iteration 2 of it, on the training images \[\d+"):
+        list(rl.fit(system, crowd.train, tmp_path))
+    again, _ = trained(tiny, crowd.train, tmp_path)
+    whole, _ = trained(tiny, crowd.train, tmp_path / "whole")
+    assert digest(again) == digest(whole), "nothing of the broken step is kept"
+
+
+def test_a_broken_image_is_named_before_anything_is_trained(crowd, tiny, tmp_path):
+    crowd.train.file(3).write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match=crowd.train.paths[3]):
+        trained(tiny, crowd.train, tmp_path / "run")
+    assert not rl.checkpoints(tmp_path / "run")
+
+
+def test_the_learning_rate_and_training_mode_are_set_for_each_epoch(crowd, tiny):
+    system = rl.build(tiny, crowd.train, "cpu").eval()
+    system.begin_epoch(1)
+    assert system.training
+    assert system.optimizers["main"].param_groups[0]["lr"] == tiny.learning_rate(1)
+
+
+def test_the_center_loss_trains_its_centers_at_their_own_rate(crowd, tiny, tmp_path):
+    recipe = rl.Recipe.from_dict(tiny.to_dict() | {"center_weight": 5e-4})
+    system = rl.build(recipe, crowd.train, "cpu")
+    centers = system.center_loss.centers.detach().clone()
+    rows = list(rl.fit(system, crowd.train, tmp_path))
+    assert not torch.equal(centers, system.center_loss.centers)
+    assert rows[0]["loss"] == pytest.approx(rows[0]["ce"] + rows[0]["triplet"] + rows[0]["center"], rel=1e-5)
+
+
+def test_a_row_prints_as_one_aligned_line(crowd, tiny, tmp_path):
+    _, rows = trained(tiny, crowd.train, tmp_path)
+    lines = [train.epoch_row(row) for row in rows]
+    assert len({len(line) for line in lines}) == 1
+    assert "epoch    3  iteration      6" in lines[-1]

@@ -8,18 +8,23 @@ import importlib
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "recipe": ("Recipe", "warmup_multistep"),
-    "data": ("Shots", "Split", "load", "check"),
-    "images": ("ImageStore", "decode"),
-    "batches": ("PKSampler", "augment", "crop_flip", "draw_crops", "draw_erasing", "draw_flips", "erase", "normalise"),
-    "losses": ("CenterLoss", "batch_hard_triplet", "hardest"),
-    "systems": ("build",),
-    "embedding": ("embed",),
-    "train": ("fit", "restore", "epoch_row", "checkpoints"),
-    "evaluate": ("Scores", "score"),
-    "results": ("collect", "environment", "measure", "read_csv", "result_line", "targets", "write_csv", "write_result"),
+    "recipe": "Recipe warmup_multistep",
+    "data": "Shots Split load",
+    "checks": "Report check",
+    "images": "ImageStore decode",
+    "batches": "PKSampler augment crop_flip draw_crops draw_erasing draw_flips erase generator normalise",
+    "losses": "CenterLoss batch_hard_triplet hardest",
+    "systems": "build",
+    "train": "checkpoints epoch_row fit load_or_train restore",
+    "embedding": "embed",
+    "evaluate": "Ranking Scores score",
+    "figures": "Picture plot_batch plot_identity save show_shots",
+    "plots": "plot_ap_histogram plot_cmc plot_log plot_matrix plot_schedule plot_split",
+    "ranked": "extremes plot_ranked visualize",
+    "layouts": "project",
+    "results": "collect environment measure open_run read_csv result_line run_folder targets write_csv write_result",
 }
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 __all__ = sorted(_HOME)
 
 

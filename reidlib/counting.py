@@ -22,10 +22,11 @@ class Cosine:
     def __init__(self, q: torch.Tensor, g: torch.Tensor, dtype: torch.dtype | None = None) -> None:
         self.q, self.g = q, g
         self.dtype = dtype or g.dtype
-        self.q_length, self.g_length = lengths(q), lengths(g)  # (Q,), (G,) float64
-        self.unit = self.dtype == g.dtype and bool(((self.g_length - 1).abs() < 2**-20).all())
-        self.work = g if self.dtype == g.dtype else (g / self.g_length[:, None].float()).to(self.dtype)
+        self.q_length, self.g_length = (torch.linalg.vector_norm(x, dim=1, dtype=torch.float32) for x in (q, g))
+        self.unit = bool(((self.g_length - 1).abs() < 2**-20).all())
+        self.work = g if self.dtype == g.dtype else (g / self.g_length[:, None]).to(self.dtype)
         self.error = self._error(g.shape[1])
+        self.lengths = [x.new_full((len(x),), torch.nan, dtype=torch.float64) for x in (q, g)]  # filled where needed
 
     def _error(self, dim: int) -> float:
         """A bound on |tile - exact|, relative to sum |q_d g_d| <= 1.
@@ -41,36 +42,49 @@ class Cosine:
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor:
         """Similarities of some queries and some gallery images, (rows, cols) float32."""
-        q = (self.q[rows] / self.q_length[rows, None].float()).to(self.dtype)
-        similarity = product(q, self.work[cols])
-        raw = self.work is self.g and not self.unit
-        return similarity.div_(self.g_length[cols].float()) if raw else similarity
+        similarity = product((self.q[rows] / self.q_length[rows, None]).to(self.dtype), self.work[cols])
+        return similarity if self.unit or self.work is not self.g else similarity.div_(self.g_length[cols])
 
     def near(self, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
         """Similarities of the pairs (i, j), (n,) float64, within `error`."""
-        step = max(1, 2**19 // self.q.shape[1])
-        dots = [torch.linalg.vecdot(self.q[a].float(), self.g[b].float()) for a, b in zip(i.split(step), j.split(step))]
-        return torch.cat(dots).double() / (self.q_length[i] * self.g_length[j])
+        dots = each(lambda i, j: torch.linalg.vecdot(self.q[i].float(), self.g[j].float()), i, j, width=self.q.shape[1])
+        return dots.double() / (self.q_length[i] * self.g_length[j])
 
     def exact(self, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
         """Similarities of the pairs (i, j), (n,) float64, equal to the last bit on every device and in every chunk."""
-        step = max(1, 2**18 // self.q.shape[1])
-        dots = [fold(self.q[a].double() * self.g[b].double()) for a, b in zip(i.split(step), j.split(step))]
-        return torch.cat(dots) / (self.q_length[i] * self.g_length[j])
+        q_length, g_length = (
+            recall(known, k, lambda k, x=x: fold(x, x, k, k).sqrt())
+            for known, k, x in zip(self.lengths, (i, j), (self.q, self.g))
+        )
+        return fold(self.q, self.g, i, j) / (q_length * g_length)
 
 
-def fold(x: torch.Tensor) -> torch.Tensor:
-    """Sum float64 x (n, D) over D by adding the second half to the first: one order of additions everywhere."""
-    while (width := x.shape[1]) > 1:
-        half = (width + 1) // 2
-        x[:, : width - half] += x[:, half:]
-        x = x[:, :half]
-    return x[:, 0].clone()
+def fold(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
+    """Dot products x[i] . y[j] (n,) in float64, adding second halves to first: one order of additions everywhere."""
+
+    def dots(i, j):
+        z = x[i].double() * y[j]
+        while (width := z.shape[1]) > 1:
+            half = (width + 1) // 2
+            z[:, : width - half] += z[:, half:]
+            z = z[:, :half]
+        return z[:, 0].clone()
+
+    return each(dots, i, j, width=x.shape[1])
 
 
-def lengths(x: torch.Tensor) -> torch.Tensor:
-    """Euclidean lengths (N,) float64 of features (N, D), the same on every device."""
-    return torch.cat([fold(part.double().square()) for part in x.split(max(1, 2**18 // x.shape[1]))]).sqrt()
+def each(function, i: torch.Tensor, j: torch.Tensor, width: int) -> torch.Tensor:
+    """function(i, j) in pieces that stay in a processor's cache: `width` numbers are handled for every pair."""
+    step = max(1, 2**18 // width)
+    return torch.cat([function(*pair) for pair in zip(i.split(step), j.split(step))])
+
+
+def recall(known: torch.Tensor, index: torch.Tensor, make: Callable) -> torch.Tensor:
+    """known[index], after filling in what is still NaN there with make(missing indices)."""
+    missing = index[known[index].isnan()].unique()
+    if len(missing):
+        known[missing] = make(missing)
+    return known[index]
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -188,9 +202,8 @@ class Chunk:
         """How many of the thresholds first..last-1 each entry passes, by exact similarities."""
         entry, within = ragged(last - first)
         threshold = first[entry] + within
-        new = threshold[self.exact[threshold].isnan()].unique()
-        self.exact[new] = self.source.exact(self.i[new], self.j[new])
-        own, level = self.source.exact(r + self.rows.start, j)[entry], self.exact[threshold]
+        level = recall(self.exact, threshold, lambda k: self.source.exact(self.i[k], self.j[k]))
+        own = self.source.exact(r + self.rows.start, j)[entry]
         return entry[own >= level if self.pessimistic else own > level].bincount(minlength=len(r))
 
     def ahead(self) -> torch.Tensor:

@@ -17,7 +17,7 @@ SAME_CAMERA = {
     "ignore": lambda q_pid, q_cam, g_pid, g_cam: (q_pid == g_pid) & (q_cam == g_cam),
     "keep": lambda q_pid, q_cam, g_pid, g_cam: torch.zeros_like(g_pid, dtype=torch.bool),
 }
-PER_QUERY = ("ap", "ap_trapezoid", "inp", "first_match", "matches", "pids", "camids")
+SAVED = ("ap", "ap_trapezoid", "inp", "first_match", "matches", "pids", "camids", "reranked", "ties")
 
 
 @dataclass(frozen=True)
@@ -91,27 +91,151 @@ class Scores:
         )
 
     def ranking(self, i: int, k: int = 20, ignored: bool = False) -> Ranking:
-        """The first k gallery images for query i, ordered as they were counted; `ignored` ones shown on request."""
+        """The first k gallery images for query i in the order that was scored; ignored ones too if asked for."""
         if self.source is None:
-            raise ValueError("these scores were loaded from a file, without embeddings: call score() to rank a query")
-        if not -len(self.ap) <= i < len(self.ap):
-            raise IndexError(f"no query {i}: there are {len(self.ap)}, counted from 0")
-        i %= len(self.ap)
-        device = self.rule.g_pid.device
-        near = self.source.tile(slice(i, i + 1), slice(0, len(self.rule.g_pid)))[0]
-        everyone = torch.arange(len(near), device=device)
-        hidden = self.rule.ignored(torch.full_like(everyone, i), everyone)
-        near = near if ignored else near.masked_fill(hidden, -torch.inf)
-        k = min(k, int((near > -torch.inf).sum()))
-        j = (near >= near.topk(k).values.min(initial=torch.inf) - 2 * self.source.error).nonzero()[:, 0]
-        return self._ranked(i, j, hidden[j], k)
+            raise ValueError("these scores come from a file, without embeddings: call score() again to rank a query")
+        if not 0 <= i < len(self.ap):
+            raise IndexError(f"no query {i}: there are {len(self.ap)}, numbered from 0")
+        j = torch.arange(len(self.gallery), device=self.rule.g_pid.device)
+        hidden = self.rule.ignored(torch.full_like(j, i), j)
+        near = self.source.tile(slice(i, i + 1), slice(0, len(j)))[0]
+        if not ignored:
+            j, near = j[~hidden], near[~hidden]
+        k = min(k, len(j))
+        if k < len(j):  # whoever can be among the first k
+            j = j[near >= near.topk(k).values[-1] - 2 * self.source.error]
+        exact = self.source.exact(torch.full_like(j, i), j).cpu().numpy()
+        match = (self.rule.g_pid[j] == self.rule.q_pid[i]).cpu().numpy()
+        hidden, j = hidden[j].cpu().numpy(), j.cpu().numpy()
+        behind = match & ~hidden if self.ties == "pessimistic" else ~match
+        order = np.lexsort((j, behind, -exact))[:k]
+        return Ranking(j[order], exact[order].astype(np.float32), (match & ~hidden)[order], hidden[order])
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write the per-query values to `path` (.npz); `Scores.load` brings them back."""
+        """Write the per-query values and the counts to `path` (.npz); `Scores.load` brings them back."""
         path = Path(path)
-        arrays = {name: getattr(self, name) for name in PER_QUERY}
-        counts = {f"count_{name}": value for name, value in self.counts.items()}
-        with open(scratch := path.with_name(f".{path.name}.{os.getpid()}"), "wb") as file:
-            np.savez_compressed(file, reranked=self.reranked, ties=self.ties, **arrays, **counts)
+        scratch = path.with_name(f".{os.getpid()}-{path.name}")
+        with open(scratch, "wb") as file:
+            np.savez_compressed(file, **{name: getattr(self, name) for name in SAVED}, **self.counts)
         os.replace(scratch, path)
         return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Scores":
+        """Scores as saved: all numbers and intervals, but no images and no ranked lists."""
+        with np.load(path) as file:
+            saved = {name: file[name] if file[name].ndim else file[name].item() for name in file.files}
+        return cls(**{name: saved.pop(name) for name in SAVED}, counts=saved)
+
+
+def score(
+    q: torch.Tensor,
+    g: torch.Tensor,
+    query,
+    gallery,
+    *,
+    same_camera: str = "ignore",
+    ties: str = "pessimistic",
+    rerank: Callable | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    memory: int = 2**26,
+) -> Scores:
+    """Score query features q (Q, D) against gallery features g (G, D) by cosine similarity, of whatever length they are.
+
+    A gallery image with the query's pid is a match, unless it is of the same camera (`same_camera="keep"` lets those
+    match too); junk (pid -1) is ignored, distractors are wrong answers. `rerank` is `reidlib.rerank` or a function
+    like it. The product runs in `dtype` (the features' own) on `device` (where g is) in `memory` bytes; none of them
+    changes the result: what comes too close to a match is computed again in float64. Wrong answers exactly as similar
+    as a match stand ahead of it (`ties="pessimistic"`) or behind. Queries without a match are counted and left out of
+    every mean. Raises ValueError on anything that cannot be scored, naming the first offender. Protocol: Zheng et al.,
+    "Scalable Person Re-identification" (ICCV 2015).
+    """
+    choose("same_camera", same_camera, SAME_CAMERA)
+    choose("ties", ties, ("pessimistic", "optimistic"))
+    q, g = (torch.as_tensor(x).detach() for x in (q, g))
+    check_features(q, g, query, gallery)
+    check_shots(query, gallery)
+    device = device or g.device
+    q, g = q.to(device), g.to(device)
+    rule = Rule(query, gallery, SAME_CAMERA[same_camera], device)
+    i, j = rule.same(slice(0, len(query)))
+    ignored = rule.ignored(i, j)
+    if bool(ignored.all()):
+        raise ValueError(why_no_match(query, gallery, len(i)))
+    keep = rule.g_pid != -1
+    source = rerank(q, g, keep=keep) if rerank else Cosine(q, g, dtype)
+    values = per_query(*count(source, rule, ties, memory), len(query))
+    counts = dict(
+        queries=len(query),
+        valid=int((values["matches"] > 0).sum()),
+        gallery=len(gallery),
+        junk=int((~keep).sum()),
+        distractors=0 if (query.pids == 0).any() else int((gallery.pids == 0).sum()),
+        matches=int((~ignored).sum()),
+        same_camera=int(ignored.sum()),
+    )
+    return Scores(
+        **values, pids=query.pids, camids=query.camids, counts=counts, reranked=rerank is not None, ties=ties,
+        query=query, gallery=gallery, q=q, g=g, source=source, rule=rule,
+    )  # fmt: skip
+
+
+def choose(name: str, value: str, known) -> None:
+    if value not in known:
+        raise ValueError(f"no {name} {value!r}; choose one of {', '.join(known)}")
+
+
+def why_no_match(query, gallery, same: int) -> str:
+    head = f"none of the {len(query)} queries has a match in the gallery"
+    if not same:
+        return f"{head}: they share no identity (query pid {query.pids[0]} ..., gallery pid {gallery.pids[0]} ...)"
+    return (
+        f"{head} under another camera: each of the {same} images of the same person is from the query's own camera "
+        'and is ignored. For data of a single camera pass same_camera="keep"'
+    )
+
+
+def check_features(q: torch.Tensor, g: torch.Tensor, query, gallery) -> None:
+    for name, x, shots in (("query", q, query), ("gallery", g, gallery)):
+        if x.ndim != 2 or not x.is_floating_point():
+            raise ValueError(f"{name} features must be a floating-point (N, D) tensor, not {x.dtype} {tuple(x.shape)}")
+        if len(x) != len(shots):
+            raise ValueError(f"{len(x)} {name} features for {len(shots)} {name} images: one row an image is needed")
+        if not len(x):
+            raise ValueError(f"the {name} is empty: nothing to score")
+        length = torch.linalg.vector_norm(x, dim=1, dtype=torch.float32)
+        if not bool((good := (length > 0) & length.isfinite()).all()):
+            i = int((~good).nonzero()[0, 0])
+            wrong = "is all zeros" if length[i] == 0 else "holds NaN or infinity"
+            raise ValueError(f"the feature of {name} image {i} ({shots.paths[i]}) {wrong}: check the model that made it")
+    if q.shape[1] != g.shape[1]:
+        raise ValueError(f"query features have {q.shape[1]} numbers, gallery features {g.shape[1]}: one model makes both")
+    if len(g) > 1 and bool((g == g[0]).all()):
+        raise ValueError(f"all {len(g)} gallery features are the same: the model that made them has collapsed")
+
+
+def check_shots(query, gallery) -> None:
+    for name, shots in (("query", query), ("gallery", gallery)):
+        for kind in ("pids", "camids"):
+            check_labels(f"{name} {kind}", getattr(shots, kind), shots.paths)
+    if len(junk := np.flatnonzero(query.pids == -1)):
+        raise ValueError(f"query {junk[0]} ({query.paths[junk[0]]}) has pid -1, which marks junk: leave it out")
+    where = {f"{gallery.root}/{path}": j for j, path in enumerate(gallery.paths)}
+    for i, path in enumerate(query.paths):
+        if (j := where.get(f"{query.root}/{path}")) is not None:
+            raise ValueError(f"query {i} and gallery image {j} are one file, {path}: take it out of one of them")
+
+
+def check_labels(name: str, labels: np.ndarray, paths: np.ndarray) -> None:
+    labels = np.asarray(labels)
+    if len(labels) != len(paths):
+        raise ValueError(f"{len(labels)} {name} for {len(paths)} images")
+    for i, label in enumerate(labels.tolist() if labels.dtype.kind not in "i" else []):
+        if not isinstance(label, int):
+            raise ValueError(
+                f"{name} must be whole numbers, but image {i} ({paths[i]}) has {label!r}: number them, for example "
+                "with np.unique(names, return_inverse=True) over query and gallery together"
+            )
+        if abs(label) >= 2**63:
+            raise ValueError(f"{name}: {label} of image {i} ({paths[i]}) does not fit into 64 bits: number them from 1")

@@ -83,7 +83,7 @@ def _figures_folder() -> Path:
 def sheet(width: float, height: float, title: str | None):
     """An empty page in inches, its origin at the top left; returns the Picture, its axes and where content starts."""
     top = 0.42 if title else 0.12
-    fig = Picture(figsize=(width, top + height), layout="none")
+    fig = Picture(figsize=(width, top + height))
     ax = fig.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(top + height, 0))
     ax.axis("off")
     if title:
@@ -107,7 +107,7 @@ def thumb(ax, image: np.ndarray | Path, x: float, y: float, size: tuple[float, f
         ax.imshow(pixels, extent=(x, x + width, y + height, y), aspect="auto")
     else:
         ax.add_patch(Rectangle((x, y), width, height, facecolor=PALE, edgecolor="#cccccc", hatch="//"))
-        name = "\n".join(textwrap.wrap(image.name, max(6, int(width / 0.075))))
+        name = "no image\n" + "\n".join(textwrap.wrap(image.name, max(6, int(width / 0.075))))
         ax.text(
             x + width / 2, y + height / 2, name, fontsize=7, ha="center", va="center",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},

@@ -21,7 +21,7 @@ MSMT17_TRAIN_IDS = 1041
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}  # what counts as an image in a folder of one's own
 
 MARKET = re.compile(r"(-1|\d{4})_c(\d)s\d_")  # 0002_c1s1_000451_03.jpg: identity 2, camera 1, sequence 1, frame, box
-DUKE = re.compile(r"(\d{4})_c(\d)_f\d")  # 0002_c1_f0044158.jpg: identity 2, camera 1, frame
+DUKE = re.compile(r"(-1|\d{4})_c(\d)_f\d")  # 0002_c1_f0044158.jpg: identity 2, camera 1, frame
 MSMT17 = re.compile(r"\d+_\d+_(\d+)_")  # 0000_000_01_0303morning_0008_0.jpg: identity 0, image, camera 1, ...
 OWN = re.compile(r"(-1|\d+)_c(\d+)(?:s\d+)?_")  # Market's or Duke's, with any number of digits
 CAMERA = re.compile(r"(?:^|[_-])c(\d+)(?:s\d+)?(?=[_.-])")  # a field c3 anywhere in a name of one's own
@@ -42,12 +42,16 @@ def few(items: list[str], most: int = 3) -> str:
     return shown if len(items) <= most else f"{shown}, ... ({len(items):,} in all)"
 
 
+def project() -> Path:
+    """The folder that data/, runs/ and figures/ lie in: the repository, or here where only the package is installed."""
+    repository = Path(__file__).resolve().parents[1]
+    return repository if (repository / "pyproject.toml").exists() else Path.cwd()
+
+
 def data_root(root: str | Path | None = None) -> Path:
     """The folder of all data sets: `root`, else $REID_DATA, else data/ of the repository, else ./data."""
     chosen = root or os.environ.get("REID_DATA")
-    repository = Path(__file__).resolve().parents[1]
-    inside = (repository / "pyproject.toml").exists()
-    return Path(chosen).expanduser() if chosen else repository / "data" if inside else Path("data")
+    return Path(chosen).expanduser() if chosen else project() / "data"
 
 
 def home(name: str, base: Path) -> Path:

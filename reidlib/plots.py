@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from reidlib.figures import BLUE, GREEN, GREY, INK, ORANGE, PALE, SKY, VERMILLION, Picture, styled
+from reidlib.figures import BLUE, GREEN, GREY, INK, ORANGE, PALE, SKY, VERMILLION, WIDTH, Picture, styled
 
 
-def _panels(count: int, height: float = 3.2, width: float = 9.8, **layout) -> tuple[Picture, np.ndarray]:
-    fig = Picture(figsize=(width, height))
-    return fig, np.atleast_1d(fig.subplots(1, count, **layout))
+def _panels(count: int, height: float = 3.2, width: float = WIDTH) -> tuple[Picture, np.ndarray]:
+    fig = Picture(figsize=(width, height), layout="constrained")
+    return fig, np.atleast_1d(fig.subplots(1, count))
 
 
 @styled
@@ -18,7 +18,8 @@ def plot_split(split) -> Picture:
     """Images per identity in the train set, and images per camera in all three sets, as a Picture."""
     fig, (left, right) = _panels(2)
     sizes = np.unique(split.train.pids, return_counts=True)[1]
-    left.hist(sizes, bins=min(30, int(np.ptp(sizes)) + 1), color=BLUE, edgecolor="white")
+    step = -(-(np.ptp(sizes) + 1) // 30)  # whole numbers of images in each of at most 30 bars
+    left.hist(sizes, bins=np.arange(sizes.min() - 0.5, sizes.max() + step, step), color=BLUE, edgecolor="white")
     left.axvline(sizes.mean(), color=VERMILLION, linestyle="--", label=f"mean {sizes.mean():.1f}")
     left.set(title=f"Train: images per identity ({len(sizes):,} people)", xlabel="images", ylabel="identities")
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -103,7 +104,7 @@ def plot_schedule(schedules: Mapping[str, Sequence[float]]) -> Picture:
     for name, rates in schedules.items():
         ax.step(range(1, len(rates) + 1), rates, where="mid", label=name)
     ax.set(title="Learning rate", xlabel="epoch", yscale="log")
-    ax.legend(loc="lower left")
+    ax.legend(loc="upper right")
     fig.alt = "Learning rate by epoch: " + "; ".join(
         f"{name} starts at {rates[0]:.2g}, reaches {max(rates):.2g} and ends at {rates[-1]:.2g}"
         for name, rates in schedules.items()
@@ -121,7 +122,7 @@ def plot_cmc(results: Mapping[str, object], top: int = 20) -> Picture:
         ax.plot(range(1, len(curve) + 1), curve, marker=marker, markevery=(0, max(1, top // 10)), label=label)
     ax.set(title="Queries with a match within the first ranks (CMC)", xlabel="rank", ylabel="% of queries")
     ax.set(xlim=(0.5, top + 0.5), ylim=(None, 101))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xticks([1, *range(5, top + 1, 5)])
     ax.legend(loc="lower right")
     fig.alt = "CMC curves. " + "; ".join(line.get_label() for line in ax.lines) + "."
     return fig
@@ -161,12 +162,12 @@ def plot_matrix(
     values = np.asarray(values, float)
     if values.shape != (len(rows), len(columns)):
         raise ValueError(f"values are {values.shape}, but {len(rows)} rows and {len(columns)} columns are named")
-    fig, (ax,) = _panels(1, height=1.0 + 0.5 * len(rows), width=min(9.8, 2.4 + 0.95 * len(columns)))
+    fig, (ax,) = _panels(1, height=1.0 + 0.5 * len(rows), width=min(WIDTH, 2.4 + 0.95 * len(columns)))
     image = ax.imshow(values, aspect="auto")
     ax.set_facecolor(PALE)
     for (i, j), value in np.ndenumerate(values):
-        red, green, blue, _ = image.cmap(image.norm(value))
-        dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.45
+        luminance = np.array(image.cmap(image.norm(value))[:3]) ** 2.2 @ (0.2126, 0.7152, 0.0722)
+        dark = luminance < 0.21  # where white has more contrast (WCAG) than ink
         empty = np.isnan(value)
         text, colour = ("–", GREY) if empty else (format(value, fmt), "white" if dark else INK)
         ax.text(j, i, text, color=colour, ha="center", va="center")
@@ -175,6 +176,10 @@ def plot_matrix(
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
-    cells = (f"{r} / {c}: {values[i, j]:{fmt}}" for i, r in enumerate(rows) for j, c in enumerate(columns))
+    cells = (
+        f"{r} / {c}: {ax.texts[i * len(columns) + j].get_text()}"
+        for i, r in enumerate(rows)
+        for j, c in enumerate(columns)
+    )
     fig.alt = f"{title or 'Table'} ({ylabel or 'row'} / {xlabel or 'column'}). " + "; ".join(cells) + "."
     return fig

@@ -55,8 +55,9 @@ def plot_ranked(
             x, y = left + pair + j % columns * (width + SPACE), top + j // columns * step
             thumb(ax, scores.gallery.file(ranking.index[j]), x, y, size, frame)
             below = f"{ranking.similarity[j]:.2f} · c{scores.gallery.camids[ranking.index[j]]}"
-            caption(ax, x + width / 2, y + size[1], f"{symbol} {rank}", color=frame["edgecolor"], fontweight="bold")
-            caption(ax, x + width / 2, y + size[1] + LINE, below)
+            mark = {"color": frame["edgecolor"], "fontweight": "bold", "fontsize": 9.5}
+            caption(ax, x + width / 2, y + size[1] + 0.02, f"{symbol} {rank}", **mark)
+            caption(ax, x + width / 2, y + size[1] + 0.02 + LINE, below)
         top += step * count
     _legend(ax, left + pair, top + 0.02, ignored)
     words = [_words(scores, *each) for each in zip(queries, rankings, strict=True)]
@@ -77,7 +78,7 @@ def _query(ax, scores, i: int, k: int, place: tuple[float, float], size: tuple[f
     x, y = place
     middle = x + size[0] / 2
     thumb(ax, scores.query.file(i), x, y, size, QUERY)
-    caption(ax, middle, y + size[1], person(scores.query.pids[i]), f"camera {scores.query.camids[i]}", color=INK)
+    caption(ax, middle, y + size[1] + 0.02, person(scores.query.pids[i]), f"camera {scores.query.camids[i]}", color=INK)
     note(ax, GAP, y, f"query {i}")
     if not scores.valid[i]:
         note(ax, GAP, y + 0.3, "no match in\nthe gallery", color=INK)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 # What each trick is when it is off, and when it is on if that differs from the field's default.
 TRICKS = {
@@ -129,7 +130,7 @@ class Recipe:
         """A short name for a run's folder: data set, preset, tricks, seed, and what else is not the standard."""
         standard = Recipe.for_dataset(self.dataset, self.preset, self.tricks, self.seed)
         extra = [f"{key}={value[0]}" for key, value in self.differences(standard).items()]
-        parts = [self.dataset, self.preset, self.tricks, f"seed{self.seed}", *extra]
+        parts = [Path(self.dataset).stem, self.preset, self.tricks, f"seed{self.seed}", *extra]
         return re.sub(r"[^\w.+=-]+", "_", "-".join(parts))
 
 

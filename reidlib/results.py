@@ -19,6 +19,8 @@ from reidlib.data import load
 from reidlib.embedding import embed
 from reidlib.evaluate import score
 from reidlib.images import data_digest
+from reidlib.layouts import project
+from reidlib.recipe import Recipe
 from reidlib.systems.bag_of_tricks import uses_bf16
 from reidlib.train import write_whole
 
@@ -60,6 +62,21 @@ def targets(dataset: str, paths: dict[str, str | None] | None = None, root: str 
         except FileNotFoundError as error:
             absent[partner] = str(error)
     return splits, absent
+
+
+def run_folder(recipe, run_dir: str | Path | None = None) -> Path:
+    """Where a run is kept: `run_dir`, else runs/<name of the recipe> of the repository."""
+    return Path(run_dir).expanduser() if run_dir else project() / "runs" / recipe.name()
+
+
+def open_run(dataset: str, preset: str, tricks: str, seed: int, run_dir: str | Path | None = None):
+    """The recipe and the folder of a run: what `run_dir` holds, else the standard recipe of the four words."""
+    file = Path(run_dir or "", "recipe.json")
+    if run_dir and file.is_file():
+        recipe = Recipe.from_dict(json.loads(file.read_text())["recipe"])
+    else:
+        recipe = Recipe.for_dataset(dataset, preset, tricks, seed)
+    return recipe, run_folder(recipe, run_dir)
 
 
 def source_digest() -> str:

@@ -27,3 +27,11 @@ def per_query(i: np.ndarray, ahead: np.ndarray, queries: int) -> dict[str, np.nd
     ap = np.bincount(i, hit / rank, queries) * share
     trapezoid = np.bincount(i, (before + hit / rank) / 2, queries) * share
     return dict(ap=ap, ap_trapezoid=trapezoid, inp=inp, first_match=first_match, matches=matches)
+
+
+def bootstrap(values: np.ndarray, level: float = 0.95, repeats: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Percentile interval of the mean of `values` (n,) over resampled queries (Efron 1979)."""
+    rng = np.random.default_rng(seed)
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(repeats)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -80,6 +80,14 @@ def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.d
     return system
 
 
+def load_or_train(recipe: Recipe, shots, run_dir: str | Path, epoch: int | None = None):
+    """The system of a run after `epoch` epochs, or after its last; a run without a checkpoint is trained, row by row."""
+    if not checkpoints(run_dir):
+        for row in fit(build(recipe, shots), shots, run_dir):
+            print(epoch_row(row))
+    return restore(run_dir, epoch)
+
+
 def checkpoints(run_dir: str | Path) -> list[int]:
     """The epochs of which a run has a checkpoint, ascending; n means after n epochs."""
     return sorted(int(file.stem.removeprefix("epoch_")) for file in Path(run_dir, "checkpoints").glob("epoch_*.pt"))

@@ -16,6 +16,7 @@ from reidlib.systems.bag_of_tricks import BagOfTricks, trunk
 
 GOLDEN, ENTRIES = arrays("model_main"), facts("model_entries_main")
 EVAL, TRAIN = 1e-5, 1e-4  # golden/README.md: of the largest absolute value
+RUNNING = 3e-5  # of the norm; the file states none: float32 is within 6e-6, a momentum of .11 at 1e-2
 VARIANTS = {"no_relu": False, "with_relu": True}
 
 
@@ -98,7 +99,7 @@ def test_training_features_and_logits_are_the_golden_ones(run):
 def test_running_statistics_move_as_the_reference_implementations(run):
     """Guards: BatchNorm momentum .1 and unbiased variance in every layer, after one forward in training mode."""
     expected = run.golden["running_sum_l2_after_train_forward"]
-    np.testing.assert_array_less(np.abs(np.array(run.running) - expected), EVAL * expected[:, 1:])
+    assert (np.abs(np.array(run.running) - expected) < RUNNING * expected[:, 1:]).all()
 
 
 def test_the_golden_outputs_tell_the_stem_relu_apart(run):

@@ -107,9 +107,7 @@ def test_a_toy_keeps_its_own_warm_up_with_the_trick_and_has_none_without():
     assert Recipe.for_dataset("toy", tricks="all-warmup").warmup_epochs == 0
 
 
-@pytest.mark.parametrize(
-    "tricks", ["", "al", "all+erasin", "none+", "all erasing", "erasing", "all--erasing"]
-)
+@pytest.mark.parametrize("tricks", ["", "al", "all+erasin", "none+", "all erasing", "erasing", "all--erasing"])
 def test_a_word_outside_the_grammar_is_refused_with_the_names_there_are(tricks):
     with pytest.raises(ValueError, match="warmup, erasing, smoothing, stride, bnneck, center") as error:
         market(tricks=tricks)

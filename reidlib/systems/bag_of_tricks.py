@@ -4,6 +4,7 @@ Source: Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-iden
 reference implementation (wangguanan, 2019).
 """
 
+import pickle
 import urllib.error
 from collections.abc import Callable
 from pathlib import Path
@@ -142,22 +143,34 @@ def uses_bf16(precision: str, device: str) -> bool:
 
 
 def _load(net: nn.Module, name: str, weights: str) -> None:
-    if weights == "imagenet":
-        entry = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
-        try:
-            state = entry.get_state_dict(progress=True, check_hash=True)
-        except (urllib.error.URLError, OSError) as error:
-            raise FileNotFoundError(
-                f"the ImageNet weights of {name} could not be fetched ({error}). On a machine with a network download "
-                f"{entry.url}, then give its path as weights; or train from scratch with weights='none'"
-            ) from error
-    elif not Path(weights).is_file():
-        raise FileNotFoundError(f"weights: no file {weights}; give imagenet, none or the path of a .pth file")
-    else:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    missing, unexpected = net.load_state_dict(state, strict=False)
-    head = ("fc.", "classifier.")
+    state = _download(name) if weights == "imagenet" else _read(weights)
+    head = ("fc.", "classifier.")  # of another number of classes, and not used
+    body = {key: value for key, value in state.items() if not key.startswith(head)}
+    try:
+        missing, unexpected = net.load_state_dict(body, strict=False)
+    except RuntimeError as error:  # sizes differ; torch lists them a line each
+        raise ValueError(f"weights {weights} do not fit {name}: {str(error).splitlines()[1].strip()}") from error
     if wrong := [key for key in (*missing, *unexpected) if not key.startswith(head)]:
         raise ValueError(
             f"weights {weights} do not fit {name}: {len(wrong)} entries missing or unknown, first {wrong[0]!r}"
         )
+
+
+def _download(name: str) -> dict[str, Tensor]:
+    entry = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    try:
+        return entry.get_state_dict(progress=True, check_hash=True)
+    except (urllib.error.URLError, OSError) as error:
+        raise FileNotFoundError(
+            f"the ImageNet weights of {name} could not be fetched ({error}). On a machine with a network download "
+            f"{entry.url}, then give its path as weights; or train from scratch with weights='none'"
+        ) from error
+
+
+def _read(file: str) -> dict[str, Tensor]:
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"weights: no file {file}; give imagenet, none or the path of a .pth file")
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"weights {file}: not a state dict that torch can read; save one by torch.save") from error

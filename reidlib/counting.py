@@ -47,36 +47,39 @@ class Cosine:
 
     def near(self, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
         """Similarities of the pairs (i, j), (n,) float64, within `error`."""
-        dots = each(lambda i, j: torch.linalg.vecdot(self.q[i].float(), self.g[j].float()), i, j, width=self.q.shape[1])
-        return dots.double() / (self.q_length[i] * self.g_length[j])
+        near = dots(self.q, self.g, i, j, lambda x, y: np.einsum("nd,nd->n", x, y, dtype=np.float32))
+        return near.double() / (self.q_length[i] * self.g_length[j])
 
     def exact(self, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
         """Similarities of the pairs (i, j), (n,) float64, equal to the last bit on every device and in every chunk."""
         q_length, g_length = (
-            recall(known, k, lambda k, x=x: fold(x, x, k, k).sqrt())
+            recall(known, k, lambda k, x=x: dots(x, x, k, k, fold).sqrt())
             for known, k, x in zip(self.lengths, (i, j), (self.q, self.g))
         )
-        return fold(self.q, self.g, i, j) / (q_length * g_length)
+        return dots(self.q, self.g, i, j, fold) / (q_length * g_length)
 
 
-def fold(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
-    """Dot products x[i] . y[j] (n,) in float64, adding second halves to first: one order of additions everywhere."""
-
-    def dots(i, j):
-        z = x[i].double() * y[j]
-        while (width := z.shape[1]) > 1:
-            half = (width + 1) // 2
-            z[:, : width - half] += z[:, half:]
-            z = z[:, :half]
-        return z[:, 0].clone()
-
-    return each(dots, i, j, width=x.shape[1])
+def dots(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torch.Tensor, dot: Callable) -> torch.Tensor:
+    """Dot products (n,) of the rows x[i] and y[j], by NumPy, in pieces that stay in a processor's cache."""
+    step = max(1, 2**18 // x.shape[1])
+    parts = [dot(host(x, a), host(y, b)) for a, b in zip(i.split(step), j.split(step))]
+    return torch.from_numpy(np.concatenate(parts)).to(x.device)
 
 
-def each(function, i: torch.Tensor, j: torch.Tensor, width: int) -> torch.Tensor:
-    """function(i, j) in pieces that stay in a processor's cache: `width` numbers are handled for every pair."""
-    step = max(1, 2**18 // width)
-    return torch.cat([function(*pair) for pair in zip(i.split(step), j.split(step))])
+def host(x: torch.Tensor, i: torch.Tensor) -> np.ndarray:
+    """Rows i of x as a NumPy array; half precision, which NumPy may lack, widened without loss."""
+    rows = x[i].cpu()
+    return (rows if rows.dtype == torch.float64 else rows.float()).numpy()
+
+
+def fold(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Row by row x . y in float64, halves added to halves: an order of additions that no machine's library can choose."""
+    z = np.multiply(x, y, dtype=np.float64)
+    while (width := z.shape[1]) > 1:
+        half = (width + 1) // 2
+        z[:, : width - half] += z[:, half:]
+        z = z[:, :half]
+    return z[:, 0].copy()
 
 
 def recall(known: torch.Tensor, index: torch.Tensor, make: Callable) -> torch.Tensor:

@@ -41,6 +41,8 @@ def plot_ranked(
     ignored: show, in their places, what the metric leaves out (same person in the same camera, junk); they have no
     rank. Lists longer than `columns` go on in the next line. Images are read from the Shots on demand.
     """
+    if k < 1:
+        raise ValueError(f"k={k}; a ranked list shows at least 1 image")
     queries, columns = np.atleast_1d(queries), min(k, columns)
     left, pair = 1.0, 1.05  # inches: room for the AP, for the query image
     width = min(0.8, (WIDTH - left - pair) / columns - SPACE)
@@ -85,7 +87,7 @@ def _query(ax, scores, i: int, k: int, place: tuple[float, float], size: tuple[f
         return
     first = scores.first_match[i]
     note(ax, GAP, y + 0.24, "AP")
-    note(ax, GAP, y + 0.4, f"{100 * scores.ap[i]:.0f} %", color=INK, fontsize=14, fontweight="bold")
+    note(ax, GAP, y + 0.4, f"{100 * scores.ap[i]:.1f} %", color=INK, fontsize=12, fontweight="bold")
     note(ax, GAP, y + 0.74, "first match")
     note(ax, GAP, y + 0.9, f"rank {first}", color=VERMILLION if first > k else INK, fontsize=10)
 
@@ -98,7 +100,7 @@ def _legend(ax, x: float, y: float, ignored: bool) -> None:
 
 
 def _words(scores, i, ranking) -> str:
-    found = f"AP {100 * scores.ap[i]:.0f} %, first match at rank {scores.first_match[i]}"
+    found = f"AP {100 * scores.ap[i]:.1f} %, first match at rank {scores.first_match[i]}"
     return (
         f"Query {i}, {person(scores.query.pids[i])}, camera {scores.query.camids[i]}: "
         f"{found if scores.valid[i] else 'no match in the gallery'}; "

@@ -55,7 +55,8 @@ def targets(dataset: str, paths: dict[str, str | None] | None = None, root: str 
     be there; `paths` gives a folder for a name where it does not lie under `root`.
     """
     paths = paths or {}
-    splits, absent = {dataset: load(dataset, paths.get(dataset) or root)}, {}
+    home = load(dataset, paths.get(dataset) or root)
+    splits, absent = {home.name: home}, {}
     if partner := PARTNERS.get(dataset):
         try:
             splits[partner] = load(partner, paths.get(partner) or root)

@@ -30,8 +30,8 @@ def fit(system, shots, run_dir: str | Path) -> Iterator[dict]:
     """Train `system` on `shots` by its recipe, in the folder `run_dir`; yields one row (a dict) per epoch.
 
     A finished or interrupted run goes on by itself: the rows already logged are yielded first. A loop that is left
-    early keeps every row it got; a run that is killed goes on from a checkpoint at most a minute (or an epoch) old. The run's random numbers are its own: what the caller does between two
-    rows cannot change them. Raises ValueError where the folder holds another recipe or other data, or where a loss is
+    early keeps every row it got; a run that is killed goes on from a checkpoint at most a minute (or an epoch) old.
+    The run's random numbers are its own: what the caller does between two rows cannot change them. Raises ValueError where the folder holds another recipe or other data, or where a loss is
     not finite; RuntimeError where another process trains in the folder.
     """
     run, recipe = Path(run_dir), system.recipe
@@ -81,7 +81,7 @@ def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.d
 
 
 def load_or_train(recipe: Recipe, shots, run_dir: str | Path, epoch: int | None = None):
-    """The system of a run after `epoch` epochs, or after its last; a run without a checkpoint is trained, row by row."""
+    """The system of a run after `epoch` epochs, or after its last; where there is no checkpoint it is trained first."""
     if not checkpoints(run_dir):
         for row in fit(build(recipe, shots), shots, run_dir):
             print(epoch_row(row))

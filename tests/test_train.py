@@ -88,7 +88,7 @@ def test_a_folder_of_another_recipe_is_refused_and_left_as_it_was(crowd, tiny, t
     trained(tiny, crowd.train, tmp_path)
     before = {file: file.read_bytes() for file in tmp_path.rglob("*.*") if file.is_file()}
     other = rl.Recipe.from_dict(tiny.to_dict() | {"margin": 0.5})
-    with pytest.raises(ValueError, match="margin is 0.3 there and 0.5 here"):
+    with pytest.raises(ValueError, match=r"margin is 0\.3 there and 0\.5 here"):
         trained(other, crowd.train, tmp_path)
     assert {file: file.read_bytes() for file in before} == before
 
@@ -103,7 +103,7 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(crowd, tiny, tmp_pa
     whole, _ = trained(tiny, crowd.train, tmp_path)
     last = tmp_path / "checkpoints" / "epoch_0003.pt"
     last.write_bytes(last.read_bytes()[:1000])
-    with pytest.warns(UserWarning, match="epoch_0003.pt cannot be read"):
+    with pytest.warns(UserWarning, match=r"epoch_0003\.pt cannot be read"):
         resumed, rows = trained(tiny, crowd.train, tmp_path)
     assert digest(resumed) == digest(whole)
     assert len(rows) == 3

@@ -1,0 +1,301 @@
+"""The figures say what the numbers say, carry alt text, leave no trace in matplotlib and save the same bytes twice."""
+
+import io
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib import font_manager
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from reidlib import figures, plots, ranked
+from reidlib.batches import normalise
+from reidlib.data import Shots, Split
+from reidlib.evaluate import score
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def drawn(folder: Path, part: str, people: list[tuple[int, int]]) -> Shots:
+    """Shots of (pid, camid) pairs with a plain picture each: the colour of the shirt is the person."""
+    (folder / part).mkdir()
+    names = [f"{pid:04d}_c{cam}s1_{n:06d}_00.png" for n, (pid, cam) in enumerate(people)]
+    for name, (pid, _) in zip(names, people):
+        picture = Image.new("RGB", (16, 32), (200, 200, 200))
+        picture.paste((40 * (pid % 6), 90, 250 - 40 * (pid % 6)), (4, 8, 12, 24))
+        picture.save(folder / part / name)
+    pids, camids = np.array(people, dtype=np.int64).T
+    return Shots(f"tiny/{part}", folder / part, np.array(names), pids, camids)
+
+
+@pytest.fixture
+def split(tmp_path) -> Split:
+    train = drawn(tmp_path, "train", [(p, c) for p in (1, 2, 3) for c in (1, 2, 3) if (p, c) != (3, 3)])
+    query = drawn(tmp_path, "query", [(4, 1), (5, 2), (6, 3), (7, 1)])  # nobody in the gallery is person 7
+    gallery = drawn(tmp_path, "gallery", [(p, c) for p in (4, 5, 6) for c in (1, 2, 3)] + [(0, 1), (0, 2), (-1, 3)])
+    return Split("tiny", train, query, gallery)
+
+
+@pytest.fixture
+def scores(split):
+    def features(shots, seed):
+        noise = np.random.default_rng(seed).normal(0, 0.5, (len(shots), 8))
+        return torch.from_numpy(np.eye(8)[shots.pids % 8] + noise).float()
+
+    return score(features(split.query, 0), features(split.gallery, 1), split.query, split.gallery)
+
+
+def texts(fig) -> list[str]:
+    return [text.get_text() for ax in fig.axes for text in ax.texts]
+
+
+def frames(fig, colour: str) -> list[Rectangle]:
+    wanted = matplotlib.colors.to_rgba(colour)
+    return [p for p in fig.axes[0].patches if not p.get_fill() and p.get_edgecolor() == wanted]
+
+
+ROWS = [
+    {"epoch": e, "iteration": 10 * e, "loss": 4 / e, "ce": 3 / e, "triplet": 1 / e, "acc": 1 - 1 / e, "lr": 1e-3 / e}
+    | {"seconds": 1.0, "images_per_s": 64.0}
+    for e in (1, 2, 3)
+]
+DRAWINGS = {
+    "shots": lambda split, scores: figures.show_shots(split.train, [0, 3], title="Two shots"),
+    "identity": lambda split, scores: figures.plot_identity(split.train, [1, 3]),
+    "batch": lambda split, scores: figures.plot_batch(np.zeros((4, 32, 16, 3), np.uint8), pids=[1, 1, 2, 2]),
+    "split": lambda split, scores: plots.plot_split(split),
+    "log": lambda split, scores: plots.plot_log(ROWS),
+    "schedule": lambda split, scores: plots.plot_schedule({"warm": [1e-5, 1e-4, 1e-4], "flat": [1e-4] * 3}),
+    "cmc": lambda split, scores: plots.plot_cmc({"this": scores}),
+    "ap": lambda split, scores: plots.plot_ap_histogram(scores),
+    "matrix": lambda split, scores: plots.plot_matrix([[1.0, np.nan]], ["a"], ["b", "c"], title="mAP"),
+    "ranked": lambda split, scores: ranked.plot_ranked(scores, [0, 3], k=12, ignored=True, columns=5),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_figure_draws_without_warning_says_what_it_shows_and_leaves_matplotlib_alone(name, split, scores):
+    before = dict(matplotlib.rcParams)
+    fig = DRAWINGS[name](split, scores)
+    data, metadata = fig._repr_mimebundle_()
+    kind = f"image/{fig.kind}"
+    assert set(data) == {kind, "text/plain"}
+    assert data["text/plain"] == metadata[kind]["alt"] == fig.alt
+    assert len(fig.alt) > 30
+    assert "nan" not in fig.alt
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("name", ["shots", "cmc", "ranked", "matrix"])
+def test_a_figure_saved_or_drawn_again_has_the_same_bytes(name, split, scores, tmp_path):
+    fig = DRAWINGS[name](split, scores)
+    paths = [figures.save(fig, name, tmp_path / folder) for folder in ("one", "two")]
+    paths.append(figures.save(DRAWINGS[name](split, scores), name, tmp_path / "three"))
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert paths[0].name == f"{name}.{'jpg' if fig.photos else 'png'}"
+    width, height = Image.open(paths[0]).size
+    assert (width, height) == tuple(int(inches * figures.FILE_DPI) for inches in fig.get_size_inches())
+    assert not set(Image.open(io.BytesIO(paths[0].read_bytes())).info) & {"Software", "Creation Time", "exif"}
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "cmc.png", "../cmc"])
+def test_save_refuses_a_name_with_a_folder_or_an_ending(name):
+    with pytest.raises(ValueError, match="plain name"):
+        figures.save(figures.Picture(), name)
+
+
+def test_every_symbol_has_a_glyph_in_the_font_of_the_style_sheet():
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans", fallback_to_default=False))
+    assert all(font.get_char_index(ord(symbol)) for symbol in "✓✗–·×")
+
+
+def test_captions_name_person_and_camera_also_of_junk_and_distractors(split):
+    fig = figures.show_shots(split.gallery, [0, 9, 11])
+    assert texts(fig) == ["person 0004", "camera 1", "distractor", "camera 1", "junk", "camera 3"]
+    assert len(figures.show_shots(split.gallery, split.gallery.pids == 4).axes[0].images) == 3
+
+
+def test_no_image_selected_is_an_error(split):
+    with pytest.raises(ValueError, match="no images"):
+        figures.show_shots(split.train, [])
+
+
+def test_an_identity_has_a_picture_in_each_camera_that_saw_it_and_a_note_in_the_others(split):
+    fig = figures.plot_identity(split.train, [1, 3])
+    assert len(fig.axes[0].images) == 5
+    assert texts(fig).count("not seen") == 1
+    assert {"camera 3", "person\n0001", "person\n0003"} <= set(texts(fig))
+    with pytest.raises(ValueError, match="no identity \\[99\\]"):
+        figures.plot_identity(split.train, [1, 99])
+
+
+def test_a_missing_and_a_broken_image_become_a_box_with_the_file_name(split):
+    split.train.file(0).unlink()
+    split.train.file(1).write_bytes(split.train.file(1).read_bytes()[:60])
+    fig = figures.show_shots(split.train, [0, 1, 2])
+    boxes = ["".join(text.split("\n")) for text in texts(fig) if text.startswith("no image")]
+    assert boxes == [f"no image{split.train.paths[i]}" for i in (0, 1)]
+    assert len(fig.axes[0].images) == 1
+
+
+def test_a_normalised_batch_is_shown_in_its_own_colours(split):
+    pixels = torch.randint(0, 256, (2, 8, 4, 3), dtype=torch.uint8)
+    shown = figures.plot_batch(normalise(pixels)).axes[0].images
+    for image, original in zip(shown, pixels):
+        np.testing.assert_allclose(np.asarray(image.get_array()), original.numpy() / 255, atol=0.01)
+    with pytest.raises(ValueError, match=r"\(2, 8, 4\)"):
+        figures.plot_batch(pixels[..., 0])
+
+
+def test_the_camera_bars_add_up_to_the_sets(split):
+    bars = {
+        bars.get_label(): sum(bar.get_height() for bar in bars) for bars in plots.plot_split(split).axes[1].containers
+    }
+    assert bars == {"train 8": 8, "query 4": 4, "gallery 9": 9, "distractors, junk 3": 3}
+
+
+def test_the_log_draws_each_part_of_the_loss_and_the_rate_on_panels_of_their_own():
+    losses, accuracy, rate = plots.plot_log([row | {"center": 0.1} for row in ROWS]).axes
+    assert [line.get_label() for line in losses.lines] == ["loss", "ce", "triplet", "center"]
+    assert list(losses.lines[0].get_xdata()) == [10, 20, 30]
+    assert list(accuracy.lines[0].get_ydata()) == [100 * row["acc"] for row in ROWS]
+    assert list(rate.lines[0].get_ydata()) == [row["lr"] for row in ROWS]
+    with pytest.raises(ValueError, match="no rows"):
+        plots.plot_log([])
+
+
+def test_the_cmc_curve_is_that_of_the_scores_and_models_differ_in_line_and_marker(scores):
+    lines = plots.plot_cmc({"one": scores, "two": scores}, top=5).axes[0].lines
+    np.testing.assert_allclose(lines[0].get_ydata(), 100 * scores.cmc[:5])
+    assert f"mAP {100 * scores.mAP:.1f}" in lines[0].get_label()
+    assert lines[0].get_linestyle() != lines[1].get_linestyle()
+    assert lines[0].get_marker() != lines[1].get_marker()
+
+
+def test_the_ap_histogram_counts_valid_queries_only(scores):
+    fig = plots.plot_ap_histogram(scores)
+    assert sum(bar.get_height() for bar in fig.axes[0].patches) == scores.num_valid == 3
+    assert f"mean {100 * scores.mAP:.1f} %" in fig.alt
+
+
+def test_a_matrix_is_cividis_and_writes_light_on_dark_and_dark_on_light():
+    fig = plots.plot_matrix([[0.0, 100.0, np.nan]], ["market"], ["a", "b", "c"], fmt=".0f")
+    low, high, none = fig.axes[0].texts
+    assert (low.get_text(), high.get_text(), none.get_text()) == ("0", "100", "–")
+    assert (low.get_color(), high.get_color()) == ("white", figures.INK)
+    assert fig.axes[0].images[0].get_cmap().name == "cividis"
+    with pytest.raises(ValueError, match=r"\(1, 2\), but 2 rows"):
+        plots.plot_matrix([[1, 2]], ["a", "b"], ["c", "d"])
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_ranked_list_marks_right_wrong_and_ignored_by_symbol_colour_and_line(scores, ignored):
+    ranking = scores.ranking(0, 12, ignored)
+    fig = ranked.plot_ranked(scores, [0], k=12, ignored=ignored)
+    right, left_out = int(ranking.match.sum()), int(ranking.ignored.sum())
+    wrong = len(ranking.index) - right - left_out
+    marks = [text for text in texts(fig) if text[0] in "✓✗–" and ":" not in text]
+    assert [sum(mark[0] == symbol for mark in marks) for symbol in "✓✗–"] == [right, wrong, left_out]
+    assert (right, left_out) == (2, 2 if ignored else 0)
+    looks = (figures.BLUE, right, "-"), (figures.VERMILLION, wrong, "--"), (figures.GREY, left_out, ":")
+    for colour, count, _ in looks:
+        assert len(frames(fig, colour)) == count
+    assert len({frames(fig, colour)[0].get_linestyle() for colour, count, _ in looks if count}) == 2 + ignored
+
+
+def test_ranks_skip_ignored_images_so_that_the_first_match_stands_at_its_rank(scores):
+    for i in np.flatnonzero(scores.valid):
+        fig = ranked.plot_ranked(scores, [i], k=12, ignored=True)
+        first = next(text for text in texts(fig) if text.startswith("✓"))
+        assert first == f"✓ {scores.first_match[i]}"
+        assert f"rank {scores.first_match[i]}" in texts(fig)
+        assert f"{100 * scores.ap[i]:.1f} %" in texts(fig)
+
+
+def test_under_each_image_stand_its_similarity_and_camera_and_under_the_query_who_it_is(scores):
+    ranking = scores.ranking(1, 5)
+    shown = texts(ranked.plot_ranked(scores, [1], k=5))
+    below = [f"{s:.2f} · c{scores.gallery.camids[j]}" for s, j in zip(ranking.similarity, ranking.index)]
+    assert [text for text in shown if " · c" in text] == below
+    assert {"query 1", "person 0005", "camera 2"} <= set(shown)
+
+
+def test_a_query_without_match_says_so_and_a_first_match_beyond_the_list_stands_out(scores):
+    assert "no match in\nthe gallery" in texts(ranked.plot_ranked(scores, [3], k=3))
+    scores.first_match[0] = 9
+    fig = ranked.plot_ranked(scores, [0], k=3)
+    assert next(text for text in fig.axes[0].texts if text.get_text() == "rank 9").get_color() == figures.VERMILLION
+    with pytest.raises(ValueError, match="k=0"):
+        ranked.plot_ranked(scores, [0], k=0)
+
+
+def test_the_alt_text_reads_a_list_in_order(scores):
+    words = {True: "right", False: "wrong"}
+    told = ", ".join(words[match] for match in scores.ranking(2, 4).match.tolist())
+    assert f"Query 2, person 0006, camera 3: AP {100 * scores.ap[2]:.1f} %" in ranked.plot_ranked(scores, [2], k=4).alt
+    assert f"the list reads {told}." in ranked.plot_ranked(scores, [2], k=4).alt
+
+
+class Fixed:
+    def __init__(self, ap):
+        self.ap = np.array(ap)
+        self.valid = ~np.isnan(self.ap)
+
+
+@pytest.mark.parametrize(
+    ("ap", "n", "expected"),
+    [
+        ([0.5, np.nan, 0.9, 0.1, 0.9, 0.3, 0.2], 1, [2, 5, 3]),
+        ([0.5, np.nan, 0.9, 0.1, 0.9, 0.3, 0.2], 2, [2, 4, 0, 5, 6, 3]),
+        ([0.5, 0.5, 0.5, 0.5, 0.5], 1, [0, 2, 4]),
+        ([np.nan, 0.2, 0.7], 2, [2, 1]),
+    ],
+)
+def test_extremes_are_best_median_and_worst_of_the_valid_with_ties_by_index(ap, n, expected):
+    assert ranked.extremes(Fixed(ap), n).tolist() == expected
+
+
+def test_extremes_of_nothing_valid_is_an_error():
+    with pytest.raises(ValueError, match="no query has a match"):
+        ranked.extremes(Fixed([np.nan, np.nan]))
+
+
+def test_visualize_writes_the_layout_of_the_reference_implementation_without_junk(scores, tmp_path):
+    place = ranked.visualize(scores, tmp_path / "run", k=4)
+    assert place == tmp_path / "run" / "visualization" / "tiny"
+    assert sorted(path.name for path in place.iterdir()) == scores.query.paths.tolist()
+    for i, name in enumerate(scores.query.paths):
+        index = scores.ranking(i, 4).index
+        expected = [f"gallery_top{rank:03d}_name_{scores.gallery.paths[j]}" for rank, j in enumerate(index, 1)]
+        assert sorted(path.name for path in (place / name).iterdir()) == [*expected, f"query_top000_name_{name}"]
+        copied = (place / name / expected[0]).read_bytes()
+        assert copied == scores.gallery.file(index[0]).read_bytes()
+        assert not any("_name_-" in file for file in expected)
+
+
+def test_visualize_again_with_a_shorter_list_leaves_nothing_of_the_longer(scores, tmp_path):
+    ranked.visualize(scores, tmp_path, k=6)
+    place = ranked.visualize(scores, tmp_path, k=2, queries=[1])
+    assert [len(list((place / name).iterdir())) for name in scores.query.paths] == [7, 3, 7, 7]
+
+
+def test_visualize_names_a_missing_image_before_it_writes_anything(scores, tmp_path):
+    lost = scores.gallery.file(scores.ranking(2, 1).index[0])
+    lost.unlink()
+    with pytest.raises(FileNotFoundError, match=lost.name):
+        ranked.visualize(scores, tmp_path / "run", k=3)
+    assert not (tmp_path / "run").exists()
+
+
+def test_visualize_keeps_apart_queries_whose_files_have_the_same_name(split, tmp_path):
+    root, names = split.query.root, ["a/1.png", "b/1.png"]
+    for old, new in zip(split.query.files(), names):
+        (root / new).parent.mkdir()
+        old.rename(root / new)
+    query = Shots("tiny/query", root, np.array(names), split.query.pids[:2], split.query.camids[:2])
+    scores = score(torch.eye(2), torch.eye(2)[split.gallery.pids % 2], query, split.gallery)
+    place = ranked.visualize(scores, tmp_path, k=1)
+    assert sorted(path.name for path in place.iterdir()) == ["a_1.png", "b_1.png"]

@@ -1,0 +1,118 @@
+"""Decoding and the store: each image read once, kept by what it is, and named where it cannot be read."""
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+import reidlib as rl
+from reidlib import images
+
+
+@pytest.mark.parametrize("resize", ["bicubic", "bilinear"])
+def test_an_image_is_resized_as_torchvision_resizes_it(crowd, resize):
+    """Guards: resize first, bicubic in the reference implementation and bilinear in the paper's code."""
+    mode = torchvision.transforms.InterpolationMode(resize)
+    expected = torchvision.transforms.Resize((256, 128), mode)(Image.open(crowd.train.file(0)).convert("RGB"))
+    assert np.array_equal(rl.decode([crowd.train.file(0)], (256, 128), resize)[0].numpy(), np.asarray(expected))
+
+
+def test_images_come_in_the_order_of_the_files(crowd):
+    files = crowd.train.files()
+    together, reverse = rl.decode(files, (32, 16)), rl.decode(files[::-1], (32, 16))
+    assert together.shape == (24, 32, 16, 3)
+    assert torch.equal(together, reverse.flip(0))
+
+
+def test_a_grey_image_becomes_three_channels(tmp_path):
+    Image.new("L", (8, 16), 77).save(tmp_path / "grey.png")
+    assert rl.decode([tmp_path / "grey.png"], (16, 8)).unique().tolist() == [77]
+
+
+def test_a_broken_and_a_missing_image_are_named_with_the_count_before_them(crowd):
+    crowd.train.file(5).write_bytes(b"\xff\xd8 cut off")
+    with pytest.raises(ValueError, match=rf"{crowd.train.file(5).name}.*not a readable image.*\(5 of 24"):
+        rl.decode(crowd.train.files())
+    crowd.train.file(5).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{crowd.train.file(5).name}: no such file"):
+        rl.decode(crowd.train.files())
+
+
+def test_a_store_is_read_from_its_cache_the_second_time(crowd, monkeypatch):
+    first = rl.ImageStore(crowd.train, (32, 16))
+    monkeypatch.setattr(images, "decode", lambda *_: pytest.fail("decoded again"))
+    again = rl.ImageStore(crowd.train, (32, 16))
+    assert torch.equal(first.images, again.images)
+    assert first.digest == again.digest
+
+
+def test_a_changed_pixel_is_noticed_even_where_size_and_time_are_forged(crowd):
+    before = rl.ImageStore(crowd.train, (32, 16))
+    file, stat = crowd.train.file(0), os.stat(crowd.train.file(0))
+    pixels = np.asarray(Image.open(file)).copy()
+    Image.fromarray(255 - pixels).save(file)
+    after = rl.ImageStore(crowd.train, (32, 16))
+    assert before.digest != after.digest
+    assert not torch.equal(before.images[0], after.images[0])
+    assert torch.equal(before.images[1:], after.images[1:])
+    Image.fromarray(pixels).save(file)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert rl.ImageStore(crowd.train, (32, 16)).digest == before.digest
+
+
+def test_the_digest_is_of_names_and_bytes_and_not_of_the_place(crowd, tmp_path):
+    before = images.data_digest(crowd.train)
+    moved = rl.load((tmp_path / "crowd").rename(tmp_path / "moved"))
+    assert images.data_digest(moved.train) == before
+    first = moved.train.file(0)
+    first.rename(first.with_name("c1_renamed.png"))
+    assert images.data_digest(rl.load(tmp_path / "moved").train) != before
+
+
+def test_a_truncated_cache_file_is_decoded_anew(crowd):
+    first = rl.ImageStore(crowd.train, (32, 16))
+    (kept,) = images.cache_folder().glob(f"{first.digest}-32x16-*.npy")
+    kept.write_bytes(kept.read_bytes()[:500])
+    assert torch.equal(rl.ImageStore(crowd.train, (32, 16)).images, first.images)
+
+
+def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(crowd, tmp_path, monkeypatch):
+    (tmp_path / "a file").write_text("in the way")
+    monkeypatch.setenv("REID_CACHE", str(tmp_path / "a file" / "cache"))
+    with pytest.warns(UserWarning, match="not cached"):
+        store = rl.ImageStore(crowd.train, (32, 16))
+    assert len(store) == 24
+
+
+def test_embedding_plain_files_equals_embedding_the_shots(crowd, tiny):
+    system = rl.build(tiny, crowd.train, "cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        emb = rl.embed(system, crowd.gallery)
+        plain = rl.embed(system, [str(file) for file in crowd.gallery.files()])
+    assert torch.equal(emb, plain)
+    assert emb.shape == (12, 512)
+    assert emb.dtype == torch.float32
+    assert torch.allclose(emb.norm(dim=1), torch.ones(12), atol=1e-5)
+    assert system.training, "the mode is as it was"
+
+
+def test_embeddings_do_not_depend_on_the_batch(crowd, tiny):
+    system = rl.build(tiny, crowd.train, "cpu")
+    assert torch.allclose(rl.embed(system, crowd.gallery, batch=1), rl.embed(system, crowd.gallery, batch=5), atol=1e-5)
+
+
+def test_flip_averages_an_image_with_its_mirror(crowd, tiny):
+    system = rl.build(tiny, crowd.train, "cpu")
+    image = rl.normalise(rl.decode(crowd.gallery.files()[:1], tiny.size))
+    by_hand = torch.nn.functional.normalize(system.embed(image) + system.embed(image.flip(3)))
+    assert torch.allclose(rl.embed(system, crowd.gallery[:1], flip=True), by_hand, atol=1e-6)
+
+
+def test_embedding_nothing_is_an_error(crowd, tiny):
+    with pytest.raises(ValueError, match="no images to embed"):
+        rl.embed(rl.build(tiny, crowd.train, "cpu"), [])

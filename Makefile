@@ -36,7 +36,7 @@ check: lint
 
 # everything: the notebooks run too, and their outputs are compared
 test: check
-	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks
+	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval --nbval-current-env notebooks
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks

@@ -47,7 +47,7 @@ class Cosine:
 
     def near(self, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
         """Similarities of the pairs (i, j), (n,) float64, within `error`."""
-        near = dots(self.q, self.g, i, j, lambda x, y: np.einsum("nd,nd->n", x, y, dtype=np.float32))
+        near = dots(self.q, self.g, i, j, lambda x, y: np.einsum("nd,nd->n", x, y))
         return near.double() / (self.q_length[i] * self.g_length[j])
 
     def exact(self, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
@@ -67,9 +67,10 @@ def dots(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torch.Tensor, dot
 
 
 def host(x: torch.Tensor, i: torch.Tensor) -> np.ndarray:
-    """Rows i of x as a NumPy array; half precision, which NumPy may lack, widened without loss."""
-    rows = x[i].cpu()
-    return (rows if rows.dtype == torch.float64 else rows.float()).numpy()
+    """Rows i of x as a NumPy array; half precision widened without loss."""
+    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
+        return x.numpy()[i.numpy()]  # torch's own x[i] wakes every thread for each small piece
+    return (x[i] if x.dtype == torch.float64 else x[i].float()).cpu().numpy()
 
 
 def fold(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Pictures: the one style, alt text, saving, and sheets of people (shots, identities, batches).
 
-A Picture is a matplotlib Figure with alt text, made without pyplot. As the last expression of a notebook cell it
-shows itself once, in a small file whose metadata carry the alt text (nbconvert and Voila put it on the page), with
-the same words as its plain text. A sheet is measured in inches; a missing or broken image is a box with its file name.
+A Picture is a matplotlib Figure made without pyplot. As the last expression of a notebook cell it shows itself once,
+with its alt text in the metadata, where IPython's Image keeps it, and as the plain text for readers without images.
+A sheet is measured in inches; a missing or broken image is a box with its file name.
 """
 
 import base64
@@ -19,14 +19,14 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from reidlib.batches import MEAN, STD
+from reidlib.layouts import project
 from reidlib.train import write_whole
 
 BLUE, VERMILLION, GREEN, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9"  # Okabe-Ito
 INK, GREY, PALE = "#222222", "#6b6b6b", "#f0f0f0"
 STYLE = Path(__file__).with_name("reid.mplstyle")
 NOTEBOOK_DPI, FILE_DPI = 100, 150
-WIDTH, GAP = 9.8, 0.1  # inches; the width of a notebook
-LINE = 0.155  # inches from one line of a caption to the next
+WIDTH, GAP, LINE = 9.8, 0.1, 0.155  # inches: a notebook, between images, from one line of a caption to the next
 SMALL = 8.5  # points
 
 
@@ -36,12 +36,8 @@ class Picture(Figure):
     alt = ""
     photos = False
 
-    @property
-    def kind(self) -> str:
-        return "jpeg" if self.photos else "png"
-
     def _repr_mimebundle_(self, include=None, exclude=None):
-        mime, data = f"image/{self.kind}", base64.b64encode(encode(self, NOTEBOOK_DPI)).decode()
+        mime, data = f"image/{'jpeg' if self.photos else 'png'}", base64.b64encode(encode(self, NOTEBOOK_DPI)).decode()
         return {mime: data, "text/plain": self.alt}, {mime: {"alt": self.alt}}
 
 
@@ -75,19 +71,14 @@ def encode(fig: Picture, dpi: int) -> bytes:
 def save(fig: Picture, name: str, folder: Path | str | None = None) -> Path:
     """Write a chart to `name`.png, a picture with photos to `name`.jpg; drawn again, the file has the same bytes.
 
-    folder: by default `figures/` beside the pyproject.toml above the package, else ./figures. Returns the path.
+    folder: by default figures/ of the repository. Returns the path.
     """
     if not name or Path(name).name != name or "." in name:
         raise ValueError(f"figure name {name!r}; give a plain name such as 'cmc', without folder and ending")
-    path = Path(folder or _figures_folder()) / f"{name}.{'jpg' if fig.photos else 'png'}"
+    path = Path(folder or project() / "figures") / f"{name}.{'jpg' if fig.photos else 'png'}"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, encode(fig, FILE_DPI))
     return path
-
-
-def _figures_folder() -> Path:
-    root = Path(__file__).resolve().parents[1]
-    return (root if (root / "pyproject.toml").exists() else Path.cwd()) / "figures"
 
 
 def sheet(width: float, height: float, title: str | None):
@@ -118,11 +109,9 @@ def thumb(ax, image: np.ndarray | Path, x: float, y: float, size: tuple[float, f
         ax.imshow(pixels, extent=(x, x + width, y + height, y), aspect="auto")
     else:
         ax.add_patch(Rectangle((x, y), width, height, facecolor=PALE, edgecolor="#cccccc", hatch="//"))
-        name = "no image\n" + "\n".join(textwrap.wrap(image.name, max(6, int(width / 0.075))))
-        ax.text(
-            x + width / 2, y + height / 2, name, fontsize=7, ha="center", va="center",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-        )  # fmt: skip
+        name = "\n".join(["no image", *textwrap.wrap(image.name, max(6, int(width / 0.075)))])
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        ax.text(x + width / 2, y + height / 2, name, fontsize=7, ha="center", va="center", bbox=paper)
     if frame:
         edge = 0.022  # the frame stands just outside the image and hides none of it
         ax.add_patch(Rectangle((x - edge, y - edge), width + 2 * edge, height + 2 * edge, fill=False, **frame))
@@ -175,8 +164,9 @@ def plot_identity(shots, pids: Sequence[int] | int, title: str | None = None) ->
     unknown = np.setdiff1d(pids, shots.pids)
     if len(unknown):
         raise ValueError(f"{shots.name} has no identity {unknown.tolist()}; choose from its pids")
-    left, size = 0.95, (0.95, 1.9)
-    step = size[0] + GAP, size[1] + GAP
+    left = 0.95
+    width = min(0.95, (WIDTH - left) / len(cameras) - GAP)
+    size, step = (width, 2 * width), (width + GAP, 2 * width + GAP)
     fig, ax, top = sheet(left + len(cameras) * step[0], LINE + 0.1 + len(pids) * step[1], title)
     for column, camera in enumerate(cameras):
         caption(ax, left + column * step[0] + size[0] / 2, top - 0.06, f"camera {camera}")
@@ -191,8 +181,8 @@ def plot_identity(shots, pids: Sequence[int] | int, title: str | None = None) ->
             else:
                 ax.add_patch(Rectangle(box, *size, facecolor="none", edgecolor="#cccccc", linestyle=":"))
                 caption(ax, box[0] + size[0] / 2, y + size[1] / 2 - LINE, "not seen")
-    fig.alt = f"{title or shots.name}: a row for each of {len(pids)} identities ({', '.join(map(person, pids))}), "
-    fig.alt += f"a column for each of {len(cameras)} cameras."
+    people = ", ".join(map(person, pids))
+    fig.alt = f"{title or shots.name}: a row each for {people}; a column for each of {len(cameras)} cameras."
     return fig
 
 

@@ -110,12 +110,13 @@ class Ink:
                 pen.rectangle((round(left), round(top), round(right), round(bottom)), fill=0)
             self.sheet.paste((*paint(cloth.trim, cloth.material), 255), mask=mask)
 
-    def finished(self) -> Image.Image:
-        """The sheet with its light and shade, RGBA."""
-        relief = self.relief.filter(ImageFilter.BoxBlur(self.unit * 0.011))
-        lit = ImageChops.hard_light(self.sheet.convert("RGB"), Image.merge("RGB", (relief,) * 3))
-        lit.putalpha(self.sheet.getchannel("A"))
-        return lit
+    def finished(self) -> tuple[Image.Image, tuple[int, int]]:
+        """What was painted, lit and shaded: an RGBA picture, and where its upper left corner lies on the sheet."""
+        box = self.sheet.getbbox() or (0, 0, 1, 1)
+        colour, relief = self.sheet.crop(box), self.relief.crop(box).filter(ImageFilter.BoxBlur(self.unit * 0.011))
+        lit = ImageChops.hard_light(colour.convert("RGB"), Image.merge("RGB", (relief,) * 3))
+        lit.putalpha(colour.getchannel("A"))
+        return lit, box[:2]
 
 
 def _stamp(pen: ImageDraw.ImageDraw, polygons: list, discs: list, fill) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from reidlib.figures import (
     BLUE,
@@ -131,9 +132,11 @@ def visualize(scores, folder: Path | str, k: int = 20, queries: Sequence[int] | 
     anything is written, if an image is missing.
     """
     files = scores.query.files()
+    queries = range(len(files)) if queries is None else queries
+    few = len(queries) < 100  # no bar for a handful
     twice = len({file.name for file in files}) < len(files)
     copies = {}
-    for i in range(len(files)) if queries is None else queries:
+    for i in tqdm(queries, "ranking", disable=few):
         name = scores.query.paths[i].replace("/", "_") if twice else files[i].name
         gallery = map(scores.gallery.file, scores.ranking(int(i), k).index)
         copies[name] = [("query_top000", files[i])]
@@ -144,7 +147,7 @@ def visualize(scores, folder: Path | str, k: int = 20, queries: Sequence[int] | 
             f"{missing[0]} is missing, {len(missing)} image(s) in all; put back what the lists need"
         )
     place = Path(folder) / "visualization" / scores.query.name.split("/")[0]
-    for name, pairs in copies.items():
+    for name, pairs in tqdm(copies.items(), "copying ranked lists", disable=few):
         _copy(pairs, place / name)
     return place
 

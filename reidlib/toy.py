@@ -16,9 +16,10 @@ from random import Random
 
 from PIL import Image, ImageDraw, ImageFilter
 
+from .cameras import NETWORKS, Camera, develop
 from .ink import Ink
 from .pedestrian import ATTRIBUTES, Person, pedestrian
-from .street import HIGH, NETWORKS, OCCLUDERS, WIDE, Camera, Place, develop, panorama
+from .places import HIGH, OCCLUDERS, WIDE, Place, panorama
 
 VERSION = 1  # of the drawing: a crowd on disk made by another version is drawn again
 
@@ -33,7 +34,7 @@ PEOPLE = 126  # identities: a little over half train, the others are queried
 LAYOUT = {"train": "bounding_box_train", "test": "bounding_box_test", "query": "query"}
 RECORD = "toy.json"  # says what drew the folder
 THUMBS = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504)  # Windows leaves a Thumbs.db in the real folders too
-CANVAS, FILLED, FEET = 384, 0.90, 0.955  # pictures are drawn three times too large; a person's share of the height
+CANVAS, FILLED, FEET = 320, 0.90, 0.955  # pictures are drawn 2.5 times too large; a person's share of the height
 QUALITY = 90  # of the JPEG files
 JUNK, DISTRACTORS = 0.19, 0.14  # shares of Market-1501's test folder: 3,819 and 2,798 of 19,732 files
 
@@ -109,7 +110,7 @@ def render(
 
     size is (height, width) in pixels. yaw (radians, 0 faces the camera), phase (of the step, radians) and place (along
     the street, statures) are drawn from rng where not given. shift (right and down, statures) and zoom are a detector's
-    errors; occluder is a key of `street.OCCLUDERS`; passer walks by in front, half out of the picture.
+    errors; occluder is a key of `places.OCCLUDERS`; passer walks by in front, half out of the picture.
     """
     rng = rng or Random(0)
     height = max(CANVAS, 2 * size[0])
@@ -146,8 +147,8 @@ def _walker(canvas, person: Person, camera: Camera, foot, unit: float, yaw: floa
     canvas.paste((28, 28, 40), corner, shade)
     ink = Ink(canvas.size, foot, unit, yaw, camera.pitch, camera.light)
     pedestrian(ink, person, phase, rng.uniform(0.25, 0.5), rng.gauss(0, 0.25))
-    figure = ink.finished()
-    canvas.paste(figure, mask=figure)
+    figure, corner = ink.finished()
+    canvas.paste(figure, corner, figure)
 
 
 @lru_cache(maxsize=64)
@@ -224,7 +225,10 @@ def _pictures(network: str, seed: int, people: int) -> Iterator[tuple[str, Image
     cameras, crowd = NETWORKS[network], population(people, seed)[network]
     for index, shot in enumerate(_shots(network, seed, people, crowd)):
         rng = Random(f"{network} picture {seed} {index}")
-        yield f"{shot.folder}/{_name(network, shot, index)}", _picture(shot, cameras[shot.camid - 1], crowd, network, rng)
+        yield (
+            f"{shot.folder}/{_name(network, shot, index)}",
+            _picture(shot, cameras[shot.camid - 1], crowd, network, rng),
+        )
 
 
 def _name(network: str, shot: Shot, index: int) -> str:
@@ -289,7 +293,9 @@ def _shares(count: int, parts: int, rng: Random) -> list[int]:
     return [b - a for a, b in zip([0, *cuts], [*cuts, count])]
 
 
-def _tracklet(network: str, folder: str, pid: int, camid: int, person: Person | None, count: int, rng: Random) -> list[Shot]:
+def _tracklet(
+    network: str, folder: str, pid: int, camid: int, person: Person | None, count: int, rng: Random
+) -> list[Shot]:
     """The pictures that one walk past one camera gives: much the same view and place."""
     yaw, place = view(NETWORKS[network][camid - 1], rng), rng.uniform(0, WIDE)
     return [Shot(folder, pid, camid, person, yaw, place) for _ in range(count)]

@@ -16,7 +16,7 @@ from reidlib.systems.bag_of_tricks import BagOfTricks, trunk
 
 GOLDEN, ENTRIES = arrays("model_main"), facts("model_entries_main")
 EVAL, TRAIN = 1e-5, 1e-4  # golden/README.md: of the largest absolute value
-RUNNING = 3e-5  # of the norm; the file states none: float32 is within 6e-6, a momentum of .11 at 1e-2
+RUNNING = 3e-5  # of the norm; the file states none: float32 came within 6e-6 of it
 VARIANTS = {"no_relu": False, "with_relu": True}
 
 

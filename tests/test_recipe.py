@@ -182,3 +182,11 @@ def test_json_names_every_field():
 def test_a_stored_recipe_with_an_unknown_field_is_refused():
     with pytest.raises(ValueError, match="'momentum'"):
         Recipe.from_dict(market().to_dict() | {"momentum": 0.9})
+
+
+def test_recipes_that_differ_have_folders_of_different_names():
+    recipes = [market(), market(seed=2), market(tricks="none"), market(preset="paper"), market(epochs=3)]
+    names = {recipe.name() for recipe in recipes}
+    assert len(names) == len(recipes)
+    assert not any(set(name) & set("/\\ :'\"") for name in names)
+    assert "/" not in market(weights="../own/resnet50.pth").name()

@@ -69,22 +69,31 @@ class PKSampler:
         ids, needed = len(np.unique(self.pids)), p if order == "image" else 2
         if ids < needed:
             raise ValueError(f"{ids} identities to train on; batches of p={p} identities need at least {needed}")
-        self._starts = [0]  # the number of the first batch of each pass met so far
         self._last = (-1, [])
 
     def epoch(self, e: int) -> list[np.ndarray]:
         """The batches of 0-based epoch `e`: arrays of positions into the training shots, (<= p * k,) each."""
         if self.iterations is None:
             return list(self._pass(e))
-        batches, first, j = [], e * self.iterations, 0
+        batches, first = [], e * self.iterations
+        j, start = self._holding(first)
         while len(batches) < self.iterations:
-            if j + 1 >= len(self._starts):  # a pass not met yet: its length is known once it is drawn
-                self._starts.append(self._starts[j] + len(self._pass(j)))
-            if self._starts[j + 1] > first + len(batches):
-                offset = first + len(batches) - self._starts[j]
-                batches += self._pass(j)[offset : offset + self.iterations - len(batches)]
+            offset = first + len(batches) - start
+            batches += self._pass(j)[offset : offset + self.iterations - len(batches)]
+            start += len(self._pass(j))
             j += 1
         return batches
+
+    def _holding(self, batch: int) -> tuple[int, int]:
+        """The pass that holds the batch of this number, and the number of that pass's first batch."""
+        if self.order == "identity":  # all passes are of one length: those before need not be drawn
+            length = len(self._pass(0))
+            return batch // length, batch // length * length
+        j = start = 0
+        while start + len(self._pass(j)) <= batch:
+            start += len(self._pass(j))
+            j += 1
+        return j, start
 
     def _pass(self, j: int) -> list[np.ndarray]:
         if self._last[0] != j:

@@ -45,7 +45,8 @@ class Report:
         return not self.problems
 
     def __repr__(self) -> str:
-        lines = [f"{self.name}: {self.images:,} images checked, {len(self.problems) or 'no'} kinds of problem found"]
+        kinds = f"{len(self.problems) or 'no'} kind{'s' * (len(self.problems) != 1)}"
+        lines = [f"{self.name}: {self.images:,} images checked, {kinds} of problem found"]
         for problem in self.problems:
             count = f" ({len(problem.files):,})" if problem.files else ""
             lines.append(f"- {problem.kind}{count}: {problem.message}")
@@ -83,7 +84,7 @@ def _look_at_all(split: Split) -> list[Item]:
     files = [file for _, shots in parts for file in shots.files()]
     with ThreadPoolExecutor() as pool:  # PIL decodes outside the interpreter's lock
         seen = tqdm(pool.map(_look, files), f"check {split.name}", len(files), unit="image", delay=2, leave=False)
-        return [Item(*label, *look) for label, look in zip(labels, seen)]
+        return [Item(*label, *look) for look, label in zip(seen, labels)]  # `seen` first, so that the bar ends
 
 
 def _look(file: Path) -> tuple[str, str]:

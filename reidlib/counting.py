@@ -154,7 +154,7 @@ def count(source, rule: Rule, ties: str = "pessimistic", memory: int = 2**26) ->
     for start in tqdm(range(0, queries, ROWS), desc="scoring", delay=3, leave=False):
         chunk = Chunk(source, rule, slice(start, min(start + ROWS, queries)), ties == "pessimistic")
         for left in range(span.start, span.stop, cols):
-            chunk.add(slice(left, min(left + cols, span.stop)), limit=memory // 64)
+            chunk.add(slice(left, min(left + cols, span.stop)))
         found.append((chunk.i, chunk.ahead()))
     i, ahead = (torch.cat(parts).cpu().numpy() for parts in zip(*found))
     return i, ahead
@@ -177,30 +177,47 @@ class Chunk:
         self.floor.scatter_reduce_(0, i - rows.start, level - slack, "amin")
         self.passing = torch.zeros(len(i) + 1, dtype=torch.int64, device=i.device)  # by number of thresholds passed
         self.entries = torch.zeros(len(self.floor), dtype=torch.int64, device=i.device)  # by query
+        self.direct = torch.zeros_like(self.i)
+        self.first = torch.searchsorted(self.i, torch.arange(rows.start, rows.stop + 1, device=i.device))
 
-    def add(self, cols: slice, limit: int) -> None:
-        """Count the wrong answers of one tile; only what is above a query's worst match is looked at."""
+    def add(self, cols: slice) -> None:
+        """Count the wrong answers of one tile; only those above a query's worst match are looked at."""
         tile = self.source.tile(self.rows, cols)
         above = tile >= self.floor.float()[:, None]
-        step = max(1, len(tile) * limit // max(limit, int(above.count_nonzero())))
-        for top in range(0, len(tile), step):
-            r, c = above[top : top + step].nonzero(as_tuple=True)
-            r = r + top
-            wrong = self.rule.wrong(r + self.rows.start, c + cols.start)
-            r, c = r[wrong], c[wrong]
-            place = 4 * r + tile[r, c].double()
-            self._place(r, c + cols.start, place, limit)
+        if tile.device.type == "cpu":
+            many = above.count_nonzero(1) > tile.shape[1] // 32  # where comparing costs less than searching
+            for r in many.nonzero()[:, 0].tolist():
+                self._compare(r, tile[r], cols)
+            above[many] = False
+        r, c = above.nonzero(as_tuple=True)
+        wrong = self.rule.wrong(r + self.rows.start, c + cols.start)
+        r, c = r[wrong], c[wrong]
+        self._search(r, c + cols.start, 4 * r + tile[r, c].double())
 
-    def _place(self, r: torch.Tensor, j: torch.Tensor, place: torch.Tensor, limit: int) -> None:
-        """Find how many thresholds each entry (query row r, gallery j) passes, exactly where it is close to one."""
+    def _search(self, r: torch.Tensor, j: torch.Tensor, place: torch.Tensor) -> None:
+        """Look up how many thresholds each entry (query row r, gallery j, its place on the axis) passes."""
         passed = torch.searchsorted(self.high, place)
         most = torch.searchsorted(self.low, place, right=True)
         close = (most > passed).nonzero()[:, 0]
         if len(close):
-            for part in close.split(max(1, limit // int((most - passed).max()))):
+            for part in close.split(max(1, 2**20 // int((most - passed).max()))):
                 passed[part] += self._settle(r[part], j[part], passed[part], most[part])
         self.passing += passed.bincount(minlength=len(self.passing))
         self.entries += r.bincount(minlength=len(self.entries))
+
+    def _compare(self, r: int, row: torch.Tensor, cols: slice) -> None:
+        """Count the entries of one row above one threshold after another."""
+        wrong = self.rule.wrong(self.rows.start + r, cols)
+        values, first = row[wrong].numpy(), int(self.first[r])
+        for k in range(first, int(self.first[r + 1])):
+            low, high = float(self.low[k]) - 4 * r, float(self.high[k]) - 4 * r
+            reach, pass_ = np.count_nonzero(values >= low), np.count_nonzero(values > high)
+            self.direct[k] += pass_
+            if reach > pass_:
+                close = torch.from_numpy(np.flatnonzero((values >= low) & (values <= high)))
+                j = wrong.nonzero()[:, 0][close] + cols.start
+                r_, k_ = torch.full_like(j, r), torch.full_like(j, k)
+                self.direct[k] += self._settle(r_, j, k_, k_ + 1).sum()
 
     def _settle(self, r: torch.Tensor, j: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         """How many of the thresholds first..last-1 each entry passes, by exact similarities."""
@@ -213,4 +230,4 @@ class Chunk:
     def ahead(self) -> torch.Tensor:
         """Wrong answers ahead of each match, in the order of `i`."""
         # An entry of one query passes all thresholds of the queries before it and none of those after it.
-        return self.entries.cumsum(0)[self.i - self.rows.start] - self.passing.cumsum(0)[:-1]
+        return self.entries.cumsum(0)[self.i - self.rows.start] - self.passing.cumsum(0)[:-1] + self.direct

@@ -69,10 +69,7 @@ def encode(fig: Picture, dpi: int) -> bytes:
 
 
 def save(fig: Picture, name: str, folder: Path | str | None = None) -> Path:
-    """Write a chart to `name`.png, a picture with photos to `name`.jpg; drawn again, the file has the same bytes.
-
-    folder: by default figures/ of the repository. Returns the path.
-    """
+    """Write `name`.png (`name`.jpg with photos) to `folder`, by default figures/ of the repository; return its path."""
     if not name or Path(name).name != name or "." in name:
         raise ValueError(f"figure name {name!r}; give a plain name such as 'cmc', without folder and ending")
     path = Path(folder or project() / "figures") / f"{name}.{'jpg' if fig.photos else 'png'}"
@@ -86,8 +83,7 @@ def sheet(width: float, height: float, title: str | None):
     top = 0.42 if title else 0.12
     fig = Picture(figsize=(width, top + height))
     fig.photos = True
-    ax = fig.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(top + height, 0))
-    ax.axis("off")
+    ax = fig.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(top + height, 0), xticks=[], yticks=[], frame_on=False)
     if title:
         ax.text(GAP, 0.14, title, fontsize=11, fontweight="bold", va="top")
     return fig, ax, top

@@ -189,7 +189,7 @@ def _known(values: dict) -> None:
 
 def _check(recipe: Recipe) -> None:
     choices = {
-        "resize": ("bicubic", "bilinear"), "order": ("identity", "image"), "precision": ("auto", "float32", "bf16"),
+        "preset": tuple(PRESETS), "resize": ("bicubic", "bilinear"), "order": ("identity", "image"), "precision": ("auto", "float32", "bf16"),
         "last_stride": (1, 2), "first_epoch": (0, 1),
     }  # fmt: skip
     for name, allowed in choices.items():

@@ -24,15 +24,17 @@ from reidlib.recipe import Recipe
 from reidlib.systems import build
 
 SAVE_EVERY = 60.0  # seconds between checkpoints that only serve to resume
+RESUME = "resume.pt"
 
 
 def fit(system, shots, run_dir: str | Path) -> Iterator[dict]:
     """Train `system` on `shots` by its recipe, in the folder `run_dir`; yields one row (a dict) per epoch.
 
     A finished or interrupted run goes on by itself: the rows already logged are yielded first. A loop that is left
-    early keeps every row it got; a run that is killed goes on from a checkpoint at most a minute (or an epoch) old.
-    The run's random numbers are its own: what the caller does between two rows cannot change them. Raises ValueError where the folder holds another recipe or other data, or where a loss is
-    not finite; RuntimeError where another process trains in the folder.
+    early keeps every row it got; a run that is killed goes on from a checkpoint at most a minute old, from the middle
+    of an epoch too. The run's random numbers are its own: what the caller does between two rows cannot change them.
+    Raises ValueError where the folder holds another recipe or other data, or where a loss is not finite; RuntimeError
+    where another process trains in the folder.
     """
     run, recipe = Path(run_dir), system.recipe
     device = next(system.parameters()).device
@@ -40,24 +42,24 @@ def fit(system, shots, run_dir: str | Path) -> Iterator[dict]:
     with _lock(run):
         store = ImageStore(shots, recipe.size, recipe.resize).to(device)
         _claim(run, recipe, store.digest)
-        rows = _resume(system, run)
+        rows, begun = _resume(system, run)
+        keeper = Keeper(system, run, store.digest)
         yield from [dict(row) for row in rows]
         labels = torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids)).to(device)
         sampler = PKSampler(shots.pids, recipe.p, recipe.k, recipe.order, recipe.iterations, recipe.seed)
-        saved_at = time.monotonic()
         for epoch in range(len(rows), recipe.epochs):
-            iteration = rows[-1]["iteration"] if rows else 0
-            rows.append(_train_epoch(system, store, labels, sampler.epoch(epoch), epoch, iteration))
+            rows = [*rows, _train_epoch(system, store, labels, sampler.epoch(epoch), rows, begun, keeper)]
+            begun = None
             _write_log(run, rows)
-            due = (epoch + 1) % recipe.checkpoint_every == 0 or epoch + 1 == recipe.epochs
-            if due or time.monotonic() - saved_at > SAVE_EVERY:
-                _save(system, run, rows, store.digest)
-                due, saved_at = True, time.monotonic()
+            if kept := (epoch + 1) % recipe.checkpoint_every == 0 or epoch + 1 == recipe.epochs:
+                keeper.keep(rows)
+            elif keeper.due():
+                keeper.save(rows)
             try:
                 yield dict(rows[-1])
             except GeneratorExit:  # the caller left the loop here
-                if not due:
-                    _save(system, run, rows, store.digest)
+                if not kept:
+                    keeper.save(rows)
                 raise
 
 
@@ -102,41 +104,80 @@ def epoch_row(row: dict) -> str:
     )
 
 
-def _train_epoch(system, store, labels, batches, epoch: int, iteration: int) -> dict:
-    """One epoch of updates; its random state is a function of the seed and the epoch, and the caller's comes back."""
-    start, waiting, logged = time.perf_counter(), 0.0, []
-    device, recipe = labels.device, system.recipe
+class Keeper:
+    """Writes the checkpoints of a run: kept ones at chosen epochs, and in between one to resume from."""
+
+    def __init__(self, system, run: Path, digest: str):
+        self.system, self.folder, self.digest = system, run / "checkpoints", digest
+        self.at, self.spent = time.monotonic(), 0.0
+
+    def due(self) -> bool:
+        return time.monotonic() - self.at > SAVE_EVERY
+
+    def keep(self, rows: list[dict]) -> None:
+        self._write(_file(self.folder.parent, len(rows)), rows, None)
+        (self.folder / RESUME).unlink(missing_ok=True)
+
+    def save(self, rows: list[dict], begun: dict | None = None) -> None:
+        self._write(self.folder / RESUME, rows, begun)
+
+    def _write(self, file: Path, rows: list[dict], begun: dict | None) -> None:
+        start = time.perf_counter()
+        optimizers = {name: optimizer.state_dict() for name, optimizer in self.system.optimizers.items()}
+        state = {"system": self.system.state_dict(), "optimizers": optimizers, "rows": rows, "begun": begun}
+        state |= {"recipe": self.system.recipe.to_dict(), "data": self.digest}
+        self.folder.mkdir(exist_ok=True)
+        write_whole(file, lambda stream: torch.save(state, stream))
+        self.at, self.spent = time.monotonic(), self.spent + time.perf_counter() - start
+
+
+def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict | None, keeper: Keeper) -> dict:
+    """The epoch after `rows`, or the rest of one that was `begun`; returns its row.
+
+    Every step's random state is a function of the seed and the step's number, and the caller's comes back.
+    """
+    iteration, device, recipe = rows[-1]["iteration"] if rows else 0, labels.device, system.recipe
+    begun = begun or {"losses": [], "seconds": 0.0, "waiting": 0.0}
+    start = time.perf_counter() - begun["seconds"]
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(recipe.seed * 1_000_003 + epoch)
-        system.begin_epoch(epoch)
-        for number, index in enumerate(batches, iteration):
-            began = time.perf_counter()
+        system.begin_epoch(len(rows))
+        for step in range(len(begun["losses"]), len(batches)):
+            number, index, before = iteration + step, batches[step], time.perf_counter()
+            torch.manual_seed(recipe.seed * 1_000_003 + number)
             images = augment(store.batch(index, device), recipe, generator(recipe.seed, "augment", number))
-            waiting += time.perf_counter() - began
-            logged.append(system.step(images, labels[torch.as_tensor(index, device=device)]))
-    values = {name: torch.stack([losses[name] for losses in logged]).double().cpu() for name in logged[0]}
-    _finite(values["loss"], epoch, batches)
-    seen, seconds = np.unique(np.concatenate(batches)), time.perf_counter() - start
+            begun["waiting"] += time.perf_counter() - before
+            begun["losses"].append(system.step(images, labels[torch.as_tensor(index, device=device)]))
+            begun["seconds"] = time.perf_counter() - start
+            if keeper.due():
+                _means(begun["losses"], len(rows), batches)
+                keeper.save(rows, begun)
+    means = _means(begun["losses"], len(rows), batches)
+    seconds, seen = time.perf_counter() - start, np.unique(np.concatenate(batches))
+    saving, keeper.spent = keeper.spent, 0.0
     return {
-        "epoch": epoch + 1,
+        "epoch": len(rows) + 1,
         "iteration": iteration + len(batches),
-        **{name: value.mean().item() for name, value in values.items()},
+        **means,
         "lr": next(iter(system.optimizers.values())).param_groups[0]["lr"],
         "ids_seen": len(labels[seen].unique()) / len(system.ids),
         "images_seen": len(seen) / len(labels),
         "seconds": seconds,
         "images_per_s": sum(map(len, batches)) / seconds,
-        "waiting": waiting / seconds,
+        "waiting": begun["waiting"] / seconds,
+        "saving": saving / seconds,
     }
 
 
-def _finite(losses: torch.Tensor, epoch: int, batches: list[np.ndarray]) -> None:
-    bad = (~losses.isfinite()).nonzero().flatten().tolist()
-    if bad:
-        raise ValueError(
-            f"the loss is {losses[bad[0]]} at epoch {epoch + 1}, iteration {bad[0] + 1} of it, on the training images "
-            f"{batches[bad[0]].tolist()}; the checkpoint before it is kept: try precision='float32' or a smaller lr"
-        )
+def _means(losses: list[dict], epoch: int, batches: list[np.ndarray]) -> dict[str, float]:
+    """Each loss, averaged over the steps. Raises ValueError at the first that is not finite, before it is saved."""
+    for step, values in enumerate(losses):
+        if not values["loss"].isfinite():
+            raise ValueError(
+                f"the loss is {values['loss'].item()} at epoch {epoch + 1}, iteration {step + 1} of it, on the "
+                f"training images {batches[step].tolist()}; the checkpoint before it is kept: try "
+                "precision='float32' or a smaller lr"
+            )
+    return {name: sum(values[name].item() for values in losses) / len(losses) for name in losses[0]}
 
 
 def _lock(run: Path):
@@ -169,36 +210,22 @@ def _file(run: Path, epoch: int) -> Path:
     return run / "checkpoints" / f"epoch_{epoch:04d}.pt"
 
 
-def _save(system, run: Path, rows: list[dict], digest: str) -> None:
-    """Write a checkpoint, then delete those that are neither the last nor at a multiple of `checkpoint_every`."""
-    state = {
-        "system": system.state_dict(),
-        "optimizers": {name: optimizer.state_dict() for name, optimizer in system.optimizers.items()},
-        "rows": rows,
-        "recipe": system.recipe.to_dict(),
-        "data": digest,
-    }
-    file = _file(run, len(rows))
-    file.parent.mkdir(exist_ok=True)
-    write_whole(file, lambda stream: torch.save(state, stream))
-    for epoch in checkpoints(run):
-        if epoch < len(rows) and epoch % system.recipe.checkpoint_every:
-            _file(run, epoch).unlink()
-
-
-def _resume(system, run: Path) -> list[dict]:
-    """Load the newest checkpoint that can be read into `system`; returns its rows."""
-    for epoch in reversed(checkpoints(run)):
+def _resume(system, run: Path) -> tuple[list[dict], dict | None]:
+    """Load the newest checkpoint that can be read into `system`; returns its rows and the epoch begun after them."""
+    files = [_file(run, epoch) for epoch in reversed(checkpoints(run))]
+    if (between := run / "checkpoints" / RESUME).is_file():  # nearly always the newest
+        files.insert(0, between)
+    for file in files:
         try:
-            state = _read(_file(run, epoch))
+            state = _read(file)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError) as error:
-            warnings.warn(f"{_file(run, epoch)} cannot be read ({error}); falling back to the one before", stacklevel=3)
+            warnings.warn(f"{file} cannot be read ({error}); falling back to the one before", stacklevel=3)
             continue
         system.load_state_dict(state["system"])
         for name, optimizer in system.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        return state["rows"]
-    return []
+        return state["rows"], state["begun"]
+    return [], None
 
 
 def _read(file: Path) -> dict:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -46,7 +48,7 @@ def values(kind: str, shape: tuple[int, ...], k: int, offset: int = 0) -> torch.
     return torch.from_numpy(rules[kind]().reshape(shape))
 
 
-def float_entries(*modules: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+def float_entries(*modules: nn.Module) -> list[tuple[str, torch.Tensor]]:
     """The float entries of the modules' state dicts, in order; they share memory with the modules."""
     return [(name, t) for m in modules for name, t in m.state_dict().items() if t.is_floating_point()]
 
@@ -68,3 +70,20 @@ def pictures(n: int, height: int, width: int, phase: float) -> torch.Tensor:
 def sum_l2(tensor: torch.Tensor) -> tuple[float, float]:
     """The sum and the L2 norm, in float64."""
     return tensor.double().sum().item(), tensor.double().norm().item()
+
+
+class StandIn(nn.Module):
+    """The small trunk of the training steps: 3 x 3 convolutions of stride 2, batch norm and ReLU; then a mean."""
+
+    def __init__(self, widths):
+        super().__init__()
+        widths = [3, *(int(width) for width in widths)]
+        self.stages, self.channels = len(widths) - 1, widths[-1]
+        for j in range(1, len(widths)):
+            self.add_module(f"conv{j}", nn.Conv2d(widths[j - 1], widths[j], 3, 2, 1, bias=False))
+            self.add_module(f"bn{j}", nn.BatchNorm2d(widths[j]))
+
+    def forward(self, x):
+        for j in range(1, self.stages + 1):
+            x = F.relu(getattr(self, f"bn{j}")(getattr(self, f"conv{j}")(x)))
+        return x.mean((2, 3))

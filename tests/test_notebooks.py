@@ -20,6 +20,10 @@ def source(cell):
     return "".join(cell["source"])
 
 
+def is_picture(output):
+    return any(kind.startswith("image/") for kind in output.get("data", {}))
+
+
 def test_the_course_is_complete():
     assert [path.stem for path in NOTEBOOKS] == [
         "01_data", "02_tricks_ablation", "03_train", "04_evaluate", "05_ranked_images"
@@ -75,7 +79,7 @@ def test_there_is_one_cell_of_typed_and_explained_scalars(path):
 def test_a_cell_that_is_not_compared_is_followed_by_one_that_asserts(path):
     code = cells(path, "code")
     loose = ["nbval-ignore-output" in cell["metadata"].get("tags", []) for cell in code]
-    figures = [any("image/png" in output.get("data", {}) for output in cell["outputs"]) for cell in code]
+    figures = [any(map(is_picture, cell["outputs"])) for cell in code]
     for place, (cell, ignored, figure) in enumerate(zip(code, loose, figures)):
         later = [source(following) for following in code[place + 1 : place + 4]]
         assert not ignored or figure or any("assert" in text for text in later), source(cell)
@@ -103,9 +107,10 @@ def test_links_between_chapters_lead_somewhere(path):
 def test_every_figure_has_words_for_those_who_do_not_see_it(path):
     for cell in cells(path, "code"):
         for output in cell["outputs"]:
-            if "image/png" in output.get("data", {}):
-                assert len("".join(output["data"].get("text/plain", ""))) > 20, source(cell)
-                assert "<Figure size" not in "".join(output["data"]["text/plain"]), source(cell)
+            if is_picture(output):
+                words = "".join(output["data"].get("text/plain", ""))
+                assert len(words) > 20, source(cell)
+                assert "<Figure size" not in words, source(cell)
     for cell in cells(path, "markdown"):
         assert "![](" not in source(cell)
 

@@ -141,6 +141,25 @@ def test_a_broken_image_is_named_before_anything_is_trained(crowd, tiny, tmp_pat
     assert not rl.checkpoints(tmp_path / "run")
 
 
+def test_a_run_stopped_within_an_epoch_ends_bit_identical(crowd, tiny, tmp_path, monkeypatch):
+    whole, rows = trained(tiny, crowd.train, tmp_path / "whole")
+    monkeypatch.setattr(train, "SAVE_EVERY", -1)  # after every step
+    system = rl.build(tiny, crowd.train, "cpu")
+    step, calls = system.step, itertools.count(1)
+
+    def stopped(images, labels):
+        if next(calls) == 4:
+            raise KeyboardInterrupt
+        return step(images, labels)
+
+    system.step = stopped
+    with pytest.raises(KeyboardInterrupt):
+        list(rl.fit(system, crowd.train, tmp_path / "parts"))
+    resumed, after = trained(tiny, crowd.train, tmp_path / "parts")
+    assert digest(resumed) == digest(whole)
+    assert [row["loss"] for row in after] == [row["loss"] for row in rows]
+
+
 def test_the_learning_rate_and_training_mode_are_set_for_each_epoch(crowd, tiny):
     system = rl.build(tiny, crowd.train, "cpu").eval()
     system.begin_epoch(1)

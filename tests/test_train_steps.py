@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from golden_fill import arrays, fill, float_entries, sum_l2
+from golden_fill import StandIn, arrays, fill, float_entries, sum_l2
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,23 +17,6 @@ RATES = ("epoch0", "full", "large")
 TRAPS = ("adamw", "bnneck_bias_trained", "normalised_triplet", "triplet_on_bn")
 LOSS, FEATURE = 1e-5, 1e-5  # golden/README.md, absolute
 PARAM, DELTA = (5e-5, 1e-5), (5e-5, 2e-6)  # of the sum and of the L2 norm
-
-
-class StandIn(nn.Module):
-    """The golden files' small network: per stage a 3 x 3 convolution of stride 2, batch norm and ReLU; then a mean."""
-
-    def __init__(self):
-        super().__init__()
-        widths = [3, *GOLDEN["channels"].tolist()]
-        self.stages, self.channels = len(widths) - 1, widths[-1]
-        for j in range(1, len(widths)):
-            self.add_module(f"conv{j}", nn.Conv2d(widths[j - 1], widths[j], 3, 2, 1, bias=False))
-            self.add_module(f"bn{j}", nn.BatchNorm2d(widths[j]))
-
-    def forward(self, x):
-        for j in range(1, self.stages + 1):
-            x = F.relu(getattr(self, f"bn{j}")(getattr(self, f"conv{j}")(x)))
-        return x.mean((2, 3))
 
 
 class Fixed(nn.Module):
@@ -49,7 +32,9 @@ class Fixed(nn.Module):
 
 
 def stand_in(rate: float, **options) -> BagOfTricks:
-    system = BagOfTricks(StandIn(), np.arange(int(GOLDEN["num_classes"])), schedule=lambda epoch: rate, **options)
+    system = BagOfTricks(
+        StandIn(GOLDEN["channels"]), np.arange(int(GOLDEN["num_classes"])), schedule=lambda epoch: rate, **options
+    )
     kinds = ["conv", "bn_weight", "bn_bias", "zero", "one"] * len(GOLDEN["channels"])
     neck = ["bn_weight", "zero", "zero", "one", "linear"]
     entries = [entry for entry in float_entries(system) if not entry[0].endswith("centers")]
@@ -157,9 +142,8 @@ def test_a_step_returns_detached_numbers_and_their_sum(run):
 def test_begin_epoch_sets_the_rate_of_the_network_and_leaves_the_centers_theirs():
     """Guards: the schedule is of the 0-based epoch; the centers' SGD keeps its rate of .5."""
     recipe = Recipe.for_dataset("market", tricks="all+center")
-    system = BagOfTricks(
-        StandIn(), np.arange(8), schedule=recipe.learning_rate, center_weight=recipe.center_weight, center_lr=0.5
-    )
+    system = stand_in(0.0, center_weight=recipe.center_weight)
+    system.schedule = recipe.learning_rate
     for epoch in (0, 1, 10, 40, 119, 3):
         system.eval().begin_epoch(epoch)
         rates = [group["lr"] for optimizer in system.optimizers.values() for group in optimizer.param_groups]
@@ -189,7 +173,7 @@ def test_the_center_losss_pull_on_the_features_is_weighted():
     images, labels = batch(0)
     gradients = []
     for weight in (0.0, 5e-4, 1e-3):
-        torch.manual_seed(0)
+        torch.manual_seed(0)  # the same centers
         system = stand_in(0.0, center_weight=weight)
         system.step(images, labels)
         gradients.append(system.trunk.conv1.weight.grad.clone())

@@ -8,12 +8,13 @@ from functools import lru_cache, partial
 from random import Random
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from .cameras import Camera
 
 WIDE, HIGH, LOW = 8.0, 1.4, 0.35  # statures that a panorama spans: sideways, above the feet, below them
-DISTANCE = 0.3  # how much a place fades into grey: 0 not at all; what is left is what a camera's pictures share
+AIR, DISTANCE = (226, 226, 222), 0.4  # how much a place fades into grey: 0 not at all; what is left is what a camera's pictures share
+SHADE = 0.55  # depth of the shadows that fall on a place
 
 
 class Place:
@@ -262,5 +263,13 @@ def panorama(camera: Camera, unit: int) -> Image.Image:
         front(place, k * part, (k + 1) * part, camera.horizon, paint)
     for k, x in enumerate(np.arange(0.3, WIDE, 0.95)):
         PROPS[camera.props[k % len(camera.props)]](place, x + place.rng.uniform(0, 0.3), camera.horizon - 0.08)
-    air = Image.new("RGB", image.size, (150, 150, 150))  # distance pales a place, so that people stand out
-    return Image.blend(image, air, DISTANCE).filter(ImageFilter.GaussianBlur(0.004 * unit))
+    air = Image.new("RGB", image.size, AIR)  # distance pales a place, so that people stand out
+    image = Image.blend(image, air, DISTANCE).filter(ImageFilter.GaussianBlur(0.004 * unit))
+    return ImageChops.multiply(image, _sunshine(place.rng, image.size))
+
+
+def _sunshine(rng: Random, size: tuple[int, int]) -> Image.Image:
+    """Patches of sun and shade, so that one camera's pictures do not all share one grey."""
+    spots = Image.new("L", (round(2 * WIDE), 4))
+    spots.putdata([round(255 - 255 * SHADE * rng.random()) for _ in range(spots.width * spots.height)])
+    return Image.merge("RGB", (spots.resize(size, Image.Resampling.BICUBIC),) * 3)

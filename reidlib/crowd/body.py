@@ -1,60 +1,17 @@
-"""One pedestrian: what can be worn, how a body walks, and the parts that it is painted from.
+"""One pedestrian: how a body walks, and the parts that it is painted from.
 
 A body is a few stacks of elliptic rings (torso, head, hair, skirt, bags) and chains of rounded limbs, painted from the
 far side to the near one. Lengths are in statures, axes and angles as in `ink`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import cos, pi, sin, sqrt
-from random import Random
 
-from .ink import COLOURS, Cloth, Ink
+from .ink import Cloth, Ink
+from .people import Person
 
-DYES = tuple(COLOURS)[:16]
-# attribute: every value that it can take. A wardrobe (toy.WARDROBES) says how often.
-ATTRIBUTES = {
-    "skin": ("porcelain", "peach", "tan", "umber", "ebony"),
-    "hair": ("black", "brown", "auburn", "blond", "silver"),
-    "cut": ("short", "bald", "bob", "long", "ponytail", "bun", "curls", "cap", "beanie"),
-    "build": ("slim", "regular", "broad"),
-    "top": ("tee", "shirt", "hoodie", "jacket", "coat"),
-    "top_colour": DYES,
-    "pattern": ("plain", "stripes", "checks", "band", "logo"),
-    "trim": DYES,  # stripes, logo, the shirt under a jacket, the hat
-    "bottom": ("trousers", "jeans", "shorts", "skirt"),
-    "bottom_colour": DYES,
-    "shoes": DYES,
-    "bag": ("none", "backpack", "shoulder bag", "handbag"),
-    "bag_colour": DYES,
-}
-BUILDS = {"slim": 0.88, "regular": 1.0, "broad": 1.16}  # widths; a detector's box has already taken the height away
+BUILDS = {"slim": 0.96, "regular": 1.06, "broad": 1.18}  # widths; a detector's box has already taken the height away
 FABRICS = {"tee": "cotton", "shirt": "cotton", "hoodie": "cotton", "jacket": "nylon", "coat": "wool"}
-
-
-@dataclass(frozen=True)
-class Person:
-    """What one identity looks like: a value of `ATTRIBUTES` for each field."""
-
-    skin: str = "peach"
-    hair: str = "brown"
-    cut: str = "short"
-    build: str = "regular"
-    top: str = "tee"
-    top_colour: str = "blue"
-    pattern: str = "plain"
-    trim: str = "white"
-    bottom: str = "jeans"
-    bottom_colour: str = "navy"
-    shoes: str = "white"
-    bag: str = "none"
-    bag_colour: str = "black"
-
-    def __post_init__(self):
-        for name, values in ATTRIBUTES.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"Person: no {name} {getattr(self, name)!r}; choose one of {', '.join(values)}")
-
 
 # Rings (height, half width, half depth) of a body of regular build, from the ground up.
 TORSO = [(0.47, 0.096, 0.070), (0.54, 0.094, 0.068), (0.61, 0.086, 0.060), (0.68, 0.096, 0.066), (0.75, 0.108, 0.068),
@@ -65,7 +22,7 @@ HIPS = [(0.43, 0.080, 0.062), (0.47, 0.092, 0.068), (0.52, 0.090, 0.066)]
 PACK = [(0.53, 0.050, 0.03), (0.545, 0.074, 0.045), (0.62, 0.080, 0.055), (0.72, 0.078, 0.050), (0.78, 0.062, 0.038),
         (0.80, 0.040, 0.02)]  # fmt: skip
 POUCH = [(0.40, 0.050, 0.035), (0.42, 0.066, 0.040), (0.49, 0.062, 0.036), (0.505, 0.050, 0.030)]
-HEAD, CROWN = 0.910, 0.065  # height of the head's middle, its half width
+HEAD, CROWN = 0.912, 0.070  # height of the head's middle, its half width
 
 # leg radii (hip, knee, ankle), then how far down the cloth comes: 1 covers the ankle.
 LEGS = {"trousers": (0.060, 0.046, 0.038, 1), "jeans": (0.055, 0.040, 0.029, 1), "shorts": (0.058, 0.047, 0.0, 0),

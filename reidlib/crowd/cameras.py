@@ -1,0 +1,100 @@
+"""The cameras of the toy networks: what each looks at, from where, and how it sees colour and sharpness."""
+
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+CAST = 1.0  # strength of what differs between cameras: light, cast, contrast, colour; 0 makes all alike, 2 doubles it
+FLICKER = 0.07  # standard deviation of the exposure between pictures of one camera, in natural logarithms
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera: gain, cast, contrast, colour and haze of 1, (1, 1, 1), 1, 1, 0 change nothing.
+
+    blur and grain are standard deviations, in pixels of a 64 pixel wide picture and in grey levels; light is where the
+    sun stands, -1 left to 1 right; pitch looks down, in radians; views are the odds of a front, side and back view.
+    """
+
+    walls: tuple[str, ...]
+    floor: str
+    props: tuple[str, ...]
+    horizon: float = 0.45  # where the floor ends, in statures above the feet
+    gain: float = 1.0
+    cast: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    contrast: float = 1.0
+    colour: float = 1.0
+    haze: float = 0.0
+    blur: float = 0.35
+    grain: float = 3.0
+    light: float = -0.6
+    pitch: float = 0.2
+    views: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+NETWORKS: dict[str, list[Camera]] = {
+    # A summer market square: bright, crisp, close; six cameras.
+    "market": [
+        Camera(("stalls", "plaster", "brick"), "tiles", ("crates", "sign"), horizon=0.46, pitch=0.2,
+               views=(3, 1, 2), light=-0.7, gain=1.01, cast=(1.02, 1.00, 0.97), contrast=1.02,
+               colour=1.02, haze=0, blur=0.30, grain=1.8),
+        Camera(("glass", "brick", "stalls"), "tiles", ("planter", "bin"), horizon=0.4, pitch=0.24,
+               views=(2, 1, 3), light=0.6, gain=0.98, cast=(0.97, 1.00, 1.04), contrast=0.98,
+               colour=0.97, haze=2, blur=0.40, grain=1.8),
+        Camera(("hedge", "plaster", "glass"), "path", ("tree", "bench"), horizon=0.52, pitch=0.16,
+               views=(1, 3, 1), light=-0.3, gain=1.00, cast=(0.99, 1.02, 0.97), contrast=1.03,
+               colour=1.03, haze=0, blur=0.30, grain=2.4),
+        Camera(("brick", "stalls", "hedge"), "asphalt", ("bicycle", "lamp"), horizon=0.42, pitch=0.28,
+               views=(2, 2, 2), light=0.7, gain=0.91, cast=(1.00, 0.99, 0.98), contrast=1.03,
+               colour=0.98, haze=0, blur=0.50, grain=3.0),
+        Camera(("plaster", "glass", "hedge"), "cobbles", ("sign", "planter"), horizon=0.48, pitch=0.18,
+               views=(3, 1, 1), light=-0.8, gain=1.06, cast=(1.01, 1.00, 0.99), contrast=0.97,
+               colour=0.98, haze=3, blur=0.40, grain=1.8),
+        Camera(("stalls", "stone", "glass"), "asphalt", ("lamp", "crates"), horizon=0.38, pitch=0.3,
+               views=(1, 1, 3), light=0.4, gain=0.95, cast=(0.98, 0.99, 1.03), contrast=1.0,
+               colour=0.95, haze=1, blur=0.80, grain=3.6),
+    ],
+    # A campus in the cold months: flat, hazy or dim, in blue, green and sodium light, seen from higher up; eight cameras.
+    "duke": [
+        Camera(("stone", "trees", "glass"), "slabs", ("lamp", "tree"), horizon=0.56, pitch=0.34,
+               views=(1, 1, 4), light=0.2, gain=0.90, cast=(0.94, 0.99, 1.08), contrast=0.88,
+               colour=0.84, haze=11, blur=0.85, grain=2.8),
+        Camera(("trees", "stone", "cars"), "grass", ("bench", "tree"), horizon=0.6, pitch=0.32,
+               views=(4, 1, 1), light=-0.2, gain=0.85, cast=(0.96, 1.04, 0.96), contrast=0.9,
+               colour=0.86, haze=7, blur=0.95, grain=3.5),
+        Camera(("stone", "brick", "trees"), "steps", ("lamp", "bin"), horizon=0.5, pitch=0.36,
+               views=(1, 3, 2), light=0.1, gain=1.08, cast=(0.98, 1.00, 1.04), contrast=0.84,
+               colour=0.81, haze=16, blur=0.75, grain=2.1),
+        Camera(("cars", "brick", "stone"), "asphalt", ("lamp", "sign"), horizon=0.62, pitch=0.4,
+               views=(2, 1, 2), light=-0.5, gain=0.77, cast=(1.08, 0.99, 0.87), contrast=0.96,
+               colour=0.86, haze=4, blur=1.05, grain=4.9),
+        Camera(("glass", "stone", "trees"), "slabs", ("bicycle", "planter"), horizon=0.44, pitch=0.28,
+               views=(1, 4, 1), light=0.5, gain=0.89, cast=(0.92, 1.02, 1.03), contrast=0.9,
+               colour=0.82, haze=9, blur=0.75, grain=2.8),
+        Camera(("trees", "brick", "glass"), "snow", ("tree", "lamp"), horizon=0.58, pitch=0.34,
+               views=(3, 1, 3), light=0.0, gain=0.97, cast=(0.95, 0.99, 1.07), contrast=0.86,
+               colour=0.81, haze=12, blur=0.85, grain=2.1),
+        Camera(("brick", "glass", "cars"), "grass", ("bicycle", "bench"), horizon=0.52, pitch=0.38,
+               views=(1, 2, 3), light=0.6, gain=0.82, cast=(1.02, 1.02, 0.91), contrast=0.93,
+               colour=0.88, haze=6, blur=1.15, grain=4.2),
+        Camera(("cars", "trees", "stone"), "snow", ("sign", "bin"), horizon=0.64, pitch=0.36,
+               views=(2, 3, 1), light=-0.4, gain=0.93, cast=(0.97, 0.98, 1.06), contrast=0.87,
+               colour=0.78, haze=12, blur=0.95, grain=2.8),
+    ],
+}  # fmt: skip
+
+
+def develop(image: Image.Image, camera: Camera, rng: Random) -> Image.Image:
+    """What the camera makes of a clean RGB picture: exposure, cast, saturation, contrast, haze, blur and grain."""
+    gain = np.exp(CAST * np.log(camera.gain) + rng.gauss(0, FLICKER))
+    contrast, colour = 1 + CAST * (camera.contrast - 1), 1 + CAST * (camera.colour - 1)
+    luma = np.array([0.299, 0.587, 0.114])
+    matrix = contrast * gain * (colour * np.eye(3) + (1 - colour) * luma)
+    matrix *= (1 + CAST * (np.array(camera.cast) - 1))[:, None]
+    offset = 128 * (1 - contrast) + CAST * camera.haze
+    image = image.convert("RGB", tuple(np.column_stack([matrix, [offset] * 3]).ravel()))
+    image = image.filter(ImageFilter.GaussianBlur(camera.blur * image.width / 64 * rng.uniform(0.7, 1.4)))
+    noise = np.random.default_rng(rng.getrandbits(32)).normal(0, camera.grain, (image.height, image.width, 1))
+    return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))

@@ -1,0 +1,115 @@
+"""Who walks about: what can be worn, each network's wardrobe, and identities that no two people share."""
+
+from dataclasses import dataclass, replace
+from random import Random
+
+from .cameras import NETWORKS
+from .ink import COLOURS
+
+PALETTE = 12  # colours that clothes come in: fewer make more look-alikes
+DIFFERENCES = 3  # attributes in which any two identities differ, at least
+
+DYES = tuple(COLOURS)[:16]
+# attribute: every value that it can take. A wardrobe says how often.
+ATTRIBUTES = {
+    "skin": ("porcelain", "peach", "tan", "umber", "ebony"),
+    "hair": ("black", "brown", "auburn", "blond", "silver"),
+    "cut": ("short", "bald", "bob", "long", "ponytail", "bun", "curls", "cap", "beanie"),
+    "build": ("slim", "regular", "broad"),
+    "top": ("tee", "shirt", "hoodie", "jacket", "coat"),
+    "top_colour": DYES,
+    "pattern": ("plain", "stripes", "checks", "band", "logo"),
+    "trim": DYES,  # stripes, logo, the shirt under a jacket, the hat
+    "bottom": ("trousers", "jeans", "shorts", "skirt"),
+    "bottom_colour": DYES,
+    "shoes": DYES,
+    "bag": ("none", "backpack", "shoulder bag", "handbag"),
+    "bag_colour": DYES,
+}
+
+
+@dataclass(frozen=True)
+class Person:
+    """What one identity looks like: a value of `ATTRIBUTES` for each field."""
+
+    skin: str = "peach"
+    hair: str = "brown"
+    cut: str = "short"
+    build: str = "regular"
+    top: str = "tee"
+    top_colour: str = "blue"
+    pattern: str = "plain"
+    trim: str = "white"
+    bottom: str = "jeans"
+    bottom_colour: str = "navy"
+    shoes: str = "white"
+    bag: str = "none"
+    bag_colour: str = "black"
+
+    def __post_init__(self):
+        for name, values in ATTRIBUTES.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"Person: no {name} {getattr(self, name)!r}; choose one of {', '.join(values)}")
+
+
+# attribute: odds of each value, in the order that `PALETTE` cuts colours.
+CLOTHES = ("black", "white", "red", "blue", "grey", "green", "beige", "pink", "yellow", "navy", "orange", "teal")
+DARKS = ("black", "navy", "grey", "beige", "brown", "white", "olive", "blue", "red", "teal", "purple", "green")
+WARDROBES: dict[str, dict[str, dict[str, float]]] = {
+    "market": {
+        "skin": {"porcelain": 2, "peach": 3, "tan": 3, "umber": 2, "ebony": 1},
+        "hair": {"black": 5, "brown": 4, "auburn": 1, "blond": 2, "silver": 1},
+        "cut": {"short": 5, "bald": 1, "bob": 2, "long": 3, "ponytail": 3, "bun": 1, "curls": 1, "cap": 2},
+        "top": {"tee": 8, "shirt": 4, "hoodie": 1, "jacket": 2},
+        "pattern": {"plain": 6, "stripes": 2, "checks": 2, "band": 1, "logo": 3},
+        "bottom": {"trousers": 3, "jeans": 4, "shorts": 5, "skirt": 3},
+        "bag": {"none": 5, "backpack": 3, "shoulder bag": 3, "handbag": 2},
+        "top_colour": dict.fromkeys(CLOTHES[:PALETTE], 1), "trim": dict.fromkeys(CLOTHES[:PALETTE], 1),
+        "bottom_colour": dict.fromkeys(DARKS[: PALETTE - 2], 1),
+    },
+    "duke": {
+        "skin": {"porcelain": 3, "peach": 3, "tan": 2, "umber": 2, "ebony": 2},
+        "hair": {"black": 4, "brown": 5, "auburn": 2, "blond": 3, "silver": 1},
+        "cut": {"short": 5, "bald": 1, "bob": 2, "long": 3, "ponytail": 2, "curls": 1, "cap": 1, "beanie": 4},
+        "top": {"shirt": 1, "hoodie": 4, "jacket": 5, "coat": 5},
+        "pattern": {"plain": 8, "stripes": 1, "checks": 2, "band": 2, "logo": 1},
+        "bottom": {"trousers": 5, "jeans": 6, "skirt": 1},
+        "bag": {"none": 4, "backpack": 6, "shoulder bag": 2, "handbag": 2},
+        "top_colour": dict.fromkeys(DARKS[:PALETTE], 1), "trim": dict.fromkeys(CLOTHES[:PALETTE], 1),
+        "bottom_colour": dict.fromkeys(DARKS[: PALETTE - 3], 1),
+    },
+}  # fmt: skip
+EVERYWHERE = {
+    "build": {"slim": 3, "regular": 4, "broad": 3},
+    "shoes": {"white": 3, "black": 4, "brown": 2, "red": 1},
+    "bag_colour": {"black": 3, "red": 1, "blue": 1, "beige": 2},
+}
+
+
+def population(people: int, seed: int = 1) -> dict[str, list[Person]]:
+    """The identities of every network, no two alike; a third more than `people` each, who are never queried."""
+    crowd: dict[str, list[Person]] = {}
+    known: list[tuple] = []
+    for network in NETWORKS:
+        rng, crowd[network] = Random(f"{network} people {seed}"), []
+        while len(crowd[network]) < people + people // 3:
+            person = _dress(network, rng)
+            looks = tuple(getattr(person, name) for name in ATTRIBUTES)
+            if all(sum(a != b for a, b in zip(looks, other)) >= DIFFERENCES for other in known):
+                crowd[network].append(person)
+                known.append(looks)
+    return crowd
+
+
+def _dress(network: str, rng: Random) -> Person:
+    """A person drawn from the wardrobe; what would not show is set to one value, so that differences can be seen."""
+    odds = WARDROBES[network] | EVERYWHERE
+    person = Person(**{name: rng.choices(list(odds[name]), list(odds[name].values()))[0] for name in ATTRIBUTES})
+    if person.bag == "none":
+        person = replace(person, bag_colour="black")
+    if person.cut == "bald":
+        person = replace(person, hair="black")
+    hidden = person.pattern == "plain" and person.top not in ("jacket", "coat") and person.cut not in ("cap", "beanie")
+    while not hidden and person.trim == person.top_colour:
+        person = replace(person, trim=rng.choice(list(odds["trim"])))
+    return replace(person, trim="white") if hidden else person

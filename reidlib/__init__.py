@@ -20,7 +20,7 @@ _ROOMS = {
     "evaluate": "Ranking Scores score",
     "figures": "Picture plot_batch plot_identity save show_shots",
     "plots": "plot_ap_histogram plot_cmc plot_log plot_matrix plot_schedule plot_split",
-    "ranked": "extremes plot_ranked visualize",
+    "ranked": "extremes plot_ranked plot_similarity visualize",
     "layouts": "project",
     "results": "collect environment measure open_run read_csv result_line run_folder targets write_csv write_result",
 }

@@ -1,7 +1,8 @@
 """The counter: how many wrong answers stand ahead of every true match, with no sort and no distance matrix.
 
-A source gives similarities, fast in tiles and exact for the few pairs that need it (`Cosine` here, `Reranked` in
-rerank.py); a `Rule` says which gallery images are a query's matches, its wrong answers, or neither.
+A source gives similarities in [-1, 1]: fast in tiles, exact for the few pairs that need it (`Cosine` here, `Reranked`
+in rerank.py). A `Rule` says which gallery images are a query's matches, its wrong answers, or neither. Products run
+on the features' device; what is left of a tile, little, is counted on the CPU.
 """
 
 from collections.abc import Callable
@@ -26,7 +27,7 @@ class Cosine:
         self.unit = bool(((self.g_length - 1).abs() < 2**-20).all())
         self.work = g if self.dtype == g.dtype else (g / self.g_length[:, None]).to(self.dtype)
         self.error = self._error(g.shape[1])
-        self.lengths = [x.new_full((len(x),), torch.nan, dtype=torch.float64) for x in (q, g)]  # filled where needed
+        self.lengths = [np.full(len(x), np.nan) for x in (q, g)]  # in float64, filled where needed
 
     def _error(self, dim: int) -> float:
         """A bound on |tile - exact|, relative to sum |q_d g_d| <= 1.
@@ -45,50 +46,18 @@ class Cosine:
         similarity = product((self.q[rows] / self.q_length[rows, None]).to(self.dtype), self.work[cols])
         return similarity if self.unit or self.work is not self.g else similarity.div_(self.g_length[cols])
 
-    def near(self, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
+    def near(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Similarities of the pairs (i, j), (n,) float64, within `error`."""
-        near = dots(self.q, self.g, i, j, lambda x, y: np.einsum("nd,nd->n", x, y))
-        return near.double() / (self.q_length[i] * self.g_length[j])
+        dot = pairwise(lambda x, y: np.einsum("nd,nd->n", x, y), self.q, self.g, i, j)
+        return dot / (self.q_length.cpu().numpy()[i] * self.g_length.cpu().numpy()[j]).astype(np.float64)
 
-    def exact(self, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
+    def exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Similarities of the pairs (i, j), (n,) float64, equal to the last bit on every device and in every chunk."""
-        q_length, g_length = (
-            recall(known, k, lambda k, x=x: dots(x, x, k, k, fold).sqrt())
-            for known, k, x in zip(self.lengths, (i, j), (self.q, self.g))
-        )
-        return dots(self.q, self.g, i, j, fold) / (q_length * g_length)
-
-
-def dots(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torch.Tensor, dot: Callable) -> torch.Tensor:
-    """Dot products (n,) of the rows x[i] and y[j], by NumPy, in pieces that stay in a processor's cache."""
-    step = max(1, 2**18 // x.shape[1])
-    parts = [dot(host(x, a), host(y, b)) for a, b in zip(i.split(step), j.split(step))]
-    return torch.from_numpy(np.concatenate(parts)).to(x.device)
-
-
-def host(x: torch.Tensor, i: torch.Tensor) -> np.ndarray:
-    """Rows i of x as a NumPy array; half precision widened without loss."""
-    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
-        return x.numpy()[i.numpy()]  # torch's own x[i] wakes every thread for each small piece
-    return (x[i] if x.dtype == torch.float64 else x[i].float()).cpu().numpy()
-
-
-def fold(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Row by row x . y in float64, halves added to halves: an order of additions that no machine's library can choose."""
-    z = np.multiply(x, y, dtype=np.float64)
-    while (width := z.shape[1]) > 1:
-        half = (width + 1) // 2
-        z[:, : width - half] += z[:, half:]
-        z = z[:, :half]
-    return z[:, 0].copy()
-
-
-def recall(known: torch.Tensor, index: torch.Tensor, make: Callable) -> torch.Tensor:
-    """known[index], after filling in what is still NaN there with make(missing indices)."""
-    missing = index[known[index].isnan()].unique()
-    if len(missing):
-        known[missing] = make(missing)
-    return known[index]
+        lengths = [
+            recall(known, k, lambda k, x=x: np.sqrt(pairwise(fold, x, x, k, k)))
+            for known, x, k in zip(self.lengths, (self.q, self.g), (i, j), strict=True)
+        ]
+        return pairwise(fold, self.q, self.g, i, j) / (lengths[0] * lengths[1])
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -100,53 +69,86 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a @ b.T).float()
 
 
+def pairwise(dot: Callable, x: torch.Tensor, y: torch.Tensor, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """dot(x[i], y[j]) row by row, (n,), in pieces that stay in a processor's cache."""
+    step = max(1, 2**18 // x.shape[1])
+    parts = [dot(take(x, i[k : k + step]), take(y, j[k : k + step])) for k in range(0, len(i), step)]
+    return np.concatenate([np.empty(0), *parts])
+
+
+def take(x: torch.Tensor, i: np.ndarray) -> np.ndarray:
+    """Rows i of x as a NumPy array; half precision widened without loss."""
+    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
+        return x.numpy()[i]  # torch's own x[i] wakes every thread for each small piece
+    rows = x[torch.from_numpy(i).to(x.device)]
+    return (rows if x.dtype == torch.float64 else rows.float()).cpu().numpy()
+
+
+def fold(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Row by row x . y in float64, halves added to halves: an order of additions that no library can choose anew."""
+    z = np.multiply(x, y, dtype=np.float64)
+    while (width := z.shape[1]) > 1:
+        half = (width + 1) // 2
+        z[:, : width - half] += z[:, half:]
+        z = z[:, :half]
+    return z[:, 0].copy()
+
+
+def recall(known: np.ndarray, index: np.ndarray, make: Callable) -> np.ndarray:
+    """known[index], after filling in what is still NaN there with make(missing indices)."""
+    missing = np.unique(index[np.isnan(known[index])])
+    if len(missing):
+        known[missing] = make(missing)
+    return known[index]
+
+
 class Rule:
     """Who counts for whom: same identity is a match, another is wrong, unless the image is ignored for that query.
 
     Junk (gallery pid -1) is ignored for every query; `ignored(q_pid, q_cam, g_pid, g_cam)` names the rest.
     """
 
-    def __init__(self, query, gallery, ignored: Callable[..., torch.Tensor], device: torch.device | str = "cpu") -> None:
-        tensors = (torch.from_numpy(np.asarray(x, np.int64)).to(device) for s in (query, gallery) for x in (s.pids, s.camids))
-        self.q_pid, self.q_cam, self.g_pid, self.g_cam = tensors
+    def __init__(self, query, gallery, ignored: Callable[..., np.ndarray]) -> None:
+        self.q_pid, self.q_cam = (np.asarray(x, np.int64) for x in (query.pids, query.camids))
+        self.g_pid, self.g_cam = (np.asarray(x, np.int64) for x in (gallery.pids, gallery.camids))
         self._ignored = ignored
-        self.sorted, self.order = self.g_pid.sort(stable=True)
-        kept = (self.g_pid != -1).nonzero()[:, 0]
-        self.columns = range(int(kept[0]), int(kept[-1]) + 1) if len(kept) else range(0)  # Market's junk comes first
+        self.order = np.argsort(self.g_pid, kind="stable")
+        self.sorted = self.g_pid[self.order]
+        kept = np.flatnonzero(self.g_pid != -1)
+        self.columns = range(kept[0], kept[-1] + 1) if len(kept) else range(0)  # Market's junk stands at the front
 
-    def ignored(self, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
+    def ignored(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
         g_pid = self.g_pid[j]
         return (g_pid == -1) | self._ignored(self.q_pid[i], self.q_cam[i], g_pid, self.g_cam[j])
 
-    def wrong(self, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
+    def wrong(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
         return (self.q_pid[i] != self.g_pid[j]) & ~self.ignored(i, j)
 
-    def same(self, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    def same(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         """All pairs (i, j) of one identity with i in rows, ordered by i."""
-        pid = self.q_pid[rows]
-        start = torch.searchsorted(self.sorted, pid)
-        count = torch.searchsorted(self.sorted, pid, right=True) - start
-        i, within = ragged(count)
-        return i + rows.start, self.order[start[i] + within]
+        first, last = (np.searchsorted(self.sorted, self.q_pid[rows], side) for side in ("left", "right"))
+        which, place = ragged(first, last)
+        return which + rows.start, self.order[place]
 
-    def matches(self, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    def matches(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         i, j = self.same(rows)
         keep = ~self.ignored(i, j)
         return i[keep], j[keep]
 
 
-def ragged(count: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """For counts (n,): which list each of the count.sum() entries belongs to, and its place within that list."""
-    which = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
-    return which, torch.arange(len(which), device=count.device) - (count.cumsum(0) - count)[which]
+def ragged(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers first..last-1 of all ranges in one row, and before them the range that each is from."""
+    count = last - first
+    which = np.repeat(np.arange(len(count)), count)
+    return which, np.arange(len(which)) + (first - np.cumsum(count) + count)[which]
 
 
 def count(source, rule: Rule, ties: str = "pessimistic", memory: int = 2**26) -> tuple[np.ndarray, np.ndarray]:
     """Count the wrong answers ahead of every true match.
 
     Returns (i, ahead), int64, one entry a match, ordered by query i. A wrong answer with exactly a match's similarity
-    stands ahead of it (pessimistic) or behind it (optimistic). `memory`, in bytes, bounds
-    a tile and what is made of it; no result depends on it.
+    stands ahead of it (pessimistic) or behind it (optimistic). `memory`, in bytes, bounds a tile and what is made of
+    it; no result depends on it.
     """
     queries, span = len(rule.q_pid), rule.columns
     cols = max(1, memory // (8 * min(ROWS, queries)))  # 4 bytes a similarity, 1 a comparison, the rest for what passes
@@ -156,78 +158,101 @@ def count(source, rule: Rule, ties: str = "pessimistic", memory: int = 2**26) ->
         for left in range(span.start, span.stop, cols):
             chunk.add(slice(left, min(left + cols, span.stop)))
         found.append((chunk.i, chunk.ahead()))
-    i, ahead = (torch.cat(parts).cpu().numpy() for parts in zip(*found))
+    i, ahead = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return i, ahead
 
 
 class Chunk:
-    """The matches of some queries as thresholds, and how many of them each wrong answer passes."""
+    """The matches of some queries as thresholds, and how many wrong answers pass each of them."""
 
     def __init__(self, source, rule: Rule, rows: slice, pessimistic: bool) -> None:
         self.source, self.rule, self.rows, self.pessimistic = source, rule, rows, pessimistic
         i, j = rule.matches(rows)
-        level = source.near(i, j)
         # All thresholds on one axis: similarities lie in [-1, 1], so 4 units a query keep the queries apart.
-        axis, order = (4 * (i - rows.start) + level).sort()
-        self.i, self.j = i[order], j[order]
+        axis = 4 * (i - rows.start) + source.near(i, j)
+        order = np.argsort(axis)
+        self.i, self.j, axis = i[order], j[order], axis[order]
         slack = 2 * source.error + 1e-7  # the error of the match and that of the wrong answer
         self.low, self.high = axis - slack, axis + slack
-        self.exact = torch.full_like(axis, torch.nan)  # filled where a wrong answer comes close
-        self.floor = axis.new_full((rows.stop - rows.start,), torch.inf)
-        self.floor.scatter_reduce_(0, i - rows.start, level - slack, "amin")
-        self.passing = torch.zeros(len(i) + 1, dtype=torch.int64, device=i.device)  # by number of thresholds passed
-        self.entries = torch.zeros(len(self.floor), dtype=torch.int64, device=i.device)  # by query
-        self.direct = torch.zeros_like(self.i)
-        self.first = torch.searchsorted(self.i, torch.arange(rows.start, rows.stop + 1, device=i.device))
+        self.exact = np.full(len(axis), np.nan)  # filled where a wrong answer comes close
+        self.first = np.searchsorted(i, np.arange(rows.start, rows.stop + 1))  # of each query's thresholds, its worst
+        self.floor = np.full(rows.stop - rows.start, np.inf)
+        has = np.diff(self.first) > 0
+        self.floor[has] = (self.low[self.first[:-1][has]] - 4 * np.flatnonzero(has)).astype(np.float32)
+        self.passing = np.zeros(len(i) + 1, np.int64)  # entries by the number of thresholds they surely pass
+        self.entries = np.zeros(len(self.floor), np.int64)  # entries by query
+        self.single = np.zeros(len(i), np.int64)  # entries counted for one threshold alone
 
     def add(self, cols: slice) -> None:
         """Count the wrong answers of one tile; only those above a query's worst match are looked at."""
         tile = self.source.tile(self.rows, cols)
-        above = tile >= self.floor.float()[:, None]
-        if tile.device.type == "cpu":
-            many = above.count_nonzero(1) > tile.shape[1] // 32  # where comparing costs less than searching
-            for r in many.nonzero()[:, 0].tolist():
-                self._compare(r, tile[r], cols)
-            above[many] = False
-        r, c = above.nonzero(as_tuple=True)
+        r, c, values, crowded = above(tile, self.floor)
         wrong = self.rule.wrong(r + self.rows.start, c + cols.start)
         r, c = r[wrong], c[wrong]
-        self._search(r, c + cols.start, 4 * r + tile[r, c].double())
+        unsure = [self._search(r, c + cols.start, 4 * r + values[wrong].astype(np.float64))]
+        for r in crowded:
+            unsure.append(self._compare(r, tile[r].cpu().numpy(), cols))
+            if sum(map(len, unsure)) > 2**20:  # only where features have all but collapsed
+                self._settle(np.concatenate(unsure))
+                unsure.clear()
+        if unsure:
+            self._settle(np.concatenate(unsure))
 
-    def _search(self, r: torch.Tensor, j: torch.Tensor, place: torch.Tensor) -> None:
-        """Look up how many thresholds each entry (query row r, gallery j, its place on the axis) passes."""
-        passed = torch.searchsorted(self.high, place)
-        most = torch.searchsorted(self.low, place, right=True)
-        close = (most > passed).nonzero()[:, 0]
-        if len(close):
-            for part in close.split(max(1, 2**20 // int((most - passed).max()))):
-                passed[part] += self._settle(r[part], j[part], passed[part], most[part])
-        self.passing += passed.bincount(minlength=len(self.passing))
-        self.entries += r.bincount(minlength=len(self.entries))
+    def _search(self, r: np.ndarray, j: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Look up how many thresholds each entry (query row r, gallery j, its place on the axis) passes.
 
-    def _compare(self, r: int, row: torch.Tensor, cols: slice) -> None:
-        """Count the entries of one row above one threshold after another."""
-        wrong = self.rule.wrong(self.rows.start + r, cols)
-        values, first = row[wrong].numpy(), int(self.first[r])
-        for k in range(first, int(self.first[r + 1])):
-            low, high = float(self.low[k]) - 4 * r, float(self.high[k]) - 4 * r
-            reach, pass_ = np.count_nonzero(values >= low), np.count_nonzero(values > high)
-            self.direct[k] += pass_
-            if reach > pass_:
-                close = torch.from_numpy(np.flatnonzero((values >= low) & (values <= high)))
-                j = wrong.nonzero()[:, 0][close] + cols.start
-                r_, k_ = torch.full_like(j, r), torch.full_like(j, k)
-                self.direct[k] += self._settle(r_, j, k_, k_ + 1).sum()
+        Returns what is too close to say: (n, 3) of row, gallery image, threshold.
+        """
+        passed, most = np.searchsorted(self.high, place), np.searchsorted(self.low, place, side="right")
+        self.passing += np.bincount(passed, minlength=len(self.passing))
+        self.entries += np.bincount(r, minlength=len(self.entries))
+        close = np.flatnonzero(most > passed)
+        which, k = ragged(passed[close], most[close])
+        return np.stack([r[close][which], j[close][which], k], 1)
 
-    def _settle(self, r: torch.Tensor, j: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        """How many of the thresholds first..last-1 each entry passes, by exact similarities."""
-        entry, within = ragged(last - first)
-        threshold = first[entry] + within
-        level = recall(self.exact, threshold, lambda k: self.source.exact(self.i[k], self.j[k]))
-        own = self.source.exact(r + self.rows.start, j)[entry]
-        return entry[own >= level if self.pessimistic else own > level].bincount(minlength=len(r))
+    def _compare(self, r: int, row: np.ndarray, cols: slice) -> np.ndarray:
+        """The same for all of row r, one threshold after another: faster where many entries pass."""
+        j = np.flatnonzero(self.rule.wrong(self.rows.start + r, cols))
+        row, unsure = row[j], [np.empty((0, 3), np.int64)]
+        for k in range(self.first[r], self.first[r + 1]):
+            low, high = float(self.low[k] - 4 * r), float(self.high[k] - 4 * r)
+            reach = row >= low
+            self.single[k] += (passed := np.count_nonzero(row > high))
+            if np.count_nonzero(reach) > passed:
+                close = j[reach & (row <= high)] + cols.start
+                unsure.append(np.stack([np.full_like(close, r), close, np.full_like(close, k)], 1))
+        return np.concatenate(unsure)
 
-    def ahead(self) -> torch.Tensor:
+    def _settle(self, unsure: np.ndarray) -> None:
+        """Decide by exact similarities which entries pass which thresholds: (n, 3) of row, gallery image, threshold."""
+        r, j, k = unsure.T
+        entry, again = np.unique(r * len(self.rule.g_pid) + j, return_inverse=True)
+        r, j = np.divmod(entry, len(self.rule.g_pid))
+        own = self.source.exact(r + self.rows.start, j)[again]
+        level = recall(self.exact, k, lambda k: self.source.exact(self.i[k], self.j[k]))
+        self.single += np.bincount(k[own >= level if self.pessimistic else own > level], minlength=len(self.single))
+
+    def ahead(self) -> np.ndarray:
         """Wrong answers ahead of each match, in the order of `i`."""
         # An entry of one query passes all thresholds of the queries before it and none of those after it.
-        return self.entries.cumsum(0)[self.i - self.rows.start] - self.passing.cumsum(0)[:-1] + self.direct
+        return self.entries.cumsum()[self.i - self.rows.start] - self.passing.cumsum()[:-1] + self.single
+
+
+def above(tile: torch.Tensor, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
+    """Rows, columns and values of a tile's entries at or above their row's floor, but of crowded rows only the number."""
+    limit = tile.shape[1] // 32  # beyond that, comparing is faster than searching
+    if tile.device.type == "cpu":
+        tile = tile.numpy()
+        mask = tile >= floor.astype(np.float32)[:, None]
+        crowded = np.flatnonzero([np.count_nonzero(row) > limit for row in mask])
+        mask[crowded] = False
+        flat = np.flatnonzero(mask)
+        values = tile.ravel()[flat]
+    else:
+        mask = tile >= torch.from_numpy(floor.astype(np.float32)).to(tile.device)[:, None]
+        crowded = (mask.sum(1, dtype=torch.int32) > limit).nonzero()[:, 0].cpu().numpy()
+        mask[crowded] = False
+        flat = mask.view(-1).nonzero()[:, 0]
+        flat, values = flat.cpu().numpy(), tile.view(-1)[flat].cpu().numpy()
+    r, c = np.divmod(flat, tile.shape[1])
+    return r, c, values, crowded.tolist()

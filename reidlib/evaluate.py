@@ -15,7 +15,7 @@ from .statistics import bootstrap, per_query
 # of a single camera.
 SAME_CAMERA = {
     "ignore": lambda q_pid, q_cam, g_pid, g_cam: (q_pid == g_pid) & (q_cam == g_cam),
-    "keep": lambda q_pid, q_cam, g_pid, g_cam: torch.zeros_like(g_pid, dtype=torch.bool),
+    "keep": lambda q_pid, q_cam, g_pid, g_cam: np.zeros(g_pid.shape, bool),
 }
 SAVED = ("ap", "ap_trapezoid", "inp", "first_match", "matches", "pids", "camids", "reranked", "ties")
 
@@ -96,17 +96,16 @@ class Scores:
             raise ValueError("these scores come from a file, without embeddings: call score() again to rank a query")
         if not 0 <= i < len(self.ap):
             raise IndexError(f"no query {i}: there are {len(self.ap)}, numbered from 0")
-        j = torch.arange(len(self.gallery), device=self.rule.g_pid.device)
-        hidden = self.rule.ignored(torch.full_like(j, i), j)
-        near = self.source.tile(slice(i, i + 1), slice(0, len(j)))[0]
+        j = np.arange(len(self.gallery))
+        hidden = self.rule.ignored(i, j)
+        near = self.source.tile(slice(i, i + 1), slice(0, len(j)))[0].cpu().numpy()
         if not ignored:
-            j, near = j[~hidden], near[~hidden]
+            j = j[~hidden]
         k = min(k, len(j))
         if k < len(j):  # whoever can be among the first k
-            j = j[near >= near.topk(k).values[-1] - 2 * self.source.error]
-        exact = self.source.exact(torch.full_like(j, i), j).cpu().numpy()
-        match = (self.rule.g_pid[j] == self.rule.q_pid[i]).cpu().numpy()
-        hidden, j = hidden[j].cpu().numpy(), j.cpu().numpy()
+            j = j[near[j] >= np.partition(near[j], -k)[-k] - 2 * self.source.error]
+        exact, hidden = self.source.exact(np.full_like(j, i), j), hidden[j]
+        match = self.rule.g_pid[j] == self.rule.q_pid[i]
         behind = match & ~hidden if self.ties == "pessimistic" else ~match
         order = np.lexsort((j, behind, -exact))[:k]
         return Ranking(j[order], exact[order].astype(np.float32), (match & ~hidden)[order], hidden[order])
@@ -158,10 +157,10 @@ def score(
     check_shots(query, gallery)
     device = device or g.device
     q, g = q.to(device), g.to(device)
-    rule = Rule(query, gallery, SAME_CAMERA[same_camera], device)
+    rule = Rule(query, gallery, SAME_CAMERA[same_camera])
     i, j = rule.same(slice(0, len(query)))
     ignored = rule.ignored(i, j)
-    if bool(ignored.all()):
+    if ignored.all():
         raise ValueError(why_no_match(query, gallery, len(i)))
     keep = rule.g_pid != -1
     source = rerank(q, g, keep=keep) if rerank else Cosine(q, g, dtype)

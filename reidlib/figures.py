@@ -135,7 +135,7 @@ def _grid(images: Sequence, captions: Sequence[Sequence[str]], columns: int, tit
     for i, (image, lines) in enumerate(zip(images, captions, strict=True)):
         x, y = GAP + i % columns * (width + GAP), top + i // columns * step
         thumb(ax, image, x, y, (width, height))
-        caption(ax, x + width / 2, y + height, *lines)
+        caption(ax, x + width / 2, y + height, *lines, fontsize=SMALL if width > 0.75 else 7.5)
     return fig
 
 

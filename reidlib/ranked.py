@@ -123,6 +123,34 @@ def extremes(scores, n: int = 2) -> np.ndarray:
     return order[sorted({p for p in places if 0 <= p < len(order)})]
 
 
+@styled
+def plot_similarity(scores, most: int = 300) -> Picture:
+    """How alike queries are to their matches, to wrong answers, and to the nearest wrong answer, as a Picture.
+
+    What the metric ignores is left out. Of more than `most` valid queries an even choice is drawn.
+    """
+    valid = np.flatnonzero(scores.valid)
+    lists = [scores.ranking(int(i), len(scores.gallery)) for i in valid[:: -(-len(valid) // most)]]
+    groups = {
+        "matches": [found.similarity[found.match] for found in lists],
+        "wrong answers": [found.similarity[~found.match] for found in lists],
+        "nearest wrong answer of a query": [found.similarity[~found.match][:1] for found in lists],
+    }
+    groups = {name: np.concatenate(values) for name, values in groups.items()}
+    looks = ({"color": BLUE, "alpha": 0.6}, {"color": VERMILLION, "linestyle": "--"}, {"color": INK, "linestyle": ":"})
+    fig = Picture(figsize=(7.5, 3.2), layout="constrained")
+    ax = fig.subplots()
+    bins = np.linspace(min(map(np.min, groups.values())), 1, 41)
+    for (name, values), look in zip(groups.items(), looks, strict=True):
+        kind = {"histtype": "stepfilled"} if "alpha" in look else {"histtype": "step", "linewidth": 2}
+        ax.hist(values, bins, weights=np.full(len(values), 100 / len(values)), label=name, **kind, **look)
+    ax.set(title="Similarity to the query", xlabel="similarity", ylabel="% of each group")
+    ax.legend()
+    medians = (f"{name}: {len(values):,}, median {np.median(values):.2f}" for name, values in groups.items())
+    fig.alt = f"Histograms of similarity to the query. {'; '.join(medians)}."
+    return fig
+
+
 def visualize(scores, folder: Path | str, k: int = 20, queries: Sequence[int] | None = None) -> Path:
     """Copy queries and their k best gallery images into the folders of the reference implementation's visualize mode.
 

@@ -1,10 +1,13 @@
 """The training loop: epochs, checkpoints, resume and the log. It knows no architecture.
 
-One GPU is the default, and the published table uses it: data-parallel training splits the batch, which changes
-batch-hard mining and the statistics of BatchNorm, so it is another recipe.
+One GPU is the default, and the published table uses it. Under torchrun every rank iterates `fit` and takes its share
+of the identities of each batch: hard examples are then looked for, and BatchNorm's statistics taken, within a share,
+so several GPUs are another recipe, however equal its fields.
 """
 
+import contextlib
 import csv
+import io
 import json
 import os
 import pickle
@@ -17,6 +20,7 @@ from pathlib import Path
 import filelock
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from reidlib.batches import PKSampler, augment, generator
 from reidlib.images import ImageStore
@@ -39,18 +43,19 @@ def fit(system, shots, run_dir: str | Path) -> Iterator[dict]:
     run, recipe = Path(run_dir), system.recipe
     device = next(system.parameters()).device
     run.mkdir(parents=True, exist_ok=True)
-    with _lock(run):
-        store = ImageStore(shots, recipe.size, recipe.resize).to(device)
-        _claim(run, recipe, store.digest)
+    with _lock(run) if rank() == 0 else contextlib.nullcontext():
+        store = _first_then_others(lambda: _open(shots, recipe, run)).to(device)
         rows, begun = _resume(system, run)
         keeper = Keeper(system, run, store.digest)
+        if world() > 1:  # past nn.Module's __setattr__: a system is not a part of its replica's state
+            vars(system)["replica"] = torch.nn.parallel.DistributedDataParallel(system)
         yield from [dict(row) for row in rows]
         labels = torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids)).to(device)
         sampler = PKSampler(shots.pids, recipe.p, recipe.k, recipe.order, recipe.iterations, recipe.seed)
         for epoch in range(len(rows), recipe.epochs):
             rows = [*rows, _train_epoch(system, store, labels, sampler.epoch(epoch), rows, begun, keeper)]
             begun = None
-            _write_log(run, rows)
+            keeper.log(rows)
             if kept := (epoch + 1) % recipe.checkpoint_every == 0 or epoch + 1 == recipe.epochs:
                 keeper.keep(rows)
             elif keeper.due():
@@ -112,7 +117,15 @@ class Keeper:
         self.at, self.spent = time.monotonic(), 0.0
 
     def due(self) -> bool:
-        return time.monotonic() - self.at > SAVE_EVERY
+        return rank() == 0 and time.monotonic() - self.at > SAVE_EVERY
+
+    def log(self, rows: list[dict]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        if rank() == 0:
+            write_whole(self.folder.parent / "log.csv", text.getvalue().encode())
 
     def keep(self, rows: list[dict]) -> None:
         self._write(_file(self.folder.parent, len(rows)), rows, None)
@@ -122,6 +135,8 @@ class Keeper:
         self._write(self.folder / RESUME, rows, begun)
 
     def _write(self, file: Path, rows: list[dict], begun: dict | None) -> None:
+        if rank():
+            return
         start = time.perf_counter()
         optimizers = {name: optimizer.state_dict() for name, optimizer in self.system.optimizers.items()}
         state = {"system": self.system.state_dict(), "optimizers": optimizers, "rows": rows, "begun": begun}
@@ -142,9 +157,11 @@ def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict |
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         system.begin_epoch(len(rows))
         for step in range(len(begun["losses"]), len(batches)):
-            number, index, before = iteration + step, batches[step], time.perf_counter()
+            number, before = iteration + step, time.perf_counter()
             torch.manual_seed(recipe.seed * 1_000_003 + number)
-            images = augment(store.batch(index, device), recipe, generator(recipe.seed, "augment", number))
+            index = batches[step].reshape(-1, recipe.k)[rank() :: world()].ravel()  # this rank's identities
+            rng = generator(recipe.seed, "augment", number * world() + rank())
+            images = augment(store.batch(index, device), recipe, rng)
             begun["waiting"] += time.perf_counter() - before
             begun["losses"].append(system.step(images, labels[torch.as_tensor(index, device=device)]))
             begun["seconds"] = time.perf_counter() - start
@@ -178,6 +195,35 @@ def _means(losses: list[dict], epoch: int, batches: list[np.ndarray]) -> dict[st
                 "precision='float32' or a smaller lr"
             )
     return {name: sum(values[name].item() for values in losses) / len(losses) for name in losses[0]}
+
+
+def rank() -> int:
+    """The number of this process among those of torchrun, 0 where it is alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def _first_then_others(make):
+    """Rank 0 does the work and fills the cache, then the others find it there."""
+    if rank():
+        dist.barrier()
+    made = make()
+    if world() > 1 and rank() == 0:
+        dist.barrier()
+    return made
+
+
+def _open(shots, recipe: Recipe, run: Path) -> ImageStore:
+    if recipe.p < 2 * world():
+        raise ValueError(f"p={recipe.p} identities a batch for {world()} processes: each needs at least two")
+    store = ImageStore(shots, recipe.size, recipe.resize)
+    if rank() == 0:
+        _claim(run, recipe, store.digest)
+    return store
 
 
 def _lock(run: Path):
@@ -232,14 +278,6 @@ def _read(file: Path) -> dict:
     return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _write_log(run: Path, rows: list[dict]) -> None:
-    with open(run / "log.csv.tmp", "w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(run / "log.csv.tmp", run / "log.csv")
-
-
 def write_whole(file: Path, content) -> None:
     """Write bytes, or what `content(stream)` writes, under a temporary name, then rename: all of the file or none."""
     temporary = file.with_name(file.name + ".tmp")
@@ -248,3 +286,9 @@ def write_whole(file: Path, content) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, file)
+
+
+if __name__ == "__main__":  # python -m reidlib.train --dataset market
+    from reidlib.command import main
+
+    main()

@@ -1,1 +1,1 @@
-"""How the toy crowd is drawn: people, bodies, ink, cameras and places. `reidlib.toy` is the door."""
+"""How the toy crowd is drawn: people, bodies, ink, cameras, places and pictures. `reidlib.toy` is the door."""

@@ -48,7 +48,7 @@ def pedestrian(ink: Ink, person: Person, phase: float = 0.8, stride: float = 0.4
 
 
 def walk(person: Person, phase: float, stride: float) -> tuple[dict, dict, float]:
-    """The joints of a step: legs and arms by side (-1 right, 1 left), and how far the lower foot hangs off the ground."""
+    """The joints of a step: legs and arms by side (-1 right, 1 left), and how far the lower foot hangs in the air."""
     wide, legs, arms = BUILDS[person.build], {}, {}
     for side in (-1, 1):
         moment = phase + (pi if side > 0 else 0.0)
@@ -77,17 +77,21 @@ def _legs(ink: Ink, person: Person, legs: dict) -> Iterator[tuple]:
     wide = BUILDS[person.build]
     cloth = Cloth(person.bottom_colour, "denim" if person.bottom == "jeans" else "cotton")
     skin, shoe = Cloth(person.skin, "skin"), Cloth(person.shoes, "leather")
-    for side, (hip, knee, ankle, toe) in legs.items():
+    for hip, knee, ankle, toe in legs.values():
 
-        def leg(hip=hip, knee=knee, ankle=ankle, toe=toe):
+        def foot(ankle=ankle, toe=toe):
             ink.limb([_mix(ankle, toe, -0.25), _mix(ankle, toe, 0.45), toe], [0.027, 0.030, 0.023], shoe)
+
+        def leg(hip=hip, knee=knee, ankle=ankle):
             if not covered:
                 ink.limb([hip, knee, ankle], [0.05, 0.034, 0.023], skin)
             reach = [hip, knee, ankle] if covered else [hip, _mix(hip, knee, 0.92)]
             if person.bottom != "skirt":
                 ink.limb(reach, [thick * wide, knee_r * wide, ankle_r * wide][: len(reach)], cloth)
 
-        yield ink.depth(hip[0], (hip[2] + knee[2] + ankle[2]) / 3) - 1.0, leg
+        near = ink.depth(hip[0], (hip[2] + knee[2] + ankle[2]) / 3) - 1.0
+        yield near, leg
+        yield near + (0.001 if ink.depth(toe[0], toe[2] - ankle[2]) > ink.depth(toe[0], 0) else -0.001), foot
     rings = _scaled(SKIRT if person.bottom == "skirt" else HIPS, wide)
     yield -0.5, lambda: ink.lathe(rings, cloth)
 
@@ -129,7 +133,7 @@ def _top(person: Person) -> Cloth:
 def _arms(ink: Ink, person: Person, arms: dict) -> Iterator[tuple]:
     wide = BUILDS[person.build] * (1.12 if person.top in ("coat", "jacket") else 1.0)
     cloth, skin = _top(person), Cloth(person.skin, "skin")
-    for side, (shoulder, elbow, wrist) in arms.items():
+    for shoulder, elbow, wrist in arms.values():
 
         def arm(shoulder=shoulder, elbow=elbow, wrist=wrist):
             ink.limb([elbow, wrist, _mix(elbow, wrist, 1.16)], [0.027, 0.021, 0.024], skin)

@@ -21,6 +21,8 @@ COLOURS = {
     "ebony": (88, 58, 44), "blond": (218, 180, 104), "auburn": (146, 70, 38), "silver": (184, 184, 186),
 }  # fmt: skip
 
+FADE = {"denim": 0.18, "wool": 0.08}  # material: how far its colours go towards grey
+
 # material: how much it shines, 0 (felt) to 1 (patent leather); the colour names above are what dye was used.
 SHEEN = {"skin": 0.45, "hair": 0.6, "cotton": 0.4, "denim": 0.3, "wool": 0.2, "nylon": 0.75, "leather": 0.9, "ink": 0.0}
 
@@ -35,8 +37,8 @@ class Cloth(NamedTuple):
 
 
 def paint(colour: str, material: str) -> tuple[int, int, int]:
-    """The RGB that a part of this colour and material shows: every part asks here, so another spectrum is one change."""
-    fade = {"denim": 0.18, "wool": 0.08}.get(material, 0.0)
+    """The RGB that a part of this colour and material shows: every part asks here, so a new spectrum is one change."""
+    fade = FADE.get(material, 0.0)
     return tuple(round(c + fade * (128 - c)) for c in COLOURS[colour])
 
 
@@ -60,6 +62,7 @@ class Ink:
     def __post_init__(self):
         self.sheet, self.relief = Image.new("RGBA", self.size), Image.new("L", self.size, 128)
         self._colour, self._shade = ImageDraw.Draw(self.sheet), ImageDraw.Draw(self.relief)
+        self._weaves: dict[str, Image.Image] = {}
         self.turned(self.yaw)
 
     def turned(self, yaw: float) -> None:
@@ -104,11 +107,18 @@ class Ink:
         _stamp(self._colour, polygons, discs, (*rgb, 255))
         if cloth.pattern in PATTERNS:
             mask = Image.new("L", self.size)
-            pen = ImageDraw.Draw(mask)
-            _stamp(pen, polygons, discs, 255)
-            for left, top, right, bottom in PATTERNS[cloth.pattern](self.size, self.spot(0, 0.72, 0), self.unit):
-                pen.rectangle((round(left), round(top), round(right), round(bottom)), fill=0)
+            _stamp(ImageDraw.Draw(mask), polygons, discs, 255)
+            mask = ImageChops.darker(mask, self._weave(cloth.pattern))
             self.sheet.paste((*paint(cloth.trim, cloth.material), 255), mask=mask)
+
+    def _weave(self, pattern: str) -> Image.Image:
+        """Where a pattern shows its second colour, over the whole sheet, hung from the chest."""
+        if pattern not in self._weaves:
+            self._weaves[pattern] = weave = Image.new("L", self.size, 255)
+            pen = ImageDraw.Draw(weave)
+            for left, top, right, bottom in PATTERNS[pattern](self.size, self.spot(0, 0.72, 0), self.unit):
+                pen.rectangle((round(left), round(top), round(right), round(bottom)), fill=0)
+        return self._weaves[pattern]
 
     def finished(self) -> tuple[Image.Image, tuple[int, int]]:
         """What was painted, lit and shaded: an RGBA picture, and where its upper left corner lies on the sheet."""

@@ -6,8 +6,9 @@ from random import Random
 from .cameras import NETWORKS
 from .ink import COLOURS
 
+PEOPLE = 126  # identities of a network: a little over half train, the others are queried
 PALETTE = 12  # colours that clothes come in: fewer make more look-alikes
-DIFFERENCES = 3  # attributes in which any two identities differ, at least
+DIFFERENCES = 4  # attributes in which any two identities differ, at least
 
 DYES = tuple(COLOURS)[:16]
 # attribute: every value that it can take. A wardrobe says how often.
@@ -86,7 +87,7 @@ EVERYWHERE = {
 }
 
 
-def population(people: int, seed: int = 1) -> dict[str, list[Person]]:
+def population(people: int = PEOPLE, seed: int = 1) -> dict[str, list[Person]]:
     """The identities of every network, no two alike; a third more than `people` each, who are never queried."""
     crowd: dict[str, list[Person]] = {}
     known: list[tuple] = []

@@ -56,6 +56,8 @@ class BagOfTricks(nn.Module):
     neck, the classifier and all losses are float32 always.
     """
 
+    replica = None  # the same network under DistributedDataParallel, where several processes train
+
     def __init__(
         self,
         trunk: nn.Module,
@@ -104,7 +106,7 @@ class BagOfTricks(nn.Module):
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One update on images (B, 3, H, W) and labels (B,); returns its losses and accuracy, detached."""
-        feat, _, logits = self(images)
+        feat, _, logits = (self.replica or self)(images)
         ce = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         triplet = batch_hard_triplet(feat, labels, self.margin)
         losses = {"ce": ce, "triplet": triplet}

@@ -1,0 +1,76 @@
+"""One picture of the toy crowd: a person in a place, as a camera takes it and a detector crops it."""
+
+from functools import lru_cache
+from math import pi
+from random import Random
+
+from PIL import Image, ImageDraw, ImageFilter
+
+from .body import pedestrian
+from .cameras import Camera, develop
+from .furniture import HIGH, OCCLUDERS, Place
+from .ink import Ink
+from .people import Person
+from .places import WIDE, panorama
+
+CANVAS = 320  # rows that a picture is drawn in before it is reduced: 2.5 times Market's 128
+FILLED, FEET = 0.95, 0.975  # of the height of a crop: a person's stature, and where the feet are
+
+
+def render(
+    person: Person | None, camera: Camera, rng: Random | None = None, size: tuple[int, int] = (128, 64), *,
+    yaw: float | None = None, phase: float | None = None, place: float | None = None, zoom: float = 1.0,
+    shift: tuple[float, float] = (0, 0), occluder: str | None = None, passer: Person | None = None,
+) -> Image.Image:  # fmt: skip
+    """One RGB picture of a person (None: of the empty place) as a camera takes it.
+
+    size is (height, width) in pixels. yaw (radians, 0 faces the camera), phase (of the step, radians) and place (along
+    the street, statures) are drawn from rng where not given. shift (right and down, statures) and zoom are a detector's
+    errors; occluder is a key of `furniture.OCCLUDERS`; passer walks by in front, half out of the picture.
+    """
+    rng = rng or Random(0)
+    height = max(CANVAS, 2 * size[0])
+    width, unit = round(height * size[1] / size[0]), FILLED * height
+    foot = width / 2 + shift[0] * unit, FEET * height + shift[1] * unit
+    place = rng.random() * WIDE if place is None else place
+    canvas = _street(camera, (width, height), round(unit), place, foot[1])
+    if person:
+        yaw = view(camera, rng) if yaw is None else yaw
+        phase = rng.uniform(0, 2 * pi) if phase is None else phase
+        _walker(canvas, person, camera, foot, unit * zoom, yaw, phase, rng)
+    if passer:
+        near = foot[0] + rng.choice((-1, 1)) * rng.uniform(0.19, 0.25) * unit, foot[1] + 0.04 * unit
+        _walker(canvas, passer, camera, near, unit * zoom * 1.04, view(camera, rng), rng.uniform(0, 2 * pi), rng)
+    if occluder:
+        front = Place(canvas, unit, rng, -foot[0] / unit, foot[1] / unit)
+        OCCLUDERS[occluder](front, rng.uniform(-0.12, 0.12), -0.04)
+    return develop(canvas.resize(size[::-1], Image.Resampling.BOX), camera, rng)
+
+
+def view(camera: Camera, rng: Random) -> float:
+    """A yaw such as this camera sees, in radians."""
+    front, side, back = camera.views
+    middle = rng.choices((0, pi / 2, -pi / 2, pi), (front, side / 2, side / 2, back))[0]
+    return middle + rng.gauss(0, 0.35)
+
+
+def _street(camera: Camera, size: tuple[int, int], unit: int, place: float, foot: float) -> Image.Image:
+    left, top = round(place % (WIDE - size[0] / unit) * unit), round(HIGH * unit - foot)
+    return panorama(camera, unit).crop((left, top, left + size[0], top + size[1]))
+
+
+def _walker(canvas, person: Person, camera: Camera, foot, unit: float, yaw: float, phase: float, rng: Random) -> None:
+    shade = _shadow(round(0.6 * unit), round(0.13 * unit))
+    corner = round(foot[0] - shade.width * (0.5 + 0.22 * camera.light)), round(foot[1] - 0.6 * shade.height)
+    canvas.paste((28, 28, 40), corner, shade)
+    ink = Ink(canvas.size, foot, unit, yaw, camera.pitch, camera.light)
+    pedestrian(ink, person, phase, rng.uniform(0.25, 0.5), rng.gauss(0, 0.25))
+    figure, corner = ink.finished()
+    canvas.paste(figure, corner, figure)
+
+
+@lru_cache(maxsize=64)
+def _shadow(width: int, height: int) -> Image.Image:
+    shade = Image.new("L", (width, height))
+    ImageDraw.Draw(shade).ellipse((0.15 * width, 0.2 * height, 0.85 * width, 0.8 * height), fill=130)
+    return shade.filter(ImageFilter.GaussianBlur(0.1 * height))

@@ -15,6 +15,7 @@ _ROOMS = {
     "batches": "PKSampler augment crop_flip draw_crops draw_erasing draw_flips erase generator normalise",
     "losses": "CenterLoss batch_hard_triplet hardest",
     "systems": "build",
+    "systems.bag_of_tricks": "BagOfTricks trunk",
     "train": "checkpoints epoch_row fit load_or_train restore",
     "embedding": "embed",
     "evaluate": "Ranking Scores score",

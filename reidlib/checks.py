@@ -1,6 +1,7 @@
 """What is wrong with a data set, all at once: check()."""
 
 import io
+import os
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -83,7 +84,9 @@ def _look_at_all(split: Split) -> list[Item]:
     labels = [(part, *label) for part, shots in parts for label in zip(shots.paths.tolist(), shots.pids.tolist())]
     files = [file for _, shots in parts for file in shots.files()]
     with ThreadPoolExecutor() as pool:  # PIL decodes outside the interpreter's lock
-        seen = tqdm(pool.map(_look, files), f"check {split.name}", len(files), unit="image", delay=2, leave=False)
+        quiet = bool(os.environ.get("TQDM_DISABLE"))  # which tqdm's notebook bar, unlike the others, does not read
+        bar = {"total": len(files), "unit": "image", "delay": 2, "leave": False, "disable": quiet}
+        seen = tqdm(pool.map(_look, files), f"check {split.name}", **bar)
         return [Item(*label, *look) for look, label in zip(seen, labels)]  # `seen` first, so that the bar ends
 
 

@@ -32,8 +32,8 @@ class Place:
 
     def leaves(self, x0, y0, x1, y1, fill, count, size=0.05):
         for _ in range(count):
-            tone = tone(fill, self.rng.uniform(0.72, 1.25))
-            self.disc(self.rng.uniform(x0, x1), self.rng.uniform(y0, y1), size * self.rng.uniform(0.5, 1.2), tone)
+            green = tone(fill, self.rng.uniform(0.72, 1.25))
+            self.disc(self.rng.uniform(x0, x1), self.rng.uniform(y0, y1), size * self.rng.uniform(0.5, 1.2), green)
 
 
 def tone(rgb, factor) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""The places that the toy cameras look at: a floor, walls side by side, and street furniture between them and the people.
+"""The places that the toy cameras look at: a floor, walls side by side, and street furniture.
 
 A place is drawn once for each camera as a wide panorama and cropped anew for every picture.
 """

@@ -47,8 +47,12 @@ def parser() -> argparse.ArgumentParser:
     for entry in fields(Recipe):
         kind = entry.type if isinstance(entry.type, str) else getattr(entry.type, "__name__", str(entry.type))
         if kind in SCALARS:
-            option = "--" + entry.name.replace("_", "-")
-            made.add_argument(option, type=SCALARS[kind], default=standing.get(entry.name), metavar=entry.name.upper())
+            options = ["--" + entry.name.replace("_", "-")]
+            if len(entry.name) == 1:  # torchrun takes --p for an abbreviation of its own options, but not --P
+                options.append(options[0].upper())
+            made.add_argument(
+                *options, type=SCALARS[kind], default=standing.get(entry.name), metavar=entry.name.upper()
+            )
     for name in ("data-root", "market-path", "duke-path", "run-dir"):
         made.add_argument(f"--{name}", metavar="FOLDER")
     made.add_argument("--flip-test", action="store_true", help="average each test image with its mirror image")

@@ -1,15 +1,17 @@
-"""score(): CMC, mAP and mINP of a set of queries against a gallery, exact, in little memory, and ranked lists on demand."""
+"""score(): CMC, mAP and mINP of queries against a gallery, exact and in little memory; ranked lists on demand."""
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from .counting import Cosine, Rule, count
-from .statistics import bootstrap, per_query
+from reidlib.cosine import Cosine
+from reidlib.counting import Rule, count
+from reidlib.inputs import check_features, check_shots, choose, why_no_match
+from reidlib.statistics import bootstrap, per_query
 
 # Which gallery images a query ignores besides junk: Market-1501's rule (Zheng et al. 2015), and the way out for data
 # of a single camera.
@@ -32,7 +34,7 @@ class Ranking:
 
 @dataclass(repr=False, eq=False)
 class Scores:
-    """Results of `score`: one value a query, and their means over the queries that have a match. Fractions, not percent."""
+    """What `score` found: one value a query, and their means over the queries that have a match, as fractions."""
 
     ap: np.ndarray  # (Q,) float64, by steps; NaN without a match
     ap_trapezoid: np.ndarray  # (Q,) as the Market-1501 MATLAB code
@@ -48,7 +50,7 @@ class Scores:
     gallery: object = None
     q: torch.Tensor | None = None
     g: torch.Tensor | None = None
-    source: object = field(default=None)  # where similarities come from
+    source: object = None  # where similarities come from: Cosine or Reranked
     rule: Rule | None = None
 
     valid = property(lambda self: self.matches > 0)
@@ -70,7 +72,9 @@ class Scores:
             raise ValueError(f"rank({k}): ranks begin at 1")
         return float((self.first_match[self.valid] <= k).mean())
 
-    def interval(self, name: str = "mAP", level: float = 0.95, repeats: int = 1000, seed: int = 0) -> tuple[float, float]:
+    def interval(
+        self, name: str = "mAP", level: float = 0.95, repeats: int = 1000, seed: int = 0
+    ) -> tuple[float, float]:
         """Bootstrap interval over the valid queries of "mAP", "mINP" or "rank-k"."""
         return bootstrap(self.values(name)[self.valid], level, repeats, seed)
 
@@ -115,7 +119,8 @@ class Scores:
         path = Path(path)
         scratch = path.with_name(f".{os.getpid()}-{path.name}")
         with open(scratch, "wb") as file:
-            np.savez_compressed(file, **{name: getattr(self, name) for name in SAVED}, **self.counts)
+            counts = {f"count_{name}": value for name, value in self.counts.items()}
+            np.savez_compressed(file, **{name: getattr(self, name) for name in SAVED}, **counts)
         os.replace(scratch, path)
         return path
 
@@ -123,8 +128,9 @@ class Scores:
     def load(cls, path: str | os.PathLike) -> "Scores":
         """Scores as saved: all numbers and intervals, but no images and no ranked lists."""
         with np.load(path) as file:
-            saved = {name: file[name] if file[name].ndim else file[name].item() for name in file.files}
-        return cls(**{name: saved.pop(name) for name in SAVED}, counts=saved)
+            saved = {name: value if value.ndim else value.item() for name, value in file.items()}
+        counts = {name.removeprefix("count_"): saved.pop(name) for name in list(saved) if name.startswith("count_")}
+        return cls(**saved, counts=counts)
 
 
 def score(
@@ -140,7 +146,7 @@ def score(
     device: torch.device | str | None = None,
     memory: int = 2**26,
 ) -> Scores:
-    """Score query features q (Q, D) against gallery features g (G, D) by cosine similarity, of whatever length they are.
+    """Score query features q (Q, D) against gallery features g (G, D), of any length, by cosine similarity.
 
     A gallery image with the query's pid is a match, unless it is of the same camera (`same_camera="keep"` lets those
     match too); junk (pid -1) is ignored, distractors are wrong answers. `rerank` is `reidlib.rerank` or a function
@@ -178,63 +184,3 @@ def score(
         **values, pids=query.pids, camids=query.camids, counts=counts, reranked=rerank is not None, ties=ties,
         query=query, gallery=gallery, q=q, g=g, source=source, rule=rule,
     )  # fmt: skip
-
-
-def choose(name: str, value: str, known) -> None:
-    if value not in known:
-        raise ValueError(f"no {name} {value!r}; choose one of {', '.join(known)}")
-
-
-def why_no_match(query, gallery, same: int) -> str:
-    head = f"none of the {len(query)} queries has a match in the gallery"
-    if not same:
-        return f"{head}: they share no identity (query pid {query.pids[0]} ..., gallery pid {gallery.pids[0]} ...)"
-    return (
-        f"{head} under another camera: each of the {same} images of the same person is from the query's own camera "
-        'and is ignored. For data of a single camera pass same_camera="keep"'
-    )
-
-
-def check_features(q: torch.Tensor, g: torch.Tensor, query, gallery) -> None:
-    for name, x, shots in (("query", q, query), ("gallery", g, gallery)):
-        if x.ndim != 2 or not x.is_floating_point():
-            raise ValueError(f"{name} features must be a floating-point (N, D) tensor, not {x.dtype} {tuple(x.shape)}")
-        if len(x) != len(shots):
-            raise ValueError(f"{len(x)} {name} features for {len(shots)} {name} images: one row an image is needed")
-        if not len(x):
-            raise ValueError(f"the {name} is empty: nothing to score")
-        length = torch.linalg.vector_norm(x, dim=1, dtype=torch.float32)
-        if not bool((good := (length > 0) & length.isfinite()).all()):
-            i = int((~good).nonzero()[0, 0])
-            wrong = "is all zeros" if length[i] == 0 else "holds NaN or infinity"
-            raise ValueError(f"the feature of {name} image {i} ({shots.paths[i]}) {wrong}: check the model that made it")
-    if q.shape[1] != g.shape[1]:
-        raise ValueError(f"query features have {q.shape[1]} numbers, gallery features {g.shape[1]}: one model makes both")
-    if len(g) > 1 and bool((g == g[0]).all()):
-        raise ValueError(f"all {len(g)} gallery features are the same: the model that made them has collapsed")
-
-
-def check_shots(query, gallery) -> None:
-    for name, shots in (("query", query), ("gallery", gallery)):
-        for kind in ("pids", "camids"):
-            check_labels(f"{name} {kind}", getattr(shots, kind), shots.paths)
-    if len(junk := np.flatnonzero(query.pids == -1)):
-        raise ValueError(f"query {junk[0]} ({query.paths[junk[0]]}) has pid -1, which marks junk: leave it out")
-    where = {f"{gallery.root}/{path}": j for j, path in enumerate(gallery.paths)}
-    for i, path in enumerate(query.paths):
-        if (j := where.get(f"{query.root}/{path}")) is not None:
-            raise ValueError(f"query {i} and gallery image {j} are one file, {path}: take it out of one of them")
-
-
-def check_labels(name: str, labels: np.ndarray, paths: np.ndarray) -> None:
-    labels = np.asarray(labels)
-    if len(labels) != len(paths):
-        raise ValueError(f"{len(labels)} {name} for {len(paths)} images")
-    for i, label in enumerate(labels.tolist() if labels.dtype.kind not in "i" else []):
-        if not isinstance(label, int):
-            raise ValueError(
-                f"{name} must be whole numbers, but image {i} ({paths[i]}) has {label!r}: number them, for example "
-                "with np.unique(names, return_inverse=True) over query and gallery together"
-            )
-        if abs(label) >= 2**63:
-            raise ValueError(f"{name}: {label} of image {i} ({paths[i]}) does not fit into 64 bits: number them from 1")

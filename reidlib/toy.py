@@ -28,7 +28,7 @@ VERSION = 1  # of the drawing: raised when a picture changes, so that a crowd on
 # How hard the crowd is, with people.PALETTE and DIFFERENCES, cameras.CAST and FLICKER, places.DISTANCE and SHADE: so
 # that a colour histogram does several times better than chance, and a small network trained for a minute far better
 # than the histogram, but not perfectly.
-CROP = 1.0  # size of a detector's errors: 0 centres every person, 2 often cuts heads and feet
+CROP = 0.8  # size of a detector's errors: 0 centres every person, 2 often cuts heads and feet
 OCCLUSION = 0.10  # share of pictures with a pole, a bush, a bicycle or a passer-by in front
 TURN = 0.2  # standard deviation of the view within one walk past a camera, radians
 

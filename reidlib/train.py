@@ -141,8 +141,10 @@ class Keeper:
         optimizers = {name: optimizer.state_dict() for name, optimizer in self.system.optimizers.items()}
         state = {"system": self.system.state_dict(), "optimizers": optimizers, "rows": rows, "begun": begun}
         state |= {"recipe": self.system.recipe.to_dict(), "data": self.digest}
+        whole = io.BytesIO()  # so that a full disk is an OSError of the write, not one of torch's own
+        torch.save(state, whole)
         self.folder.mkdir(exist_ok=True)
-        write_whole(file, lambda stream: torch.save(state, stream))
+        write_whole(file, whole.getbuffer())
         self.at, self.spent = time.monotonic(), self.spent + time.perf_counter() - start
 
 
@@ -281,11 +283,15 @@ def _read(file: Path) -> dict:
 def write_whole(file: Path, content) -> None:
     """Write bytes, or what `content(stream)` writes, under a temporary name, then rename: all of the file or none."""
     temporary = file.with_name(file.name + ".tmp")
-    with open(temporary, "wb") as stream:
-        content(stream) if callable(content) else stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, file)
+    try:
+        with open(temporary, "wb") as stream:
+            content(stream) if callable(content) else stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 if __name__ == "__main__":  # python -m reidlib.train --dataset market

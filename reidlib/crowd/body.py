@@ -85,7 +85,7 @@ def _legs(ink: Ink, person: Person, legs: dict) -> Iterator[tuple]:
         def leg(hip=hip, knee=knee, ankle=ankle):
             if not covered:
                 ink.limb([hip, knee, ankle], [0.05, 0.034, 0.023], skin)
-            reach = [hip, knee, ankle] if covered else [hip, _mix(hip, knee, 0.92)]
+            reach = [hip, knee, _mix(knee, ankle, 0.9)] if covered else [hip, _mix(hip, knee, 0.92)]
             if person.bottom != "skirt":
                 ink.limb(reach, [thick * wide, knee_r * wide, ankle_r * wide][: len(reach)], cloth)
 
@@ -187,7 +187,7 @@ def _head(ink: Ink, person: Person, gaze: float) -> Iterator[tuple]:
             ink.lathe(ball(1.0, 0.22, 1.16), hat)
         if person.cut == "cap":
             ink.limb([(-0.03, HEAD + 0.036, 0.07), (0.03, HEAD + 0.036, 0.07)], [0.014, 0.014], hat)
-        _face(ink, person)
+        _face(ink)
         ink.turned(body)
 
     yield 0.03, head
@@ -201,11 +201,9 @@ def _head(ink: Ink, person: Person, gaze: float) -> Iterator[tuple]:
         yield ink.depth(0, -0.06) + 0.035, lambda: ink.lathe(ball(size=0.5, y=HEAD + 0.06), hair, 0, -0.055)
 
 
-def _face(ink: Ink, person: Person) -> None:
+def _face(ink: Ink) -> None:
     for side in (-1, 1):
-        eye = [(HEAD + h * 0.010, 0.060, 0.060) for h in (0.2, 1.2)]
+        eye = [(HEAD + h * 0.010, 0.060, 0.060) for h in (-0.3, 1.1)]
         ink.panel(eye, side * 0.40 - 0.10, side * 0.40 + 0.10, Cloth("black", "ink"), 0, 0.014)
-        brow = [(HEAD + 0.020 + h * 0.005, 0.060, 0.060) for h in (0, 1)]
-        ink.panel(brow, side * 0.40 - 0.18, side * 0.40 + 0.18, Cloth(person.hair, "hair"), 0, 0.014)
     mouth = [(HEAD - 0.036 + h * 0.006, 0.052, 0.052) for h in (0, 1)]
     ink.panel(mouth, -0.26, 0.26, Cloth("auburn", "ink"), 0, 0.012)

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 CAST = 1.0  # strength of what differs between cameras: light, cast, contrast, colour; 0 makes all alike, 2 doubles it
-FLICKER = 0.07  # standard deviation of the exposure between pictures of one camera, in natural logarithms
+FLICKER = 0.06  # standard deviation of the exposure between pictures of one camera, in natural logarithms
 
 
 @dataclass(frozen=True)
@@ -59,29 +59,29 @@ NETWORKS: dict[str, list[Camera]] = {
     # A campus in the cold months: flat, hazy or dim, in blue, green and sodium light, from higher up.
     "duke": [
         Camera(("stone", "trees", "glass"), "slabs", ("lamp", "tree"), horizon=0.56, pitch=0.34,
-               views=(1, 1, 4), light=0.2, gain=0.92, cast=(0.95, 0.99, 1.06), contrast=0.90,
-               colour=0.87, haze=9, blur=0.75, grain=2.8),
+               views=(1, 1, 4), light=0.2, gain=0.93, cast=(0.96, 0.99, 1.05), contrast=0.91,
+               colour=0.89, haze=8, blur=0.75, grain=2.8),
         Camera(("trees", "stone", "cars"), "grass", ("bench", "tree"), horizon=0.6, pitch=0.32,
-               views=(4, 1, 1), light=-0.2, gain=0.88, cast=(0.97, 1.03, 0.97), contrast=0.92,
-               colour=0.89, haze=6, blur=0.85, grain=3.5),
+               views=(4, 1, 1), light=-0.2, gain=0.89, cast=(0.97, 1.03, 0.97), contrast=0.93,
+               colour=0.90, haze=5, blur=0.85, grain=3.5),
         Camera(("stone", "brick", "trees"), "steps", ("lamp", "bin"), horizon=0.5, pitch=0.36,
-               views=(1, 3, 2), light=0.1, gain=1.06, cast=(0.98, 1.00, 1.03), contrast=0.87,
-               colour=0.85, haze=13, blur=0.65, grain=2.1),
+               views=(1, 3, 2), light=0.1, gain=1.05, cast=(0.98, 1.00, 1.03), contrast=0.89,
+               colour=0.87, haze=11, blur=0.65, grain=2.1),
         Camera(("cars", "brick", "stone"), "asphalt", ("lamp", "sign"), horizon=0.62, pitch=0.4,
-               views=(2, 1, 2), light=-0.5, gain=0.82, cast=(1.06, 0.99, 0.90), contrast=0.97,
-               colour=0.89, haze=3, blur=0.95, grain=4.9),
+               views=(2, 1, 2), light=-0.5, gain=0.84, cast=(1.05, 0.99, 0.91), contrast=0.97,
+               colour=0.90, haze=3, blur=0.95, grain=4.9),
         Camera(("glass", "stone", "trees"), "slabs", ("bicycle", "planter"), horizon=0.44, pitch=0.28,
-               views=(1, 4, 1), light=0.5, gain=0.91, cast=(0.94, 1.02, 1.02), contrast=0.92,
-               colour=0.86, haze=7, blur=0.65, grain=2.8),
+               views=(1, 4, 1), light=0.5, gain=0.92, cast=(0.95, 1.02, 1.02), contrast=0.93,
+               colour=0.88, haze=6, blur=0.65, grain=2.8),
         Camera(("trees", "brick", "glass"), "snow", ("tree", "lamp"), horizon=0.58, pitch=0.34,
-               views=(3, 1, 3), light=0.0, gain=0.98, cast=(0.96, 0.99, 1.06), contrast=0.89,
-               colour=0.85, haze=10, blur=0.75, grain=2.1),
+               views=(3, 1, 3), light=0.0, gain=0.98, cast=(0.96, 0.99, 1.05), contrast=0.90,
+               colour=0.87, haze=9, blur=0.75, grain=2.1),
         Camera(("brick", "glass", "cars"), "grass", ("bicycle", "bench"), horizon=0.52, pitch=0.38,
-               views=(1, 2, 3), light=0.6, gain=0.86, cast=(1.02, 1.02, 0.93), contrast=0.94,
-               colour=0.90, haze=5, blur=1.05, grain=4.2),
+               views=(1, 2, 3), light=0.6, gain=0.88, cast=(1.02, 1.02, 0.94), contrast=0.95,
+               colour=0.91, haze=4, blur=1.05, grain=4.2),
         Camera(("cars", "trees", "stone"), "snow", ("sign", "bin"), horizon=0.64, pitch=0.36,
-               views=(2, 3, 1), light=-0.4, gain=0.94, cast=(0.98, 0.98, 1.05), contrast=0.90,
-               colour=0.82, haze=10, blur=0.85, grain=2.8),
+               views=(2, 3, 1), light=-0.4, gain=0.95, cast=(0.98, 0.98, 1.04), contrast=0.91,
+               colour=0.84, haze=9, blur=0.85, grain=2.8),
     ],
 }  # fmt: skip
 

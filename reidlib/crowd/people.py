@@ -8,7 +8,7 @@ from .ink import COLOURS
 
 PEOPLE = 126  # identities of a network: a little over half train, the others are queried
 PALETTE = 12  # colours that clothes come in: fewer make more look-alikes
-DIFFERENCES = 4  # attributes in which any two identities differ, at least
+DIFFERENCES = 5  # attributes in which any two identities differ, at least
 
 DYES = tuple(COLOURS)[:16]
 # attribute: every value that it can take. A wardrobe says how often.

@@ -55,8 +55,10 @@ def view(camera: Camera, rng: Random) -> float:
 
 
 def _street(camera: Camera, size: tuple[int, int], unit: int, place: float, foot: float) -> Image.Image:
+    scene = panorama(camera, unit)
     left, top = round(place % (WIDE - size[0] / unit) * unit), round(HIGH * unit - foot)
-    return panorama(camera, unit).crop((left, top, left + size[0], top + size[1]))
+    top = max(0, min(top, scene.height - size[1]))
+    return scene.crop((left, top, left + size[0], top + size[1]))
 
 
 def _walker(canvas, person: Person, camera: Camera, foot, unit: float, yaw: float, phase: float, rng: Random) -> None:

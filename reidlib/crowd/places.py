@@ -149,7 +149,7 @@ WALLS = {
 FLOORS = {
     "tiles": (partial(_grid, across=0.30), (186, 178, 166)), "slabs": (partial(_grid, across=0.55), (154, 156, 158)),
     "asphalt": (_asphalt, (118, 118, 122)), "grass": (_grass, (108, 120, 76)), "path": (_path, (186, 170, 140)),
-    "cobbles": (_cobbles, (156, 146, 134)), "steps": (_steps, (172, 168, 160)), "snow": (_snow, (218, 222, 230)),
+    "cobbles": (_cobbles, (156, 146, 134)), "steps": (_steps, (172, 168, 160)), "snow": (_snow, (200, 204, 212)),
 }  # fmt: skip
 
 

@@ -1,0 +1,304 @@
+"""score() against the golden values, a brute-force evaluator and itself in other chunks, dtypes and tie rules."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reidlib import counting
+from reidlib.cosine import Cosine
+from reidlib.evaluate import Scores, score
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+class Labels(SimpleNamespace):
+    def __len__(self):
+        return len(self.paths)
+
+
+def labels(part, pids, camids):
+    paths = np.array([f"{part}/{i:05d}.jpg" for i in range(len(pids))])
+    return Labels(name=part, root=Path("data"), paths=paths, pids=np.asarray(pids), camids=np.asarray(camids))
+
+
+def golden(case):
+    """Features and labels of a golden market file, ready for score(), and the file."""
+    z = np.load(GOLDEN / f"market_protocol_{case}.npz")
+    shots = (labels(part, z[f"{part}_pids"], z[f"{part}_cams"]) for part in ("query", "gallery"))
+    return (torch.from_numpy(z["query_features"]), torch.from_numpy(z["gallery_features"]), *shots), z
+
+
+def crowd(seed=0, queries=40, images=300, dim=48, ids=12):
+    """Random features with some structure, of lengths between 0.5 and 2, with junk and distractors."""
+    rng = np.random.default_rng(seed)
+    centre = rng.standard_normal((ids + 1, dim))
+    q_pid, g_pid = rng.integers(1, ids + 1, queries), rng.integers(-1, ids + 1, images)
+    features = [
+        torch.from_numpy((centre[pid] + 2 * rng.standard_normal((len(pid), dim))) * rng.uniform(0.5, 2, (len(pid), 1)))
+        for pid in (q_pid, g_pid)
+    ]
+    shots = (labels("query", q_pid, rng.integers(1, 4, queries)), labels("gallery", g_pid, rng.integers(1, 4, images)))
+    return (*(x.float() for x in features), *shots)
+
+
+def equal(a, b):
+    return all(np.array_equal(getattr(a, n), getattr(b, n), equal_nan=True) for n in ("ap", "inp", "first_match"))
+
+
+@pytest.mark.parametrize("case", ["main", "unnormalised"])
+def test_golden_market_values_hold(case):
+    inputs, z = golden(case)
+    s = score(*inputs)
+    assert np.array_equal(s.first_match, z["expected_first_match_rank"])
+    assert np.array_equal(s.matches, z["expected_num_positives"])
+    for got, want in ((s.ap, "ap_step"), (s.inp, "inp"), (s.ap_trapezoid, "ap_trapezoid")):
+        np.testing.assert_allclose(got, z[f"expected_{want}"], rtol=0, atol=1e-9)
+    assert (s.num_valid, s.num_invalid) == (z["expected_num_valid"], z["expected_num_invalid"])
+    for peer in ("strong", "torchreid", "fastreid", "seed"):
+        assert s.mAP == pytest.approx(float(z[f"expected_{peer}_valid_mAP"]), abs=1e-6)
+        np.testing.assert_allclose(s.cmc[z["topk"] - 1], z[f"expected_{peer}_valid_cmc"], rtol=0, atol=1e-6)
+    assert s.mINP == pytest.approx(float(z["expected_fastreid_valid_mINP"]), abs=1e-6)
+    assert s.mAP_trapezoid == pytest.approx(float(z["expected_layumi_valid_mAP_trapezoid"]), abs=1e-6)
+
+
+def test_wrong_protocols_give_other_values():
+    inputs, z = golden("main")
+    s = score(*inputs)
+    for trap in ("junk_kept", "same_camera_kept", "distractors_dropped"):
+        assert abs(s.mAP - z[f"trap_{trap}_mAP"]) > 0.01
+    kept = score(*inputs, same_camera="keep")
+    assert kept.mAP == pytest.approx(float(z["trap_same_camera_kept_mAP"]), abs=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["pessimistic", "optimistic"])
+def test_golden_ties_hit_the_stated_rule(rule):
+    inputs, z = golden("ties")
+    s = score(*inputs, ties=rule)
+    np.testing.assert_allclose(s.ap, z[f"expected_{rule}_ap"], rtol=0, atol=1e-9)
+    assert np.array_equal(s.first_match, z[f"expected_{rule}_first_match_rank"])
+    assert s.mINP == pytest.approx(float(z[f"expected_{rule}_mINP"]), abs=1e-9)
+    assert s.mAP_trapezoid == pytest.approx(float(z[f"expected_{rule}_mAP_trapezoid"]), abs=1e-9)
+
+
+def brute(q, g, query, gallery, pessimistic, keep_camera):
+    """AP, INP and first match of every query by sorting; NaN, NaN, -1 without a match."""
+    rows = []
+    for feature, pid, cam in zip(q.astype(float), query.pids, query.camids):
+        seen = (gallery.pids != -1) & ((gallery.pids != pid) | (gallery.camids != cam) | keep_camera)
+        match = gallery.pids[seen] == pid
+        similarity = g[seen] @ feature / (np.sqrt(feature @ feature) * np.sqrt((g[seen] ** 2).sum(1)))
+        order = np.lexsort((match if pessimistic else ~match, -similarity))
+        rank = np.flatnonzero(match[order]) + 1
+        hits = np.arange(1, len(rank) + 1)
+        rows.append((np.mean(hits / rank), len(rank) / rank[-1], rank[0]) if len(rank) else (np.nan, np.nan, -1))
+    return np.array(rows).T
+
+
+@st.composite
+def cases(draw):
+    # Few small whole numbers in few dimensions: their products are exact and many similarities tie.
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    queries, images, dim = draw(st.integers(1, 12)), draw(st.integers(1, 60)), draw(st.integers(1, 4))
+    features = [rng.integers(-2, 3, (n, dim)).astype(np.float32) for n in (queries, images)]
+    for x in features:
+        x[(x == 0).all(1)] = 1
+    q_pid, g_pid = rng.integers(1, 4, queries), rng.integers(-1, 5, images)
+    return (*features, labels("query", q_pid, rng.integers(1, 4, queries)), labels("g", g_pid, rng.integers(1, 4, images)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(cases(), st.booleans(), st.booleans(), st.sampled_from([1, 8, 10**9]), st.sampled_from([1, 200, 2**26]))
+def test_score_agrees_with_brute_force(case, pessimistic, keep_camera, crowded, memory):
+    q, g, query, gallery = case
+    ap, inp, first = brute(*case, pessimistic, keep_camera)
+    options = {"ties": "pessimistic" if pessimistic else "optimistic", "same_camera": "keep" if keep_camera else "ignore"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counting, "CROWDED", crowded)  # all rows searched, some, all compared
+        patch.setattr(counting, "ROWS", 5)
+        if np.isnan(ap).all() or len(g) > 1 and (g == g[0]).all():
+            with pytest.raises(ValueError, match="none of the|all .* the same"):
+                score(torch.from_numpy(q), torch.from_numpy(g), query, gallery, memory=memory, **options)
+            return
+        s = score(torch.from_numpy(q), torch.from_numpy(g), query, gallery, memory=memory, **options)
+    np.testing.assert_allclose(s.ap, ap, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(s.inp, inp, rtol=0, atol=1e-12)
+    assert np.array_equal(s.first_match, first)
+
+
+def test_no_result_depends_on_the_chunks(monkeypatch):
+    inputs = crowd()
+    whole = score(*inputs)
+    for rows, memory, crowded in ((1, 2**26, 32), (7, 2**10, 1), (16, 2**13, 10**9), (40, 1, 32)):
+        monkeypatch.setattr(counting, "ROWS", rows)
+        monkeypatch.setattr(counting, "CROWDED", crowded)
+        assert equal(score(*inputs, memory=memory), whole)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_product_in_another_precision_gives_the_same_result(dtype):
+    inputs = crowd()
+    assert equal(score(*inputs, dtype=dtype), score(*inputs))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_features_in_half_precision_score_as_the_same_numbers_in_float32(dtype):
+    q, g, *shots = crowd()
+    q, g = q.to(dtype), g.to(dtype)
+    assert equal(score(q, g, *shots), score(q.float(), g.float(), *shots))
+    assert equal(score(q, g, *shots), score(q.double(), g.double(), *shots))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_a_tile_is_within_its_error_of_the_exact_similarity(dtype):
+    rng = torch.Generator().manual_seed(0)
+    for shift in (0.0, 3.0):  # of both signs; all positive and so nearly parallel that sums grow large
+        q, g = (torch.randn(n, 2048, generator=rng) + shift for n in (8, 50))
+        source = Cosine(q, g, dtype)
+        i, j = np.divmod(np.arange(400), 50)
+        exact = source.exact(i, j)
+        want = torch.nn.functional.cosine_similarity(q.double()[i], g.double()[j]).numpy()
+        np.testing.assert_allclose(exact, want, rtol=0, atol=1e-14)
+        assert abs(source.tile(slice(0, 8), slice(0, 50)).double().numpy().ravel() - exact).max() < source.error
+        assert abs(source.near(i, j) - exact).max() < source.error
+
+
+def test_copies_of_a_match_under_a_wrong_name_follow_the_tie_rule():
+    g = torch.randn(50, 2048, generator=torch.Generator().manual_seed(1))
+    g[10:14] = g[3]  # image 3 is the match, four strangers look exactly like it
+    query, gallery = labels("query", [1], [1]), labels("gallery", [0] * 3 + [1] + [0] * 46, [2] * 50)
+    for rule, first in (("pessimistic", 5), ("optimistic", 1)):
+        s = score(g[3:4] + 0.1, g, query, gallery, ties=rule)
+        assert s.first_match[0] == first
+        assert s.ranking(0).index[first - 1] == 3
+
+
+def test_queries_without_a_match_are_counted_and_not_averaged():
+    q, g, query, gallery = crowd()
+    some = score(q, g, query, gallery)
+    lonely = labels("query", np.append(query.pids, [77, 78]), np.append(query.camids, [1, 1]))
+    s = score(torch.cat([q, q[:2]]), g, lonely, gallery)
+    assert (s.num_valid, s.num_invalid, s.mAP, s.rank(1)) == (some.num_valid, 2, some.mAP, some.rank(1))
+    assert np.isnan(s.ap[-2:]).all()
+    assert (s.first_match[-2:] == -1).all()
+    assert "42 queries, 2 without match, re-ranking off" in repr(s)
+
+
+def test_counts_add_up_and_the_curve_ends_at_one():
+    inputs, z = golden("main")
+    s = score(*inputs)
+    assert s.counts == {
+        "queries": 300,
+        "valid": 283,
+        "gallery": 1500,
+        "junk": (z["gallery_pids"] == -1).sum(),
+        "distractors": (z["gallery_pids"] == 0).sum(),
+        "matches": z["expected_num_positives"].sum(),
+        "same_camera": 940,
+    }
+    assert (len(s.cmc), s.cmc[-1], s.cmc[4]) == (1350, 1, s.rank(5))
+
+
+def test_a_ranking_tells_the_same_story_as_the_numbers():
+    for inputs in (crowd(), golden("ties")[0]):
+        for rule in ("pessimistic", "optimistic"):
+            s = score(*inputs, ties=rule)
+            for i in np.flatnonzero(s.valid):
+                rank = np.flatnonzero(s.ranking(i, k=10**6).match) + 1
+                assert np.mean(np.arange(1, len(rank) + 1) / rank) == pytest.approx(s.ap[i], abs=1e-12)
+                head = s.ranking(i, k=5)
+                assert np.array_equal(head.index, s.ranking(i, k=10**6).index[:5])
+                assert (np.diff(head.similarity) <= 0).all()
+
+
+def test_ignored_images_show_in_a_ranking_only_when_asked_for():
+    s = score(*crowd())
+    hidden, shown = s.ranking(0, k=300), s.ranking(0, k=300, ignored=True)
+    assert not hidden.ignored.any()
+    assert len(shown.index) == 300
+    assert np.array_equal(shown.index[~shown.ignored], hidden.index)
+    pid, cam = s.gallery.pids[shown.index], s.gallery.camids[shown.index]
+    assert np.array_equal(shown.ignored, (pid == -1) | ((pid == s.query.pids[0]) & (cam == s.query.camids[0])))
+    assert not (shown.match & shown.ignored).any()
+
+
+def test_saved_scores_come_back_without_their_images(tmp_path):
+    s = score(*crowd())
+    back = Scores.load(s.save(tmp_path / "per_query.npz"))
+    assert equal(back, s)
+    assert (repr(back), back.counts, back.interval()) == (repr(s), s.counts, s.interval())
+    assert [p.name for p in tmp_path.iterdir()] == ["per_query.npz"]
+    with pytest.raises(ValueError, match="without embeddings"):
+        back.ranking(0)
+
+
+def test_data_of_a_single_camera_is_explained_and_can_be_scored():
+    q, g, query, gallery = crowd()
+    query.camids, gallery.camids = np.ones_like(query.camids), np.ones_like(gallery.camids)
+    with pytest.raises(ValueError, match=r'none of the 40 queries .* own camera .* same_camera="keep"'):
+        score(q, g, query, gallery)
+    assert score(q, g, query, gallery, same_camera="keep").num_valid == 40
+    gallery.pids = gallery.pids + 100
+    with pytest.raises(ValueError, match="share no identity"):
+        score(q, g, query, gallery)
+
+
+def bad(change):
+    q, g, query, gallery = crowd(images=20)
+    inputs = {"q": q, "g": g, "query": query, "gallery": gallery}
+    change(inputs)
+    return inputs
+
+
+def put(name, key, value):
+    def change(inputs):
+        target = inputs[name]
+        if isinstance(target, Labels):
+            array = getattr(target, key[0]).astype(object if isinstance(value, int) else None)
+            array[key[1]] = value
+            setattr(target, key[0], array)
+        else:
+            target[key] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("q", (3, 1), torch.nan), r"query image 3 \(query/00003.jpg\) holds NaN"),
+        (put("g", (7, 0), torch.inf), r"gallery image 7 \(gallery/00007.jpg\) holds NaN or infinity"),
+        (put("g", 5, 0.0), r"gallery image 5 \(gallery/00005.jpg\) is all zeros"),
+        (put("g", slice(None), 1.0), "all 20 gallery features are the same"),
+        (lambda x: x.update(q=x["q"][:-1]), "39 query features for 40 query images"),
+        (lambda x: x.update(g=x["g"][:, :-1]), "query features have 48 numbers, gallery features 47"),
+        (lambda x: x.update(q=x["q"][0]), r"query features must be .* \(N, D\)"),
+        (lambda x: x.update(q=x["q"].long()), "floating-point"),
+        (lambda x: x.update(g=x["g"][:0], gallery=labels("gallery", [], [])), "the gallery is empty"),
+        (put("gallery", ("pids", 4), 2**63), r"gallery pids: 9223372036854775808 of image 4 \(gallery/00004.jpg\)"),
+        (put("query", ("pids", 2), -1), r"query 2 \(query/00002.jpg\) has pid -1"),
+        (put("query", ("paths", 6), "gallery/00009.jpg"), "query 6 and gallery image 9 are one file, gallery/00009.jpg"),
+        (lambda x: setattr(x["gallery"], "pids", x["gallery"].pids.astype(str)), r"whole numbers, but image 0 .* has '"),
+        (lambda x: setattr(x["query"], "camids", x["query"].camids + 0.5), "query camids must be whole numbers"),
+        (lambda x: setattr(x["query"], "pids", x["query"].pids[1:]), "39 query pids for 40 images"),
+        (lambda x: x.update(ties="random"), "no ties 'random'; choose one of pessimistic, optimistic"),
+        (lambda x: x.update(same_camera=True), "no same_camera True; choose one of ignore, keep"),
+    ],
+)
+def test_bad_input_is_refused_by_name(change, message):
+    with pytest.raises(ValueError, match=message):
+        score(**bad(change))
+
+
+def test_ranks_and_queries_out_of_range_are_refused():
+    s = score(*crowd())
+    with pytest.raises(ValueError, match="ranks begin at 1"):
+        s.rank(0)
+    with pytest.raises(IndexError, match="no query 40: there are 40"):
+        s.ranking(40)
+    with pytest.raises(ValueError, match="no score 'rank-0'"):
+        s.interval("rank-0")

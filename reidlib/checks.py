@@ -1,7 +1,6 @@
 """What is wrong with a data set, all at once: check()."""
 
 import io
-import os
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from reidlib.data import Split, differences
+from reidlib.images import QUIET, SHOW_AFTER
 from reidlib.layouts import IMAGES, PARTS, few
 
 HEIGHT, WIDTH = 16, 8  # what a 256 x 128 image is on the last feature map: fewer pixels cannot tell people apart
@@ -84,8 +84,7 @@ def _look_at_all(split: Split) -> list[Item]:
     labels = [(part, *label) for part, shots in parts for label in zip(shots.paths.tolist(), shots.pids.tolist())]
     files = [file for _, shots in parts for file in shots.files()]
     with ThreadPoolExecutor() as pool:  # PIL decodes outside the interpreter's lock
-        quiet = bool(os.environ.get("TQDM_DISABLE"))  # which tqdm's notebook bar, unlike the others, does not read
-        bar = {"total": len(files), "unit": "image", "delay": 2, "leave": False, "disable": quiet}
+        bar = {"total": len(files), "unit": "image", "delay": SHOW_AFTER, "leave": False, "disable": QUIET}
         seen = tqdm(pool.map(_look, files), f"check {split.name}", **bar)
         return [Item(*label, *look) for look, label in zip(seen, labels)]  # `seen` first, so that the bar ends
 

@@ -17,7 +17,8 @@ class Cosine:
         self.dtype = dtype or g.dtype
         self.q_length, self.g_length = lengths(q), lengths(g)
         self.unit = bool(((self.g_length - 1).abs() < 2**-20).all())
-        self.work = g if self.dtype == g.dtype else (g / self.g_length[:, None]).to(self.dtype)
+        self.raw = self.dtype == g.dtype and float(self.g_length.max()) < torch.finfo(g.dtype).max / 2
+        self.work = g if self.raw else (g / self.g_length[:, None]).to(self.dtype)
         self.error = self._error(g.shape[1])
         self.known = [np.full(len(x), np.nan) for x in (q, g)]  # lengths in float64, filled in where needed
 
@@ -25,18 +26,20 @@ class Cosine:
         """A bound on |tile - exact|, relative to sum |q_d g_d| <= 1.
 
         Inputs rounded to the product's format: twice its unit roundoff (TF32, which any accelerator may use for
-        float32, may even truncate). A float32 sum of D products: below 8 sqrt(D) 2^-24 but for a chance of 3e-14
-        (Higham and Mary 2019, Theorem 2.4 with lambda = 8; the certain bound, D 2^-24, is never near). The result
-        rounded once more on the way out, and lengths within 2^-20 of one left as they are.
+        float32, may even truncate), and half its smallest step for each number near zero. A float32 sum of D products:
+        below 8 sqrt(D) 2^-24 but for a chance of 3e-14 (Higham and Mary 2019, Theorem 2.4 with lambda = 8; the certain
+        bound, D 2^-24, is never near). The result rounded once more on the way out, and lengths within 2^-20 of one
+        left as they are.
         """
+        kind = torch.finfo(self.dtype)
         tf32 = self.dtype == torch.float32 and self.g.device.type != "cpu"
-        roundoff = 2**-10 if tf32 else max(torch.finfo(self.dtype).eps / 2, 2**-24)
-        return 3 * roundoff + 8 * dim**0.5 * 2**-24 + 2**-20
+        roundoff = 2**-10 if tf32 else max(kind.eps / 2, 2**-24)
+        return 3 * roundoff + dim**0.5 * (8 * 2**-24 + kind.tiny * kind.eps) + 2**-20
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor:
         """Similarities of some queries and some gallery images, (rows, cols) float32."""
         similarity = product((self.q[rows] / self.q_length[rows, None]).to(self.dtype), self.work[cols])
-        return similarity if self.unit or self.work is not self.g else similarity.div_(self.g_length[cols])
+        return similarity.div_(self.g_length[cols]) if self.raw and not self.unit else similarity
 
     def near(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Similarities of the pairs (i, j), (n,) float64, within `error`."""

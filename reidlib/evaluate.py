@@ -158,6 +158,8 @@ def score(
     """
     choose("same_camera", same_camera, SAME_CAMERA)
     choose("ties", ties, ("pessimistic", "optimistic"))
+    if rerank and dtype:
+        raise ValueError(f"re-ranking chooses its own precision: leave dtype={dtype} out")
     q, g = (torch.as_tensor(x).detach() for x in (q, g))
     check_features(q, g, query, gallery)
     check_shots(query, gallery)

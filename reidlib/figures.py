@@ -62,7 +62,7 @@ def encode(fig: Picture, dpi: int) -> bytes:
     fig.savefig(drawn, format="png", dpi=dpi)
     pixels = Image.open(drawn).convert("RGB")
     if fig.photos:
-        pixels.save(small, format="jpeg", quality=75, optimize=True)
+        pixels.save(small, format="jpeg", quality=60, optimize=True)
     else:
         pixels.quantize(256).save(small, format="png", optimize=True)
     return small.getvalue()

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 SHOW_AFTER = 2.0  # seconds: a bar only for work that takes longer
+QUIET = bool(os.environ.get("TQDM_DISABLE"))  # tqdm's bar for notebooks, unlike its others, does not look there itself
 
 
 def read(file: Path, size: tuple[int, int], resize: str = "bicubic") -> np.ndarray:
@@ -41,7 +42,8 @@ def decode(
     out = np.empty((len(files), *size, 3), np.uint8)
     with ThreadPoolExecutor(_cores()) as pool:
         arrays = pool.map(lambda file: read(file, size, resize), files)
-        bar = tqdm(arrays, desc=label, total=len(files), unit="image", delay=SHOW_AFTER, leave=False, disable=not label)
+        hidden = QUIET or not label
+        bar = tqdm(arrays, label, len(files), unit="image", delay=SHOW_AFTER, leave=False, disable=hidden)
         done = 0
         try:
             for array in bar:

@@ -23,7 +23,7 @@ from .crowd.places import WIDE
 
 __all__ = ["ATTRIBUTES", "NETWORKS", "Camera", "Person", "draw", "identities", "is_current", "population", "render"]
 
-VERSION = 1  # of the drawing: raised when a picture changes, so that a crowd on disk is drawn again
+VERSION = 2  # of the drawing: raised when a picture changes, so that a crowd on disk is drawn again
 
 # How hard the crowd is, with people.PALETTE and DIFFERENCES, cameras.CAST and FLICKER, places.DISTANCE and SHADE: so
 # that a colour histogram does several times better than chance, and a small network trained for a minute far better

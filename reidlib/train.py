@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 
 from reidlib.batches import PKSampler, augment, generator
-from reidlib.images import ImageStore
+from reidlib.images import ImageStore, data_digest
 from reidlib.recipe import Recipe
 from reidlib.systems import build
 
@@ -88,7 +88,11 @@ def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.d
 
 
 def load_or_train(recipe: Recipe, shots, run_dir: str | Path, epoch: int | None = None):
-    """The system of a run after `epoch` epochs, or after its last; where there is no checkpoint it is trained first."""
+    """The system of a run after `epoch` epochs, or after its last; where there is no checkpoint it is trained first.
+
+    Raises ValueError where the folder holds another recipe or other data.
+    """
+    _refuse(Path(run_dir), recipe, data_digest(shots))
     if not checkpoints(run_dir):
         for row in fit(build(recipe, shots), shots, run_dir):
             print(epoch_row(row))
@@ -238,10 +242,9 @@ def _lock(run: Path):
         ) from None
 
 
-def _claim(run: Path, recipe: Recipe, digest: str) -> None:
-    """Write what the folder is for, or refuse it where it is for something else."""
-    file = run / "recipe.json"
-    if file.is_file():
+def _refuse(run: Path, recipe: Recipe, digest: str) -> None:
+    """Raise ValueError where the folder is of another recipe or other data."""
+    if (file := run / "recipe.json").is_file():
         claimed = json.loads(file.read_text())
         differences = recipe.differences(Recipe.from_dict(claimed["recipe"]))
         if claimed["data"] != digest:
@@ -251,7 +254,12 @@ def _claim(run: Path, recipe: Recipe, digest: str) -> None:
                 f"{name} is {theirs!r} there and {mine!r} here" for name, (mine, theirs) in differences.items()
             )
             raise ValueError(f"{run} holds another run: {lines}. Choose another folder, or delete that one")
-    write_whole(file, json.dumps({"recipe": recipe.to_dict(), "data": digest}, indent=1).encode())
+
+
+def _claim(run: Path, recipe: Recipe, digest: str) -> None:
+    """Write what the folder is for, unless it is for something else."""
+    _refuse(run, recipe, digest)
+    write_whole(run / "recipe.json", json.dumps({"recipe": recipe.to_dict(), "data": digest}, indent=1).encode())
 
 
 def _file(run: Path, epoch: int) -> Path:

@@ -1,5 +1,8 @@
 """score() against the golden values, a brute-force evaluator and itself in other chunks, dtypes and tie rules."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from reidlib import counting
 from reidlib.cosine import Cosine
 from reidlib.evaluate import Scores, score
+from reidlib.reranking import rerank
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -108,7 +112,11 @@ def cases(draw):
     for x in features:
         x[(x == 0).all(1)] = 1
     q_pid, g_pid = rng.integers(1, 4, queries), rng.integers(-1, 5, images)
-    return (*features, labels("query", q_pid, rng.integers(1, 4, queries)), labels("g", g_pid, rng.integers(1, 4, images)))
+    return (
+        *features,
+        labels("query", q_pid, rng.integers(1, 4, queries)),
+        labels("g", g_pid, rng.integers(1, 4, images)),
+    )
 
 
 @settings(max_examples=300, deadline=None)
@@ -116,12 +124,15 @@ def cases(draw):
 def test_score_agrees_with_brute_force(case, pessimistic, keep_camera, crowded, memory):
     q, g, query, gallery = case
     ap, inp, first = brute(*case, pessimistic, keep_camera)
-    options = {"ties": "pessimistic" if pessimistic else "optimistic", "same_camera": "keep" if keep_camera else "ignore"}
+    options = {
+        "ties": "pessimistic" if pessimistic else "optimistic",
+        "same_camera": "keep" if keep_camera else "ignore",
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counting, "CROWDED", crowded)  # all rows searched, some, all compared
         patch.setattr(counting, "ROWS", 5)
-        if np.isnan(ap).all() or len(g) > 1 and (g == g[0]).all():
-            with pytest.raises(ValueError, match="none of the|all .* the same"):
+        if np.isnan(ap).all() or (len(g) > 1 and (g == g[0]).all()):
+            with pytest.raises(ValueError, match=r"none of the|all .* the same"):
                 score(torch.from_numpy(q), torch.from_numpy(g), query, gallery, memory=memory, **options)
             return
         s = score(torch.from_numpy(q), torch.from_numpy(g), query, gallery, memory=memory, **options)
@@ -148,7 +159,7 @@ def test_a_product_in_another_precision_gives_the_same_result(dtype):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_features_in_half_precision_score_as_the_same_numbers_in_float32(dtype):
     q, g, *shots = crowd()
-    q, g = q.to(dtype), g.to(dtype)
+    q, g = q.to(dtype), (3000 * g).to(dtype)  # longer than float16 can tell
     assert equal(score(q, g, *shots), score(q.float(), g.float(), *shots))
     assert equal(score(q, g, *shots), score(q.double(), g.double(), *shots))
 
@@ -258,7 +269,7 @@ def put(name, key, value):
     def change(inputs):
         target = inputs[name]
         if isinstance(target, Labels):
-            array = getattr(target, key[0]).astype(object if isinstance(value, int) else None)
+            array = getattr(target, key[0]).astype(object)
             array[key[1]] = value
             setattr(target, key[0], array)
         else:
@@ -281,11 +292,18 @@ def put(name, key, value):
         (lambda x: x.update(g=x["g"][:0], gallery=labels("gallery", [], [])), "the gallery is empty"),
         (put("gallery", ("pids", 4), 2**63), r"gallery pids: 9223372036854775808 of image 4 \(gallery/00004.jpg\)"),
         (put("query", ("pids", 2), -1), r"query 2 \(query/00002.jpg\) has pid -1"),
-        (put("query", ("paths", 6), "gallery/00009.jpg"), "query 6 and gallery image 9 are one file, gallery/00009.jpg"),
-        (lambda x: setattr(x["gallery"], "pids", x["gallery"].pids.astype(str)), r"whole numbers, but image 0 .* has '"),
+        (
+            put("query", ("paths", 6), "gallery/00009.jpg"),
+            "query 6 and gallery image 9 are one file, gallery/00009.jpg",
+        ),
+        (
+            lambda x: setattr(x["gallery"], "pids", x["gallery"].pids.astype(str)),
+            r"whole numbers, but image 0 .* has '",
+        ),
         (lambda x: setattr(x["query"], "camids", x["query"].camids + 0.5), "query camids must be whole numbers"),
         (lambda x: setattr(x["query"], "pids", x["query"].pids[1:]), "39 query pids for 40 images"),
         (lambda x: x.update(ties="random"), "no ties 'random'; choose one of pessimistic, optimistic"),
+        (lambda x: x.update(rerank=rerank, dtype=torch.float16), "leave dtype=torch.float16 out"),
         (lambda x: x.update(same_camera=True), "no same_camera True; choose one of ignore, keep"),
     ],
 )
@@ -302,3 +320,13 @@ def test_ranks_and_queries_out_of_range_are_refused():
         s.ranking(40)
     with pytest.raises(ValueError, match="no score 'rank-0'"):
         s.interval("rank-0")
+
+
+def test_the_benchmark_runs_small_and_its_contenders_agree(tmp_path):
+    script = Path(__file__).parents[1] / "benchmarks" / "evaluate.py"
+    command = [sys.executable, script, "--small", "--figure", tmp_path / "growth.png"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TQDM_DISABLE": "1"})
+    assert done.returncode == 0, done.stderr
+    assert "all agree to 1e-6" in done.stdout
+    assert "distances within" in done.stdout
+    assert (tmp_path / "growth.png").exists()

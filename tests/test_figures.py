@@ -72,6 +72,7 @@ DRAWINGS = {
     "ap": lambda split, scores: plots.plot_ap_histogram(scores),
     "matrix": lambda split, scores: plots.plot_matrix([[1.0, np.nan]], ["a"], ["b", "c"], title="mAP"),
     "ranked": lambda split, scores: ranked.plot_ranked(scores, [0, 3], k=12, ignored=True, columns=5),
+    "similarity": lambda split, scores: ranked.plot_similarity(scores),
 }
 
 
@@ -260,6 +261,13 @@ class Fixed:
 )
 def test_extremes_are_best_median_and_worst_of_the_valid_with_ties_by_index(ap, n, expected):
     assert ranked.extremes(Fixed(ap), n).tolist() == expected
+
+
+def test_similarities_are_counted_without_what_the_metric_ignores(scores):
+    fig = ranked.plot_similarity(scores)
+    assert "matches: 6," in fig.alt  # three queries, two other cameras each
+    assert "wrong answers: 24," in fig.alt  # of 12 images: 2 matches, 1 of the same camera, 1 junk
+    assert "nearest wrong answer of a query: 3," in fig.alt
 
 
 def test_extremes_of_nothing_valid_is_an_error():

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_evaluate import crowd, equal, labels
 
 from reidlib.evaluate import score
 from reidlib.reranking import expand, rerank
-from tests.test_evaluate import crowd, equal, labels
 
 z = np.load(Path(__file__).parent / "golden" / "rerank_main.npz")
 Q, G = (torch.from_numpy(z[f"{part}_features"]) for part in ("query", "gallery"))

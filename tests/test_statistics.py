@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from test_evaluate import crowd
 
 from reidlib.evaluate import score
 from reidlib.statistics import bootstrap, compare, per_query, verification
-from tests.test_evaluate import crowd
 
 
 def test_trapezoid_ap_is_what_a_walk_down_the_list_gives():

@@ -202,3 +202,10 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no bag 'suitcase'; choose one of none, backpack"):
         toy.Person(bag="suitcase")
     assert not list(tmp_path.iterdir())
+
+
+def test_identities_say_who_is_on_the_pictures_of_a_drawn_folder(crowd):
+    network, _, labels, _ = crowd
+    who = toy.identities(network, people=10)
+    assert set(who) == {pid for part in labels.values() for pid, _ in part if pid > 0}
+    assert list(who.values()) == toy.population(10)[network][:10]

@@ -24,9 +24,8 @@ PACK = [(0.53, 0.050, 0.03), (0.545, 0.074, 0.045), (0.62, 0.080, 0.055), (0.72,
 POUCH = [(0.40, 0.050, 0.035), (0.42, 0.066, 0.040), (0.49, 0.062, 0.036), (0.505, 0.050, 0.030)]
 HEAD, CROWN = 0.912, 0.070  # height of the head's middle, its half width
 
-# leg radii (hip, knee, ankle), then how far down the cloth comes: 1 covers the ankle.
-LEGS = {"trousers": (0.060, 0.046, 0.038, 1), "jeans": (0.055, 0.040, 0.029, 1), "shorts": (0.058, 0.047, 0.0, 0),
-        "skirt": (0.05, 0.036, 0.025, 0)}  # fmt: skip
+# Radii of a leg of each cut, at the hip, the knee and, where it is covered, the ankle.
+LEGS = {"trousers": [0.060, 0.046, 0.038], "jeans": [0.055, 0.040, 0.029], "shorts": [0.058, 0.047], "skirt": []}
 HATS = ("cap", "beanie")
 CUTS = {"curls": (-0.6, 1.34), "bob": (-0.95, 1.14), "long": (-0.9, 1.08)}  # how low hair comes, how full it is
 
@@ -34,7 +33,8 @@ CUTS = {"curls": (-0.6, 1.34), "bob": (-0.95, 1.14), "long": (-0.9, 1.08)}  # ho
 def ball(top: float = 1.0, bottom: float = -1.0, size: float = 1.0, y: float = HEAD, n: int = 9) -> list:
     """Rings of a head-shaped ellipsoid between two heights, in parts of its half height (1.22 of its half width)."""
     heights = [bottom + (top - bottom) * k / (n - 1) for k in range(n)]
-    return [(y + 1.22 * size * CROWN * h, *(2 * (size * CROWN * sqrt(max(0.0, 1 - h * h)),))) for h in heights]
+    wide = [size * CROWN * sqrt(max(0.0, 1 - h * h)) for h in heights]
+    return [(y + 1.22 * size * CROWN * h, w, w) for h, w in zip(heights, wide)]
 
 
 def pedestrian(ink: Ink, person: Person, phase: float = 0.8, stride: float = 0.45, gaze: float = 0.0) -> None:
@@ -73,8 +73,8 @@ def _scaled(rings: list, wide: float) -> list:
 
 
 def _legs(ink: Ink, person: Person, legs: dict) -> Iterator[tuple]:
-    thick, knee_r, ankle_r, covered = LEGS[person.bottom]
     wide = BUILDS[person.build]
+    radii = [radius * wide for radius in LEGS[person.bottom]]
     cloth = Cloth(person.bottom_colour, "denim" if person.bottom == "jeans" else "cotton")
     skin, shoe = Cloth(person.skin, "skin"), Cloth(person.shoes, "leather")
     for hip, knee, ankle, toe in legs.values():
@@ -83,15 +83,15 @@ def _legs(ink: Ink, person: Person, legs: dict) -> Iterator[tuple]:
             ink.limb([_mix(ankle, toe, -0.25), _mix(ankle, toe, 0.45), toe], [0.027, 0.030, 0.023], shoe)
 
         def leg(hip=hip, knee=knee, ankle=ankle):
-            if not covered:
+            if len(radii) < 3:
                 ink.limb([hip, knee, ankle], [0.05, 0.034, 0.023], skin)
-            reach = [hip, knee, _mix(knee, ankle, 0.9)] if covered else [hip, _mix(hip, knee, 0.92)]
-            if person.bottom != "skirt":
-                ink.limb(reach, [thick * wide, knee_r * wide, ankle_r * wide][: len(reach)], cloth)
+            if radii:
+                reach = [hip, knee, _mix(knee, ankle, 0.9)] if len(radii) == 3 else [hip, _mix(hip, knee, 0.92)]
+                ink.limb(reach, radii, cloth)
 
         near = ink.depth(hip[0], (hip[2] + knee[2] + ankle[2]) / 3) - 1.0
         yield near, leg
-        yield near + (0.001 if ink.depth(toe[0], toe[2] - ankle[2]) > ink.depth(toe[0], 0) else -0.001), foot
+        yield near + 0.001 * (toe[2] - ankle[2]) * cos(ink.yaw), foot  # in front of the leg where the toes are
     rings = _scaled(SKIRT if person.bottom == "skirt" else HIPS, wide)
     yield -0.5, lambda: ink.lathe(rings, cloth)
 

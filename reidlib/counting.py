@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from reidlib.cosine import recall
 
 ROWS = 512  # queries in a tile: from here on NumPy's product runs at full speed
-CROWDED = 32  # a row with more than this part of its tile above its worst match is compared, not searched: it is faster
+CROWDED = 8  # a row with more than this part of its tile above its worst match is compared, not searched: it is faster
 
 
 class Rule:
@@ -136,12 +136,13 @@ class Chunk:
         """The same for all of row r, one threshold after another: faster where many entries pass."""
         j = np.flatnonzero(self.rule.wrong(self.rows.start + r, cols))
         row, unsure = row[j], [np.empty((0, 3), np.int64)]
-        for k in range(self.first[r], self.first[r + 1]):
-            low, high = float(self.low[k] - 4 * r), float(self.high[k] - 4 * r)
-            reach = row >= low
-            self.single[k] += (passed := np.count_nonzero(row > high))
-            if np.count_nonzero(reach) > passed:
-                close = j[reach & (row <= high)] + cols.start
+        for k in range(self.first[r], self.first[r + 1]):  # rising: what does not reach one reaches none after it
+            reach = row >= float(self.low[k] - 4 * r)
+            row, j = row[reach], j[reach]
+            passed = row > float(self.high[k] - 4 * r)
+            self.single[k] += (sure := np.count_nonzero(passed))
+            if sure < len(row):
+                close = j[~passed] + cols.start
                 unsure.append(np.stack([np.full_like(close, r), close, np.full_like(close, k)], 1))
         return np.concatenate(unsure)
 
@@ -162,17 +163,17 @@ class Chunk:
 
 def above(tile: torch.Tensor, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
     """Rows, columns and values of a tile's entries above their row's floor; of crowded rows, the number of the row."""
-    limit = tile.shape[1] // CROWDED
+    limit, floor = tile.shape[1] // CROWDED, floor.astype(np.float32)[:, None]
     if tile.device.type == "cpu":
         tile = tile.numpy()
-        mask = tile >= floor.astype(np.float32)[:, None]
+        mask = tile >= floor
         crowded = np.flatnonzero([np.count_nonzero(row) > limit for row in mask])
         mask[crowded] = False
         flat = np.flatnonzero(mask)
         values = tile.ravel()[flat]
     else:
-        mask = tile >= torch.from_numpy(floor.astype(np.float32)).to(tile.device)[:, None]
-        crowded = (mask.sum(1, dtype=torch.int32) > limit).nonzero()[:, 0].cpu().numpy()
+        mask = tile >= torch.from_numpy(floor).to(tile.device)
+        crowded = (mask.sum(1, dtype=torch.int32) > limit).nonzero()[:, 0]
         mask[crowded] = False
         flat = mask.view(-1).nonzero()[:, 0]
         flat, values = flat.cpu().numpy(), tile.view(-1)[flat].cpu().numpy()

@@ -35,10 +35,16 @@ def check_shots(query, gallery) -> None:
             check_labels(f"{name} {kind}", getattr(shots, kind), shots.paths)
     if len(junk := np.flatnonzero(query.pids == -1)):
         raise ValueError(f"query {junk[0]} ({query.paths[junk[0]]}) has pid -1, which marks junk: leave it out")
-    where = {f"{gallery.root}/{path}": j for j, path in enumerate(gallery.paths)}
-    for i, path in enumerate(query.paths):
-        if (j := where.get(f"{query.root}/{path}")) is not None:
+    seen = set(files(gallery))
+    for i, path in enumerate(files(query)):
+        if path in seen:
+            j = files(gallery).index(path)
             raise ValueError(f"query {i} and gallery image {j} are one file, {path}: take it out of one of them")
+
+
+def files(shots) -> list[str]:
+    root = f"{shots.root}/"
+    return [root + path for path in shots.paths.tolist()]
 
 
 def check_labels(name: str, labels: np.ndarray, paths: np.ndarray) -> None:

@@ -25,8 +25,8 @@ PRESETS = {
 
 # The same recipe on fewer and smaller images: what a laptop trains in about a minute, from scratch.
 _TOY = {
-    "height": 64, "width": 32, "pad": 2, "p": 8, "iterations": 20, "epochs": 20, "checkpoint_every": 10,
-    "warmup_epochs": 2, "milestones": (12, 17), "backbone": "resnet18", "weights": "none",
+    "height": 64, "width": 32, "pad": 2, "p": 8, "iterations": 22, "epochs": 20, "checkpoint_every": 10,
+    "warmup_epochs": 2, "milestones": (15, 18), "backbone": "resnet18", "weights": "none",
 }  # fmt: skip
 SIZES = {"toy": _TOY, "toy-duke": _TOY}
 

@@ -226,6 +226,16 @@ def test_a_ranking_tells_the_same_story_as_the_numbers():
                 assert (np.diff(head.similarity) <= 0).all()
 
 
+def test_a_short_list_is_the_head_of_the_long_one_where_similarities_crowd():
+    noise = torch.randn(200, 2048, generator=torch.Generator().manual_seed(2))
+    g = torch.randn(1, 2048, generator=torch.Generator().manual_seed(3)) + 1e-3 * noise  # cosines differ by 1e-8
+    query, gallery = labels("query", [1], [1]), labels("gallery", np.arange(200), [2] * 200)
+    s = score(g[:1] + 0.5 * torch.randn(1, 2048, generator=torch.Generator().manual_seed(4)), g, query, gallery)
+    for k in range(1, 200, 10):
+        assert np.array_equal(s.ranking(0, k).index, s.ranking(0, 200).index[:k])
+    assert s.ranking(0, 200).index[s.first_match[0] - 1] == 1
+
+
 def test_ignored_images_show_in_a_ranking_only_when_asked_for():
     s = score(*crowd())
     hidden, shown = s.ranking(0, k=300), s.ranking(0, k=300, ignored=True)
@@ -294,7 +304,7 @@ def put(name, key, value):
         (put("query", ("pids", 2), -1), r"query 2 \(query/00002.jpg\) has pid -1"),
         (
             put("query", ("paths", 6), "gallery/00009.jpg"),
-            "query 6 and gallery image 9 are one file, gallery/00009.jpg",
+            "query 6 and gallery image 9 are one file, data/gallery/00009.jpg",
         ),
         (
             lambda x: setattr(x["gallery"], "pids", x["gallery"].pids.astype(str)),

@@ -19,6 +19,8 @@ _ROOMS = {
     "train": "checkpoints epoch_row fit load_or_train restore",
     "embedding": "embed",
     "evaluate": "Ranking Scores score",
+    "reranking": "expand rerank",
+    "statistics": "compare verification",
     "figures": "Picture plot_batch plot_identity save show_shots",
     "plots": "plot_ap_histogram plot_cmc plot_log plot_matrix plot_schedule plot_split",
     "ranked": "extremes plot_ranked plot_similarity visualize",

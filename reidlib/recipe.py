@@ -189,9 +189,13 @@ def _known(values: dict) -> None:
 
 def _check(recipe: Recipe) -> None:
     choices = {
-        "preset": tuple(PRESETS), "resize": ("bicubic", "bilinear"), "order": ("identity", "image"), "precision": ("auto", "float32", "bf16"),
-        "last_stride": (1, 2), "first_epoch": (0, 1),
-    }  # fmt: skip
+        "preset": tuple(PRESETS),
+        "resize": ("bicubic", "bilinear"),
+        "order": ("identity", "image"),
+        "precision": ("auto", "float32", "bf16"),
+        "last_stride": (1, 2),
+        "first_epoch": (0, 1),
+    }
     for name, allowed in choices.items():
         if getattr(recipe, name) not in allowed:
             raise ValueError(f"{name}={getattr(recipe, name)!r}; choose one of {', '.join(map(str, allowed))}")

@@ -1,6 +1,7 @@
 """What a run leaves behind, and the rows made of many runs."""
 
 import json
+from statistics import mean, stdev
 
 import pytest
 
@@ -55,6 +56,19 @@ def test_runs_become_sorted_rows_that_survive_a_csv_file(crowd, run, tmp_path):
     assert rl.read_csv(tmp_path / "rows.csv") == found
     assert "toy -> a: rank-1" in rl.result_line(found[0])
     assert "re-ranking off" in rl.result_line(found[0])
+
+
+def test_the_readme_shows_what_the_committed_rows_say():
+    rows = rl.read_csv(rl.project() / "results" / "toy.csv")
+    text = (rl.project() / "README.md").read_text()
+    for trained in ("toy", "toy-duke"):
+        cells = []
+        for tested in ("toy", "toy-duke"):
+            found = [row for row in rows if (row["dataset"], row["test"]) == (trained, tested)]
+            assert sorted(row["seed"] for row in found) == [1, 2, 3]
+            columns = ([row[name] for row in found] for name in ("rank1", "mAP"))
+            cells.append(" / ".join(f"{mean(column):.1f} ± {stdev(column):.1f}" for column in columns))
+        assert f"| {trained} | {' | '.join(cells)} |" in text
 
 
 def test_a_digest_that_looks_like_a_number_stays_a_text(tmp_path):

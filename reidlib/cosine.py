@@ -71,9 +71,7 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def pairwise(dot: Callable, x: torch.Tensor, y: torch.Tensor, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """dot(x[i], y[j]) row by row, (n,)."""
-    step = max(
-        1, 2**17 // x.shape[1]
-    )  # 1 MB in float64: stays in the cache, and on the heap for the next
+    step = max(1, 2**17 // x.shape[1])  # 1 MB in float64: stays in the cache, and on the heap for the next
     parts = [dot(take(x, i[k : k + step]), take(y, j[k : k + step])) for k in range(0, len(i), step)]
     return np.concatenate([np.empty(0), *parts])
 

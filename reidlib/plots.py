@@ -73,7 +73,8 @@ def plot_log(rows: Sequence[Mapping]) -> Picture:
     fig, (losses, accuracy, rate) = _panels(3, height=3.0)
     x = [row["iteration"] for row in rows]
     marker = "o" if len(rows) < 15 else ""
-    others = "epoch iteration acc lr ids_seen images_seen seconds images_per_s waiting saving".split()
+    others = {"epoch", "iteration", "acc", "lr", "ids_seen", "images_seen"}
+    others |= {"seconds", "images_per_s", "waiting", "saving"}
     for part in [key for key in rows[0] if key not in others]:
         losses.plot(x, [row[part] for row in rows], marker=marker, label=part)
     losses.set(title="Loss", ylim=(0, None))

@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
 
 from reidlib.data import Split, differences
-from reidlib.images import QUIET, SHOW_AFTER
 from reidlib.layouts import IMAGES, PARTS, few
+from reidlib.progress import progress
 
 HEIGHT, WIDTH = 16, 8  # what a 256 x 128 image is on the last feature map: fewer pixels cannot tell people apart
 STATES = {
@@ -84,8 +83,7 @@ def _look_at_all(split: Split) -> list[Item]:
     labels = [(part, *label) for part, shots in parts for label in zip(shots.paths.tolist(), shots.pids.tolist())]
     files = [file for _, shots in parts for file in shots.files()]
     with ThreadPoolExecutor() as pool:  # PIL decodes outside the interpreter's lock
-        bar = {"total": len(files), "unit": "image", "delay": SHOW_AFTER, "leave": False, "disable": QUIET}
-        seen = tqdm(pool.map(_look, files), f"check {split.name}", **bar)
+        seen = progress(pool.map(_look, files), f"check {split.name}", len(files), "image", few=len(files) < 5000)
         return [Item(*label, *look) for look, label in zip(seen, labels)]  # `seen` first, so that the bar ends
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from reidlib.cosine import recall
+from reidlib.progress import progress
 
 ROWS = 512  # queries in a tile: from here on NumPy's product runs at full speed
 CROWDED = 8  # a row with more than this part of its tile above its worst match is compared, not searched: it is faster
@@ -80,7 +80,8 @@ def tiling(rule: Rule, memory: int) -> Iterator[tuple[slice, list[slice]]]:
     rows, end = min(ROWS, len(rule.q_pid)), rule.columns.stop
     cols = max(1, memory // (8 * rows))  # 4 bytes a similarity, 1 a comparison, the rest for what passes
     tiles = [slice(left, min(left + cols, end)) for left in range(rule.columns.start, end, cols)]
-    for top in tqdm(range(0, len(rule.q_pid), rows), desc="comparing", delay=3, leave=False):
+    few = len(rule.q_pid) * len(rule.g_pid) < 10**7
+    for top in progress(range(0, len(rule.q_pid), rows), "comparing", few=few):
         yield slice(top, min(top + rows, len(rule.q_pid))), tiles
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from reidlib.batches import normalise
-from reidlib.images import QUIET, SHOW_AFTER, decode
+from reidlib.images import decode
+from reidlib.progress import progress
 
 CHUNK = 1024  # images decoded ahead of the network, so that neither waits for the other
 
@@ -25,8 +25,7 @@ def embed(system, shots, batch: int = 128, flip: bool = False) -> Tensor:
         raise ValueError("no images to embed: the list is empty")
     device, recipe = next(system.parameters()).device, system.recipe
     chunks = [files[i : i + CHUNK] for i in range(0, len(files), CHUNK)]
-    label = f"embed {getattr(shots, 'name', '')}"
-    bar = tqdm(total=len(files), desc=label, unit="image", delay=SHOW_AFTER, leave=False, disable=QUIET)
+    bar = progress(label=f"embed {getattr(shots, 'name', '')}", total=len(files), unit="image", few=len(files) < CHUNK)
     rows = []
     with ThreadPoolExecutor(1) as ahead, bar:
         waiting = ahead.submit(decode, chunks[0], recipe.size, recipe.resize)

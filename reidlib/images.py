@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm.auto import tqdm
+
+from reidlib.progress import progress
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-SHOW_AFTER = 2.0  # seconds: a bar only for work that takes longer
-QUIET = bool(os.environ.get("TQDM_DISABLE"))  # tqdm's bar for notebooks, unlike its others, does not look there itself
 
 
 def read(file: Path, size: tuple[int, int], resize: str = "bicubic") -> np.ndarray:
@@ -42,8 +41,7 @@ def decode(
     out = np.empty((len(files), *size, 3), np.uint8)
     with ThreadPoolExecutor(_cores()) as pool:
         arrays = pool.map(lambda file: read(file, size, resize), files)
-        hidden = QUIET or not label
-        bar = tqdm(arrays, label, len(files), unit="image", delay=SHOW_AFTER, leave=False, disable=hidden)
+        bar = progress(arrays, label, len(files), "image", few=not label)
         done = 0
         try:
             for array in bar:

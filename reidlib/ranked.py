@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from reidlib.figures import (
     BLUE,
@@ -23,6 +22,7 @@ from reidlib.figures import (
     styled,
     thumb,
 )
+from reidlib.progress import progress
 
 QUERY = {"edgecolor": INK, "linestyle": "-", "linewidth": 3.0}
 MATCH = ("✓", "right", {"edgecolor": BLUE, "linestyle": "-", "linewidth": 2.4})
@@ -164,7 +164,7 @@ def visualize(scores, folder: Path | str, k: int = 20, queries: Sequence[int] | 
     few = len(queries) < 100  # no bar for a handful
     twice = len({file.name for file in files}) < len(files)
     copies = {}
-    for i in tqdm(queries, "ranking", disable=few):
+    for i in progress(queries, "ranking", few=few):
         name = scores.query.paths[i].replace("/", "_") if twice else files[i].name
         gallery = map(scores.gallery.file, scores.ranking(int(i), k).index)
         copies[name] = [("query_top000", files[i])]
@@ -175,7 +175,7 @@ def visualize(scores, folder: Path | str, k: int = 20, queries: Sequence[int] | 
             f"{missing[0]} is missing, {len(missing)} image(s) in all; put back what the lists need"
         )
     place = Path(folder) / "visualization" / scores.query.name.split("/")[0]
-    for name, pairs in tqdm(copies.items(), "copying ranked lists", disable=few):
+    for name, pairs in progress(copies.items(), "copying ranked lists", few=few):
         _copy(pairs, place / name)
     return place
 

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 from scipy import sparse
-from tqdm.auto import tqdm
 
 from reidlib.cosine import Cosine, pairwise, product
 from reidlib.counting import ragged
+from reidlib.progress import progress
 
 ROWS = 512
 
@@ -100,7 +100,7 @@ def unit(x: torch.Tensor) -> torch.Tensor:
 def neighbours(x: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest of all x (N, D), itself among them, (N, k) int64, nearest first; and the largest distance (N,)."""
     nearest, farthest = np.empty((len(x), k), np.int64), np.empty(len(x))
-    for top in tqdm(range(0, len(x), ROWS), desc="neighbours", delay=3, leave=False):
+    for top in progress(range(0, len(x), ROWS), "neighbours", few=len(x) < 5000):
         similarity = product(x[top : top + ROWS], x)
         nearest[top : top + ROWS] = similarity.topk(k, dim=1).indices.cpu().numpy()
         farthest[top : top + ROWS] = 2 - 2 * similarity.amin(1).double().cpu().numpy()
@@ -133,7 +133,7 @@ def encode(x: torch.Tensor, nearest: np.ndarray, farthest: np.ndarray, k1: int) 
 def overlap(q: sparse.csr_array, g: sparse.csc_array) -> sparse.csr_array:
     """Jaccard similarity (Q, G) of weight vectors (Q, N) and (G, N): sum of minima over sum of maxima."""
     data, indices, lengths = [], [], []
-    for i in tqdm(range(q.shape[0]), desc="re-ranking", delay=3, leave=False):
+    for i in progress(range(q.shape[0]), "re-ranking", few=q.shape[1] < 5000):
         line = slice(q.indptr[i], q.indptr[i + 1])
         own, first, last = q.data[line], g.indptr[q.indices[line]], g.indptr[q.indices[line] + 1]
         which, place = ragged(first, last)

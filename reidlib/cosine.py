@@ -79,7 +79,7 @@ def pairwise(dot: Callable, x: torch.Tensor, y: torch.Tensor, i: np.ndarray, j: 
 def take(x: torch.Tensor, i: np.ndarray) -> np.ndarray:
     """Rows i of x as a NumPy array; half precision widened without loss."""
     if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
-        return x.numpy()[i]  # torch's own x[i] wakes every thread for each small piece
+        return x.numpy().take(i, 0)  # faster than x[i], and torch's own x[i] wakes every thread for each small piece
     rows = x[torch.from_numpy(i).to(x.device)]
     return (rows if x.dtype == torch.float64 else rows.float()).cpu().numpy()
 

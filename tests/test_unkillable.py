@@ -56,6 +56,7 @@ def test_a_run_killed_at_random_moments_ends_bit_identical(crowd, longer, tmp_pa
         within_a_write += bool(list(folder.glob("*.tmp")))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
+        assert process.exitcode in (0, -signal.SIGKILL), "the run failed by itself"
         killed += process.exitcode == -signal.SIGKILL
         if process.exitcode == 0:  # it came to the end: begin again, elsewhere
             run = tmp_path / f"killed-{killed}"

@@ -133,7 +133,8 @@ class Keeper:
 
     def keep(self, rows: list[dict]) -> None:
         self._write(_file(self.folder.parent, len(rows)), rows, None)
-        (self.folder / RESUME).unlink(missing_ok=True)
+        if rank() == 0:  # only after its own write: another rank may be here before it
+            (self.folder / RESUME).unlink(missing_ok=True)
 
     def save(self, rows: list[dict], begun: dict | None = None) -> None:
         self._write(self.folder / RESUME, rows, begun)

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import platform
-import sys
+import subprocess
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from reidlib.evaluate import score
 from reidlib.images import data_digest
 from reidlib.layouts import project
 from reidlib.recipe import Recipe
+from reidlib.sources import source_digest
 from reidlib.systems.bag_of_tricks import uses_bf16
 from reidlib.train import write_whole
 
@@ -80,16 +81,8 @@ def open_run(dataset: str, preset: str, tricks: str, seed: int, run_dir: str | P
     return recipe, run_folder(recipe, run_dir)
 
 
-def source_digest() -> str:
-    """A short digest of the library's own Python files: which code made a number."""
-    digest, package = hashlib.blake2b(digest_size=6), Path(__file__).parent
-    for file in sorted(package.rglob("*.py")):
-        digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
-def environment() -> dict:
-    """What computed a result: versions, device and the digest of the library's sources."""
+def environment(system: str = "reidlib.systems.bag_of_tricks") -> dict:
+    """What computed a result: versions, device, and the digest of the sources that the module `system` depends on."""
     gpu = torch.cuda.is_available()
     return {
         "device": torch.cuda.get_device_name() if gpu else _cpu(),
@@ -97,7 +90,8 @@ def environment() -> dict:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
-        "source": source_digest(),
+        "source": source_digest(system),
+        "commit": _commit(),
     }
 
 
@@ -117,16 +111,20 @@ def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict) ->
         "images_per_s": round(float(np.median([row["images_per_s"] for row in rows])), 1),
         "precision": "bf16" if uses_bf16(recipe.precision, device) else "float32",
         "scores": {name: _brief(value) for name, value in scores.items()},
-        "environment": environment(),
+        "environment": environment(type(system).__module__),
         "date": datetime.now(UTC).date().isoformat(),
     }
     write_whole(run / "result.json", json.dumps(result, indent=1).encode())
     return result
 
 
-def collect(folder: str | Path) -> list[dict]:
-    """One flat row for every run below `folder` that has a result.json and every set it was tested on, sorted."""
-    rows = [row for file in Path(folder).rglob("result.json") for row in _rows(json.loads(file.read_text()))]
+def collect(*folders: str | Path) -> list[dict]:
+    """One flat row for every run below `folders` that has a result.json and every set it was tested on, sorted.
+
+    What a grid has moved to .stale is left out.
+    """
+    files = [file for folder in folders for file in Path(folder).rglob("result.json") if ".stale" not in file.parts]
+    rows = [row for file in files for row in _rows(json.loads(file.read_text()))]
     return sorted(rows, key=lambda row: [str(row[key]) for key in ("dataset", "test", "preset", "tricks", "seed")])
 
 
@@ -176,7 +174,7 @@ def _brief(scores) -> dict:
 
 
 def _key(system, split) -> str:
-    digest = hashlib.blake2b(source_digest().encode(), digest_size=10)
+    digest = hashlib.blake2b(source_digest(type(system).__module__).encode(), digest_size=10)
     for value in system.state_dict().values():
         digest.update(value.cpu().contiguous().numpy().tobytes())
     for shots in (split.query, split.gallery):
@@ -200,6 +198,17 @@ def _cpu() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def _commit() -> str:
+    """The commit of the repository, "+" where its files have changed since; empty outside a repository."""
+    root = Path(__file__).parents[1]
+    command = ["git", "--git-dir", root / ".git", "--work-tree", root]
+    command += ["describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
 def _value(key: str, text: str):
     for kind in () if key in TEXT else (int, float):
         try:
@@ -207,8 +216,3 @@ def _value(key: str, text: str):
         except ValueError:
             pass
     return text
-
-
-if __name__ == "__main__":  # python -m reidlib.results runs results/toy.csv
-    write_csv(collect(sys.argv[1]), sys.argv[2])
-    print(*map(result_line, read_csv(sys.argv[2])), sep="\n")

@@ -26,7 +26,15 @@ from reidlib.systems.bag_of_tricks import uses_bf16
 from reidlib.train import write_whole
 
 PARTNERS = {"market": "duke", "duke": "market", "toy": "toy-duke", "toy-duke": "toy"}  # the other half of the table
-TEXT = ("data", "source", "date", "torch", "device")  # columns that may look like numbers and are none
+TEXT = (
+    "changed",
+    "data",
+    "source",
+    "commit",
+    "date",
+    "torch",
+    "device",
+)  # columns that may look like numbers and are none
 
 
 def measure(system, split, run_dir: str | Path, epoch: int | None = None, flip: bool = False, **scoring):
@@ -95,10 +103,11 @@ def environment(system: str = "reidlib.systems.bag_of_tricks") -> dict:
     }
 
 
-def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict) -> dict:
+def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict, flip: bool = False) -> dict:
     """Write `run_dir`/result.json: recipe, training log in brief, the scores of every test set, and what made them.
 
-    `scores` maps the name of a test set to its Scores. Returns what was written.
+    `scores` maps the name of a test set to its Scores; `flip` says that test images were averaged with their mirror
+    images. Returns what was written.
     """
     run, recipe = Path(run_dir), system.recipe
     device = next(system.parameters()).device.type
@@ -110,7 +119,7 @@ def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict) ->
         "seconds": round(sum(row["seconds"] for row in rows), 1),
         "images_per_s": round(float(np.median([row["images_per_s"] for row in rows])), 1),
         "precision": "bf16" if uses_bf16(recipe.precision, device) else "float32",
-        "scores": {name: _brief(value) for name, value in scores.items()},
+        "scores": {name: _brief(value) | {"flip": _switch(flip)} for name, value in scores.items()},
         "environment": environment(type(system).__module__),
         "date": datetime.now(UTC).date().isoformat(),
     }
@@ -155,11 +164,24 @@ def result_line(row: dict) -> str:
 
 def _rows(result: dict) -> list[dict]:
     recipe, made = result["recipe"], result["environment"]
-    kept = ("dataset", "preset", "tricks", "seed", "backbone", "weights", "height", "width")
-    common = {key: recipe[key] for key in kept} | {key: result[key] for key in ("epoch", "iterations", "precision")}
-    last = {"seconds": result["seconds"], "images_per_s": result["images_per_s"], "device": made["device"]}
-    last |= {"torch": made["torch"], "data": result["data"], "source": made["source"], "date": result["date"]}
+    recipe |= {key: Path(recipe[key]).name for key in ("dataset", "weights")}  # of a path the name: rows are published
+    kept = ("dataset", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
+    common = {key: recipe[key] for key in kept} | {"changed": _changed(Recipe.from_dict(recipe))}
+    common |= {key: result[key] for key in ("epoch", "iterations", "precision")}
+    last = {key: result[key] for key in ("seconds", "images_per_s")}
+    last |= {"device": made["device"], "torch": made["torch"], "data": result["data"], "source": made["source"]}
+    last |= {"commit": made["commit"], "date": result["date"]}
     return [common | {"test": name} | scores | last for name, scores in result["scores"].items()]
+
+
+def _changed(recipe: Recipe) -> str:
+    """What is not as the recipe of the data set says, as in "epochs=60 weights=none"."""
+    standard = Recipe.for_dataset(recipe.dataset, recipe.preset, recipe.tricks, recipe.seed)
+    return " ".join(f"{key}={here}".replace(" ", "") for key, (here, _) in recipe.differences(standard).items())
+
+
+def _switch(value: bool) -> str:
+    return "on" if value else "off"
 
 
 def _brief(scores) -> dict:
@@ -169,7 +191,7 @@ def _brief(scores) -> dict:
     return brief | {
         "queries": scores.num_valid,
         "unmatched": scores.num_invalid,
-        "reranking": "on" if scores.reranked else "off",
+        "reranking": _switch(scores.reranked),
     }
 
 

@@ -92,11 +92,19 @@ def plan(notebook: str | Path, jobs: list[dict]) -> list[Job]:
     return list(planned.values())
 
 
-def with_data(job: Job) -> Job:
-    """The job with the digest of its training images. Raises what `load` raises where they are not here."""
-    given = job.parameters
-    split = load(job.recipe.dataset, given.get(f"{job.recipe.dataset}_path") or given.get("data_root"))
-    return replace(job, data=data_digest(split.train))
+def with_data(jobs: list[Job], here: bool = True) -> list[Job]:
+    """The jobs, each with the digest of its training images, which must be `here`, or may be where the job runs.
+
+    Raises what `load` raises where they must be here and are not.
+    """
+    digests = {}
+    for name, place in {_source(job) for job in jobs}:
+        try:
+            digests[name, place] = data_digest(load(name, place).train)
+        except FileNotFoundError:
+            if here:
+                raise
+    return [replace(job, data=digests.get(_source(job))) for job in jobs]
 
 
 def state(job: Job, folder: Path) -> str:
@@ -108,16 +116,16 @@ def state(job: Job, folder: Path) -> str:
         claim = json.loads((folder / "recipe.json").read_text())
     except FileNotFoundError:
         return "new"
-    wanted = {"recipe": job.recipe.to_dict(), "data": job.data or claim["data"]}
-    wanted |= {"source": source_digest(claim.get("system", "")), "data": job.data or claim["data"]}
-    if differ := [name for name, value in wanted.items() if claim.get(name) != value]:
-        return f"stale: another {' and '.join(differ)}"
+    wanted = [job.recipe.to_dict(), job.data or claim["data"], source_digest(claim.get("system", ""))]
+    found = [claim.get(key) for key in ("recipe", "data", "source")]
+    parts = ("recipe", "training images", "library sources")
+    if differ := [part for part, mine, theirs in zip(parts, wanted, found, strict=True) if mine != theirs]:
+        return f"stale: other {', '.join(differ)}"
     try:
         result = json.loads((folder / "result.json").read_text())
     except FileNotFoundError:
         return "begun"
-    found = {"recipe": result["recipe"], "data": result["data"], "source": result["environment"]["source"]}
-    return "done" if found == wanted else "begun"
+    return "done" if [result["recipe"], result["data"], result["environment"]["source"]] == wanted else "begun"
 
 
 def set_aside(folder: Path) -> Path:
@@ -133,7 +141,10 @@ def attempt(notebook, name: str, job: Job, folder: Path) -> str | None:
 
     notebook: a path, or the notebook itself as nbformat reads it; name: of the executed notebook, kept in the folder.
     """
-    if state(job, folder).startswith("stale"):
+    before = state(job, folder)
+    if before == "done":
+        return None
+    if before.startswith("stale"):
         set_aside(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / ".lock", timeout=LEFTOVER):
@@ -155,6 +166,12 @@ def _execute(notebook, output: Path, parameters: dict) -> None:
         papermill.execute_notebook(
             notebook, output, parameters, kernel_name="python3", progress_bar=False, config=config
         )
+
+
+def _source(job: Job) -> tuple[str, str | None]:
+    """Which data set a job is trained on, and where it lies if that is said."""
+    name, given = job.recipe.dataset, job.parameters
+    return name, given.get(f"{name}_path") or given.get("data_root")
 
 
 def _recipe(parameters: dict) -> Recipe:

@@ -42,13 +42,12 @@ def run(
     folder: each job is run by one of them. One after another; `ray`: side by side on a cluster, see `cluster.py`.
     Raises ValueError for any mistake in the parameters and FileNotFoundError for missing data, before anything runs.
     """
-    planned, base = plan(notebook, jobs), _base(runs)
+    planned, base = with_data(plan(notebook, jobs), here=not ray), _base(runs)
     if ray:
         from reidlib.cluster import engine
 
         carry_out = engine(notebook, base, ray, say)
     else:
-        planned = list(map(with_data, planned))
         carry_out = _one_by_one(Path(notebook), base, say)
     done = sum(state(job, base / job.name) == "done" for job in planned)
     say(f"{len(planned)} jobs in {base}, {done} of them done before")
@@ -144,7 +143,7 @@ def _value(name: str, text: str, kind: str):
 
 
 def _preview(notebook: str, jobs: list[dict], base: Path) -> None:
-    planned = list(map(with_data, plan(notebook, jobs)))
+    planned = with_data(plan(notebook, jobs))
     states = {job.name: state(job, base / job.name) for job in planned}
     left = [job for job in planned if states[job.name] != "done"]
     seconds = estimate(left)

@@ -25,6 +25,10 @@ _ROOMS = {
     "plots": "plot_ap_histogram plot_cmc plot_log plot_matrix plot_schedule plot_split",
     "ranked": "extremes plot_ranked plot_similarity visualize",
     "layouts": "project",
+    "ladder": "added erasing left_out paired plot_erasing plot_ladder",
+    "published": "compare_published markdown results_tables",
+    "jobs": "grid",
+    "repeats": "run",
     "results": "collect environment measure open_run read_csv result_line run_folder targets write_csv write_result",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}

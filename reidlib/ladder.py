@@ -25,7 +25,10 @@ PAPER = {"market": ("s", "Market-1501"), "duke": ("D", "DukeMTMC-reID")}  # mark
 
 @dataclass(frozen=True)
 class Gain:
-    """What a change gives: its differences in percent, one a seed, their mean, and an interval for the mean."""
+    """What a change gives: its differences in percent, one a seed, their mean, and an interval for the mean.
+
+    In words it is a gain or a loss where the interval stays clear of zero, else open.
+    """
 
     name: str
     values: tuple[float, ...]
@@ -34,7 +37,7 @@ class Gain:
     high: float
 
     def __str__(self) -> str:
-        word = "a gain" if self.low > 0 else "a loss" if self.high < 0 else "open: the interval holds zero"
+        word = "a gain" if self.low > 0 else "a loss" if self.high < 0 else "open"
         interval = f"[{self.low:+.1f}, {self.high:+.1f}]"
         return f"{self.name:<24} {self.mean:+5.1f} {interval:<14} of {len(self.values)} seeds: {word}"
 
@@ -90,6 +93,11 @@ def published_steps(published: list[dict], dataset: str, metric: str = "mAP") ->
     return [by_seed(_paper(published), rung, metric, dataset)["1"] for rung in RUNGS]
 
 
+def published_gains(published: list[dict], dataset: str, metric: str = "mAP") -> list[float]:
+    """The gain of each step of the paper's ladder, in the order of `added`."""
+    return [b - a for a, b in pairwise(published_steps(published, dataset, metric))]
+
+
 def published_erasing(published: list[dict], metric: str = "mAP") -> list[float]:
     """What random erasing gives in the reference implementation's tables, in the order of `erasing`."""
     rows = [row | {"seed": row["run"]} for row in published if row["who"] == "reference" and row["run"] != "average"]
@@ -116,7 +124,7 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
     _gains(steps, gains[0], f"Added: {NAMES[metric]} gained")
     _gains(without, gains[1], f"Left out: {NAMES[metric]} lost")
     for name, (marker, _) in PAPER.items():
-        given = [b - a for a, b in pairwise(published_steps(published, name, metric))]
+        given = published_gains(published, name, metric)
         steps.plot(given, [y - 0.22 for y in range(len(given))], marker, color=GREY, fillstyle="none")
     without.set(ylim=steps.get_ylim(), yticklabels=[])  # the same rows; the center loss is none of the five
     fig.legend(*climb.get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -10,7 +10,8 @@ from reidlib.recipe import trick_fields
 from reidlib.results import read_csv
 from reidlib.train import write_whole
 
-# How far means may lie from the reference implementation's: its own three runs spread by half of this.
+# How far means may lie from the reference implementation's, in percent. Its own three runs lie within 1.1 rank-1 and
+# 0.2 mAP of each other at home.
 TOLERANCE = {"rank1": 1.0, "mAP": 0.5}
 REPEATS = 3
 MEASURES = tuple(TOLERANCE)

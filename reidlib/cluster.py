@@ -10,6 +10,7 @@ machine: the same version, which is checked, and the data where $REID_DATA or `-
 
 import os
 import platform
+import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def engine(notebook: str | Path, base: Path, address: str, say):
     """What carries out jobs on the cluster at `address` ("auto": the one that is found, else one on this machine).
 
     Returns a function from jobs to (job, its last error line or None), each when it has ended and its files are below
-    `base`. Raises ImportError without Ray and ConnectionError where no cluster answers.
+    `base`. Raises ImportError without Ray, ConnectionError where no cluster answers, ValueError for what is no address.
     """
     ray = _connect(address)
     resources = share([node["Resources"] for node in ray.nodes() if node["Alive"]])
@@ -74,9 +75,24 @@ def _connect(address: str):
         import ray
     except ImportError:
         raise ImportError("a grid on a cluster needs Ray: pip install reidlib[cluster]") from None
+    if address != "auto":
+        _knock(address)
     if not ray.is_initialized():
         ray.init(None if address == "auto" else address, logging_level="warning")
     return ray
+
+
+def _knock(address: str) -> None:
+    """Raise ConnectionError where nobody answers: Ray itself would try for ten minutes and more."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"ray={address!r}; write auto, or HOST:PORT as `ray start` prints it")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"no Ray cluster answers at {address} ({error}); is `ray start --head` running?"
+        ) from None
 
 
 def _fetch(ray, reference, job: Job, folder: Path) -> str | None:

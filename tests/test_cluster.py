@@ -18,7 +18,7 @@ def nodes(tmp_path, monkeypatch):
     """A cluster of two nodes of one core each, working in the folders one and two; the second can be killed."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one into the home folder
-    import ray
+    import ray  # after the environment is set
     from ray.cluster_utils import Cluster
 
     made, found = Cluster(), []
@@ -94,6 +94,16 @@ def test_without_ray_the_remedy_is_named(small, own, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=r"pip install reidlib\[cluster\]"):
         repeats.run(small, [own], tmp_path / "runs", ray="auto")
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "message"),
+    [("127.0.0.1:9", ConnectionError, "no Ray cluster answers at 127.0.0.1:9"), ("here", ValueError, "HOST:PORT")],
+)
+def test_a_cluster_that_is_not_there_is_named_at_once(small, own, tmp_path, address, kind, message):
+    with pytest.raises(kind, match=message):
+        repeats.run(small, [own], tmp_path / "runs", ray=address)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_another_version_on_a_node_is_named(small, own, tmp_path):

@@ -25,7 +25,7 @@ _ROOMS = {
     "plots": "plot_ap_histogram plot_cmc plot_log plot_matrix plot_schedule plot_split",
     "ranked": "extremes plot_ranked plot_similarity visualize",
     "layouts": "project",
-    "ladder": "added erasing left_out plot_erasing plot_ladder published_gains",
+    "ladder": "added erasing_gains left_out plot_erasing plot_ladder published_gains",
     "published": "compare_published markdown results_tables",
     "jobs": "grid",
     "repeats": "run",

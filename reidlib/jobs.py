@@ -22,7 +22,7 @@ from reidlib.sources import source_digest
 
 FIELDS = {field.name for field in fields(Recipe)}
 PLACES = ("data_root", "market_path", "duke_path")  # where things lie: no part of what a job is
-KINDS = {"int": int, "float": (int, float), "str": str, "bool": bool}
+KINDS = {"int": int, "float": int | float, "str": str, "bool": bool}
 LEFTOVER = 60  # seconds to wait for a kernel whose grid was killed; it ends by itself about a second later
 
 
@@ -42,9 +42,8 @@ def grid(**values) -> list[dict]:
     Combinations that are one recipe under two words, as all-bnneck and none+warmup+erasing+smoothing+stride, are one
     job, under the first. Raises ValueError for an empty list, and for a recipe that makes no sense.
     """
-    lists = {
-        name: list(given) if isinstance(given, list | tuple | range) else [given] for name, given in values.items()
-    }
+    several = (list, tuple, range)
+    lists = {name: list(given) if isinstance(given, several) else [given] for name, given in values.items()}
     if empty := [name for name, given in lists.items() if not given]:
         raise ValueError(f"{empty[0]}: an empty list makes no job; give one value at least")
     found = {}
@@ -190,7 +189,12 @@ def _check(notebook, parameters: dict, known: dict) -> None:
             close = difflib.get_close_matches(name, known, 1)
             meant = f"did you mean {close[0]!r}? " if close else ""
             raise ValueError(f"{notebook} has no parameter {name!r}; {meant}it has {', '.join(known)}")
-        kind = known[name]["inferred_type_name"]
-        fits = isinstance(value, KINDS[kind]) and (kind == "bool" or not isinstance(value, bool))
-        if value is not None and not fits:
+        kind = known[name]["inferred_type_name"]  # "None" where the notebook does not say
+        if not _fits(value, kind):
             raise ValueError(f"{name}={value!r}: the notebook's {name} is of the type {kind}")
+
+
+def _fits(value, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind in ("bool", "None")
+    return value is None or isinstance(value, KINDS.get(kind, object))

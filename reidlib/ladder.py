@@ -80,7 +80,7 @@ def left_out(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> lis
     return [paired(LABELS[name], everything, by_seed(rows, f"all-{name}", metric, dataset)) for name in FIVE]
 
 
-def erasing(rows: list[dict], sets: tuple[str, str] = ("toy", "toy-duke"), metric: str = "mAP") -> list[Gain]:
+def erasing_gains(rows: list[dict], sets: tuple[str, str] = ("toy", "toy-duke"), metric: str = "mAP") -> list[Gain]:
     """What random erasing gives: at home in each of two sets, then abroad in each direction."""
     a, b = sets
     pairs = ((a, a), (b, b), (a, b), (b, a))
@@ -99,7 +99,7 @@ def published_gains(published: list[dict], dataset: str, metric: str = "mAP") ->
 
 
 def published_erasing(published: list[dict], metric: str = "mAP") -> list[float]:
-    """What random erasing gives in the reference implementation's tables, in the order of `erasing`."""
+    """What random erasing gives in the reference implementation's tables, in the order of `erasing_gains`."""
     rows = [row | {"seed": row["run"]} for row in published if row["who"] == "reference" and row["run"] != "average"]
     pairs = (("market", "market"), ("duke", "duke"), ("market", "duke"), ("duke", "market"))
     both = [[by_seed(rows, tricks, metric, *pair).values() for tricks in ("all", "all-erasing")] for pair in pairs]
@@ -143,7 +143,7 @@ def plot_erasing(rows: list[dict], published: list[dict], metric: str = "mAP") -
     """
     fig = Picture(figsize=(WIDTH, 3.0), layout="constrained")
     ours, theirs = fig.subplots(1, 2)
-    gains, given = erasing(rows, metric=metric), published_erasing(published, metric)
+    gains, given = erasing_gains(rows, metric=metric), published_erasing(published, metric)
     _gains(ours, gains, "The drawn crowds")
     names = ["Market → Market", "Duke → Duke", "Market → Duke", "Duke → Market"]
     for y, value in enumerate(given):

@@ -75,7 +75,7 @@ def test_a_missing_rung_is_named(climbed):
 def test_erasing_at_home_and_abroad():
     both = rows(["all", "all-erasing"], tests=("toy", "toy-duke"))
     both += rows(["all", "all-erasing"], dataset="toy-duke", tests=("toy", "toy-duke"))
-    found = rl.erasing(both)
+    found = rl.erasing_gains(both)
     assert [gain.name for gain in found][1:3] == ["toy-duke → toy-duke", "toy → toy-duke"]
     assert ladder.published_erasing(PUBLISHED) == pytest.approx([3.43, 5.17, -10.83, -5.1], abs=0.01)
     figure = rl.plot_erasing(both, PUBLISHED)

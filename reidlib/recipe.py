@@ -81,6 +81,7 @@ class Recipe:
     gamma: float = 0.1
     first_epoch: int = 0  # what the schedule calls the first epoch: 0 here, 1 in the paper's code
     precision: str = "auto"  # auto, float32 or bf16
+    compile: bool = False  # the backbone by torch.compile: some minutes at the start, for a faster GPU
 
     def __post_init__(self):
         for name in ("erasing_area", "erasing_fill", "milestones"):

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import platform
+import resource
 import sys
 from datetime import UTC, datetime
 from functools import cache
@@ -116,6 +117,8 @@ def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict) ->
         "seconds": round(sum(row["seconds"] for row in rows), 1),
         "images_per_s": round(float(np.median([row["images_per_s"] for row in rows])), 1),
         "precision": "bf16" if uses_bf16(recipe.precision, device) else "float32",
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10),
+        "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if device == "cuda" else 0,
         "scores": {name: _brief(value) for name, value in scores.items()},
         "environment": environment(),
         "date": datetime.now(UTC).date().isoformat(),
@@ -159,7 +162,8 @@ def _rows(result: dict) -> list[dict]:
     recipe, made = result["recipe"], result["environment"]
     kept = ("dataset", "preset", "tricks", "seed", "backbone", "weights", "height", "width")
     common = {key: recipe[key] for key in kept} | {key: result[key] for key in ("epoch", "iterations", "precision")}
-    last = {"seconds": result["seconds"], "images_per_s": result["images_per_s"], "device": made["device"]}
+    last = {key: result[key] for key in ("seconds", "images_per_s", "peak_mb", "peak_gpu_mb")}
+    last |= {"device": made["device"]}
     last |= {"torch": made["torch"], "data": result["data"], "source": made["source"], "date": result["date"]}
     return [common | {"test": name} | scores | last for name, scores in result["scores"].items()]
 

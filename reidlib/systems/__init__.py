@@ -35,4 +35,6 @@ def build(recipe: Recipe, shots, device: str | torch.device | None = None) -> to
             precision=recipe.precision,
         )
     system.recipe = recipe
+    if recipe.compile:
+        system.trunk.compile(dynamic=False)  # in place: the names in a checkpoint stay
     return system.to(device, memory_format=torch.channels_last)

@@ -57,14 +57,14 @@ class Erase:
 class OneByOne(Dataset):
     """The reference implementation's data set: one file, one decoding, one chain of transforms an image."""
 
-    def __init__(self, files: list[Path]):
+    def __init__(self, files: list[Path], size: tuple[int, int] = (256, 128), pad: int = 10):
         self.files = files
         self.transform = T.Compose(
             [
-                T.Resize((256, 128), T.InterpolationMode.BICUBIC),
+                T.Resize(size, T.InterpolationMode.BICUBIC),
                 T.RandomHorizontalFlip(),
-                T.Pad(10),
-                T.RandomCrop((256, 128)),
+                T.Pad(pad),
+                T.RandomCrop(size),
                 T.ToTensor(),
                 T.Normalize(MEAN, STD),
                 Erase(),

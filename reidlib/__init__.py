@@ -8,7 +8,7 @@ import importlib
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "recipe": "Recipe warmup_multistep",
+    "recipe": "Recipe preset_table warmup_multistep",
     "data": "Shots Split load",
     "checks": "Report check",
     "images": "ImageStore decode",

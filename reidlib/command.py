@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from dataclasses import fields
+from typing import get_args
 
 import torch
 import torch.distributed as dist
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """One option for every scalar of the recipe, and those that say where things are."""
+    """One option for every field of the recipe, and those that say where things are."""
     made = argparse.ArgumentParser(prog="python -m reidlib.train", description=main.__doc__)
     standing = {"dataset": "market", "preset": "reference", "tricks": "all", "seed": 1}
     for entry in fields(Recipe):
@@ -53,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
             options.append(options[0].upper())
         if kind == "bool":
             made.add_argument(*options, action=argparse.BooleanOptionalAction)
+        elif kind == "tuple":
+            made.add_argument(*options, type=get_args(entry.type)[0], nargs="+", metavar=entry.name.upper())
         elif kind in SCALARS:
             made.add_argument(
                 *options, type=SCALARS[kind], default=standing.get(entry.name), metavar=entry.name.upper()

@@ -181,6 +181,16 @@ def warmup_multistep(
     return base * (warmup_start * (1 - progress) + progress) * gamma**drops
 
 
+def preset_table() -> str:
+    """The fields in which the presets differ, as a Markdown table."""
+    recipes = [Recipe.for_dataset("market", preset) for preset in PRESETS]
+    names = [f.name for f in fields(Recipe) if len({getattr(recipe, f.name) for recipe in recipes}) > 1]
+    names.remove("preset")
+    rows = [[f"`{name}`", *(str(getattr(recipe, name)) for recipe in recipes)] for name in names]
+    head = [["field", *(f"`{preset}`" for preset in PRESETS)], ["---"] * (1 + len(PRESETS))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (*head, *rows))
+
+
 def _known(values: dict) -> None:
     names = [f.name for f in fields(Recipe)]
     unknown = [name for name in values if name not in names]

@@ -100,11 +100,16 @@ def _legend(ax, x: float, y: float, ignored: bool) -> None:
         x += 2.0
 
 
+def found(scores, i: int) -> str:
+    """How query i did, in words."""
+    if not scores.valid[i]:
+        return "no match in the gallery"
+    return f"AP {100 * scores.ap[i]:.1f} %, first match at rank {scores.first_match[i]}"
+
+
 def _words(scores, i, ranking) -> str:
-    found = f"AP {100 * scores.ap[i]:.1f} %, first match at rank {scores.first_match[i]}"
     return (
-        f"Query {i}, {person(scores.query.pids[i])}, camera {scores.query.camids[i]}: "
-        f"{found if scores.valid[i] else 'no match in the gallery'}; "
+        f"Query {i}, {person(scores.query.pids[i])}, camera {scores.query.camids[i]}: {found(scores, i)}; "
         f"the list reads {', '.join(word for _, _, word, _ in marks(ranking))}."
     )
 

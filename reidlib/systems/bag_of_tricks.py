@@ -136,7 +136,7 @@ class BagOfTricks(nn.Module):
     def regions(self, images: Tensor) -> Tensor:
         """What each place of the last feature map adds to `embed`: (B, 3, H, W) to (B, h, w, C), which sum to it.
 
-        The map is pooled by its mean and the BNNeck is linear in evaluation mode, so the embedding is a sum over places.
+        The map is pooled by its mean and the BNNeck is linear in evaluation mode: the embedding is a sum over places.
         Source: Stylianou, Souvenir, Pless, "Visualizing Deep Similarity Networks" (WACV 2019), section 3.
         """
         maps = []

@@ -29,7 +29,8 @@ function button(text, onclick, settings = {}) {
 }
 
 function labelled(text, control) {
-  return node("label", {}, node("span", { textContent: text }), control);
+  const words = node("span", { textContent: text });
+  return node("label", {}, ...(control.type === "checkbox" ? [control, words] : [words, control]));
 }
 
 function choose(select, choices, value) {
@@ -65,7 +66,7 @@ function picture() {
 
 function caption(card) {
   const mark = node("b", { textContent: `${card.symbol} ${card.rank}`.trim() });
-  const lines = [card.person, `${card.camera} · ${card.similarity}`].map((text) => node("span", { textContent: text }));
+  const lines = [card.person, `${card.similarity} · c${card.camera}`].map((text) => node("span", { textContent: text }));
   return [mark, ...lines];
 }
 
@@ -147,7 +148,7 @@ function pairPanel(send) {
     pair.cards.forEach((card, i) => {
       sides[i].update(card);
       figures[i].className = `rb-side rb-${card.word || "query"}`;
-      const lines = card.word ? caption(card) : [node("b", { textContent: card.title }), card.person, card.camera];
+      const lines = card.word ? caption(card) : [node("b", { textContent: card.title }), card.person, `camera ${card.camera}`];
       captions[i].replaceChildren(...lines.map((line) => (line.append ? line : node("span", { textContent: line }))));
       fill(heats[i], pair.maps[i], "image/png");
     });
@@ -159,7 +160,7 @@ function pairPanel(send) {
 
 function bars(send) {
   const low = (i) => i / 10;
-  const within = (i, where) => where.ap_low <= low(i) && low(i + 1) <= where.ap_high;
+  const within = (i) => (where.ap_low > 0 || where.ap_high < 1) && where.ap_low <= low(i) && low(i + 1) <= where.ap_high;
   let where = {};
   const pick = (i) => {
     const alone = where.ap_low === low(i) && where.ap_high === low(i + 1);
@@ -178,10 +179,10 @@ function bars(send) {
   const update = (counts, filter) => {
     where = filter;
     all.forEach((bar, i) => {
-      const words = `AP ${10 * i} to ${10 * i + 10} %: ${counts[i]} queries`;
+      const words = `AP ${10 * i} to ${10 * i + 10} %: ${counts[i]} ${counts[i] === 1 ? "query" : "queries"}`;
       bar.setAttribute("aria-label", words);
       bar.setAttribute("title", words);
-      bar.setAttribute("aria-pressed", String(within(i, filter)));
+      bar.setAttribute("aria-pressed", String(within(i)));
       bar.setAttribute("style", `--part: ${counts[i] / Math.max(1, ...counts)}`);
     });
   };
@@ -196,8 +197,8 @@ function filters(send) {
     match_camera: node("select", filter("match_camera", number(1))),
     beyond: node("input", { type: "number", min: 1, ...filter("beyond", number(1)) }),
     pid: node("input", { type: "number", min: 1, ...filter("pid", number(1)) }),
-    ap_low: node("input", { type: "number", min: 0, max: 100, ...filter("ap_low", (input) => number(100)(input) ?? 0) }),
-    ap_high: node("input", { type: "number", min: 0, max: 100, ...filter("ap_high", (input) => number(100)(input) ?? 1) }),
+    ap_low: node("input", { type: "number", min: 0, max: 100, "aria-label": "AP from, in %", ...filter("ap_low", (input) => number(100)(input) ?? 0) }),
+    ap_high: node("input", { type: "number", min: 0, max: 100, "aria-label": "AP to, in %", ...filter("ap_high", (input) => number(100)(input) ?? 1) }),
   };
   const marked = node("input", { type: "checkbox", ...filter("marked", (input) => input.checked) });
   const histogram = bars(send);
@@ -208,8 +209,9 @@ function filters(send) {
     labelled("Match in camera", fields.match_camera),
     labelled("First match beyond rank", fields.beyond),
     labelled("Person", fields.pid),
-    labelled("AP from %", fields.ap_low),
-    labelled("to %", fields.ap_high),
+    labelled("AP", fields.ap_low),
+    labelled("to", fields.ap_high),
+    node("span", { textContent: "%", className: "rb-unit", "aria-hidden": "true" }),
     histogram.el,
     labelled("Marked", marked),
     button("Show all", () => send({ action: "filter" })),
@@ -290,7 +292,7 @@ function queryCard(send) {
   const back = button("← Back", () => send({ action: "back" }), { title: "back to the query (Esc)" });
   const el = node("div", { className: "rb-query" }, node("div", { className: "rb-side rb-query" }, image.el, under), back);
   const update = (view) => {
-    const lines = [view.query.person, view.query.camera].map((text) => node("span", { textContent: text }));
+    const lines = [view.query.person, `camera ${view.query.camera}`].map((text) => node("span", { textContent: text }));
     image.update(view.query);
     el.setAttribute("title", view.query.file);
     under.replaceChildren(node("b", { textContent: view.query.title }), ...lines);
@@ -343,7 +345,8 @@ function render({ model, el }) {
   const { send, answered, stop } = outbox(model, (asleep) => (sleeping.hidden = !asleep));
   const [top, filter, query, pair, keep] = [controls, filters, queryCard, pairPanel, keeping].map((make) => make(send));
   const error = node("p", { className: "rb-error", role: "alert", hidden: true });
-  const status = node("p", { className: "rb-status", role: "status" });
+  const status = node("p", { className: "rb-status", role: "status" }); // for ears; `note` is its part that eyes need
+  const note = node("p", { className: "rb-note", "aria-hidden": "true" });
   const lists = [];
   const listed = node("div", { className: "rb-lists" });
   const stage = node("div", { className: "rb-stage" }, query.el, listed);
@@ -351,7 +354,7 @@ function render({ model, el }) {
   const root = node(
     "section",
     { className: "reid-browser", tabIndex: -1 },
-    ...[top.el, filter.el, stage, pair.el, keep.el, error, sleeping, status, hint],
+    ...[top.el, filter.el, stage, pair.el, keep.el, error, sleeping, status, note, hint],
   );
 
   const drawView = () => {
@@ -364,6 +367,8 @@ function render({ model, el }) {
     view.lists.forEach((list, i) => lists[i].update(list));
     [top, filter, query, keep].forEach((part) => part.update(view));
     status.textContent = view.status;
+    note.textContent = view.note;
+    root.setAttribute("style", `--columns: ${Math.min(view.k, 10)}`);
   };
   const drawPair = () => {
     const hidden = pair.el.hidden;

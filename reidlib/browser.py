@@ -131,7 +131,7 @@ class RankedBrowser(anywidget.AnyWidget):
             raise ValueError(
                 f"this system finds similarity {cosine:.2f}, the scores hold {kept:.2f}: they are not of it"
             )
-        words = f"Cosine {cosine:.2f}. Query: {where(maps[0])}. Answer: {where(maps[1])}."
+        words = f"Cosine {cosine:.2f}.\nQuery: {where(maps[0])}.\nAnswer: {where(maps[1])}."
         self.pair = self.pair | {"maps": [heat(place, maps.max()) for place in maps], "words": words}
 
     def look_away(self) -> None:
@@ -172,10 +172,10 @@ class RankedBrowser(anywidget.AnyWidget):
         self.refresh(f"Copied the lists of {what} to visualization/{folder.name} in the run's folder.")
         return folder
 
-    def refresh(self, status: str = "") -> None:
+    def refresh(self, note: str = "") -> None:
         """Draw again."""
         with self.hold_sync():
-            self.view, self.error = self._view(status), ""
+            self.view, self.error = self._view(note), ""
 
     # how it is kept
 
@@ -232,7 +232,7 @@ class RankedBrowser(anywidget.AnyWidget):
             raise ValueError("nowhere to save: give RankedBrowser(..., run_dir=run)")
         return self.run_dir
 
-    def _view(self, status: str = "") -> dict:
+    def _view(self, note: str = "") -> dict:
         """What the page shows, below 100 kB."""
         tour, scores, marked = self.tour, self.models[0], self.marks.words
         most = SMALL_BYTES // ((self.k + 1) * len(self.models) + 1)
@@ -248,7 +248,8 @@ class RankedBrowser(anywidget.AnyWidget):
             "query": query,
             "back": bool(self.trail),
             "lists": lists,
-            "status": f"{query['alt']}: {did}. {tour.place + 1} of {len(tour.chosen)}. {status}".strip(),
+            "status": f"{query['alt']}: {did}. {tour.place + 1} of {len(tour.chosen)}. {note}".strip(),
+            "note": note,
             "order": tour.order,
             "orders": tour.orders,
             "k": self.k,

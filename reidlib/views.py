@@ -20,11 +20,11 @@ def picture(file: Path, words: str, box: tuple[int, int], most: int) -> dict:
 
 def query_view(scores, i: int, title: str, most: int) -> dict:
     """Query i: its picture, and who and where."""
-    who = {"person": person(scores.query.pids[i]), "camera": f"camera {scores.query.camids[i]}"}
+    who = {"person": person(scores.query.pids[i]), "camera": str(scores.query.camids[i])}
     file = scores.query.file(i)
     return (
         who
-        | picture(file, f"{title}, {who['person']}, {who['camera']}", SMALL, most)
+        | picture(file, f"{title}, {who['person']}, camera {who['camera']}", SMALL, most)
         | {"title": title, "file": file.name}
     )
 
@@ -38,12 +38,15 @@ def list_view(scores, i: int, k: int, ignored: bool, most: int) -> dict:
     if scores.valid[i] and not ranking.match.any():
         symbol, word, _ = MATCH
         beyond = _card(scores, *first_match(scores, i), (symbol, str(scores.first_match[i]), word), most)
+        beyond["alt"] += ", the first match"
     return {"found": found(scores, i), "cards": cards, "beyond": beyond}
 
 
 def _card(scores, j: int, similarity: float, mark: tuple[str, str, str], most: int) -> dict:
     symbol, rank, word = mark
-    who = {"person": person(scores.gallery.pids[j]), "camera": f"camera {scores.gallery.camids[j]}"}
-    words = f"rank {rank}, " * bool(rank) + f"{who['person']}, {who['camera']}, similarity {similarity:.2f}, {word}"
+    who = {"person": person(scores.gallery.pids[j]), "camera": str(scores.gallery.camids[j])}
+    words = (
+        f"rank {rank}, " * bool(rank) + f"{who['person']}, camera {who['camera']}, similarity {similarity:.2f}, {word}"
+    )
     seen = {"index": j, "symbol": symbol, "rank": rank, "word": word, "similarity": f"{similarity:.2f}"}
     return seen | who | picture(scores.gallery.file(j), words, SMALL, most)

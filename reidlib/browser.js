@@ -66,7 +66,7 @@ function picture() {
 
 function caption(card) {
   const mark = node("b", { textContent: `${card.symbol} ${card.rank}`.trim() });
-  const lines = [card.person, `${card.similarity} · c${card.camera}`].map((text) => node("span", { textContent: text }));
+  const lines = [card.person.replace("person ", ""), `${card.similarity} · c${card.camera}`].map((text) => node("span", { textContent: text }));
   return [mark, ...lines];
 }
 
@@ -193,8 +193,8 @@ function filters(send) {
   const filter = (name, read) => ({ onchange: (event) => send({ action: "filter", [name]: read(event.target) }) });
   const number = (scale) => (input) => (input.value.trim() === "" ? null : Number(input.value) / scale);
   const fields = {
-    query_camera: node("select", filter("query_camera", number(1))),
-    match_camera: node("select", filter("match_camera", number(1))),
+    query_camera: node("select", { "aria-label": "Query camera", ...filter("query_camera", number(1)) }),
+    match_camera: node("select", { "aria-label": "Match in camera", ...filter("match_camera", number(1)) }),
     beyond: node("input", { type: "number", min: 1, ...filter("beyond", number(1)) }),
     pid: node("input", { type: "number", min: 1, ...filter("pid", number(1)) }),
     ap_low: node("input", { type: "number", min: 0, max: 100, "aria-label": "AP from, in %", ...filter("ap_low", (input) => number(100)(input) ?? 0) }),
@@ -205,8 +205,8 @@ function filters(send) {
   const el = node(
     "div",
     { className: "rb-row", role: "group", "aria-label": "Filter" },
-    labelled("Query camera", fields.query_camera),
-    labelled("Match in camera", fields.match_camera),
+    labelled("Camera", fields.query_camera),
+    labelled("match in", fields.match_camera),
     labelled("First match beyond rank", fields.beyond),
     labelled("Person", fields.pid),
     labelled("AP", fields.ap_low),
@@ -230,7 +230,7 @@ function filters(send) {
 }
 
 function controls(send) {
-  const place = node("b", { className: "rb-place" });
+  const at = node("b", { className: "rb-place" });
   const order = node("select", { onchange: () => send({ action: "order_by", order: order.value }) });
   const jump = node("input", {
     size: 10,
@@ -247,14 +247,14 @@ function controls(send) {
     { className: "rb-row", role: "group", "aria-label": "Queries" },
     button("↑ Previous", () => send({ action: "step", by: -1 })),
     button("↓ Next", () => send({ action: "step", by: 1 })),
-    place,
+    at,
     labelled("Order", order),
     labelled("Go to", jump),
     labelled("Images", length),
     labelled("Show ignored", ignored),
   );
   const update = (view) => {
-    place.textContent = view.place;
+    at.textContent = view.place;
     choose(order, view.orders.map((name) => [name, name]), view.order);
     choose(length, view.lengths.map((k) => [String(k), String(k)]), String(view.k));
     ignored.checked = view.ignored;

@@ -106,7 +106,7 @@ class Tour:
         self.place = int(np.clip(self.place + by, 0, len(self.chosen) - 1))
 
     def jump(self, text: str) -> bool:
-        """Go to a query by its number, or to the next with `text` in its path; returns whether the filter went for it."""
+        """Go to a query by its number, or to the next with `text` in its path; returns whether the filter went."""
         i = self._find(text)
         hidden = i not in self.chosen
         if hidden:

@@ -1,4 +1,4 @@
-"""JupyterLab and Voilà on loopback, and Chromium to look at them: what the tests of the browser and its pictures use."""
+"""JupyterLab and Voilà on loopback, and Chromium to look at them: for the browser's tests and its pictures."""
 
 import contextlib
 import json
@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +16,15 @@ import nbformat
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = (  # without them Chromium looks for hosts of its own at every start
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --force-color-profile=srgb"
-).split()
+FLAGS = [  # without the background ones Chromium looks for hosts of its own at every start
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 # A "run all" before the kernel is connected clears outputs and runs nothing, though the indicator says idle.
 RUN_ALL = """async () => {
     const panel = window.jupyterapp.shell.currentWidget;
@@ -70,23 +74,22 @@ def settings(folder: Path, dark: bool) -> None:
 
 
 @contextlib.contextmanager
-def serving(command: list[str], folder: Path, ready: str) -> Iterator[str]:
-    """Start a server at a free port of loopback, wait until it answers at `ready`, stop it in the end; gives its URL."""
+def serving(command: list[str], folder: Path) -> Iterator[str]:
+    """Start a server at a free port of loopback, wait until it answers, stop it in the end; gives its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", *command, f"--port={port}"]
     with open(folder / "server.log", "wb") as log:
         server = subprocess.Popen(command, cwd=folder, env=surroundings(folder), stdout=log, stderr=log)
     try:
         for _ in range(600):
             with contextlib.suppress(OSError):
-                urllib.request.urlopen(url + ready, timeout=5).close()
+                socket.create_connection(("127.0.0.1", port)).close()
                 break
             assert server.poll() is None, (folder / "server.log").read_text()
             time.sleep(0.1)
-        yield url
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(20)
@@ -99,7 +102,7 @@ def lab(notebook: Path, dark: bool = False) -> Iterator[str]:
     token = secrets.token_hex(16)
     options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--IdentityProvider.token={token}"]
     options += ["--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={notebook.parent}"]
-    with serving(["jupyterlab", *options], notebook.parent, f"/api?token={token}") as url:
+    with serving(["jupyterlab", *options], notebook.parent) as url:
         yield f"{url}/doc/tree/{notebook.name}?token={token}&reset"
 
 
@@ -107,7 +110,7 @@ def lab(notebook: Path, dark: bool = False) -> Iterator[str]:
 def voila(notebook: Path, dark: bool = False) -> Iterator[str]:
     """The address of a notebook as an app."""
     options = ["--no-browser", "--Voila.ip=127.0.0.1", f"--theme={'dark' if dark else 'light'}", str(notebook)]
-    with serving(["voila", *options], notebook.parent, "/static/voila.js") as url:
+    with serving(["voila", *options], notebook.parent) as url:
         yield url
 
 

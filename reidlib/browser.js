@@ -398,9 +398,11 @@ function render({ model, el }) {
     f: () => send({ action: "export_figure" }),
     g: () => top.jump.focus(),
   };
+  const commit = (field) => (field.blur(), field.focus()); // a field reports its change; JupyterLab takes Enter away
   const typing = (target) => target.tagName === "SELECT" || (target.tagName === "INPUT" && target.type !== "checkbox");
   root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === "Enter" && event.target.tagName === "INPUT") return commit(event.target);
     const act = event.key === "Escape" ? escape : typing(event.target) ? null : letters[event.key.toLowerCase()] ?? letters[event.key];
     const by = typing(event.target) ? 0 : STEPS[event.key];
     if (by) send({ action: "step", by });

@@ -59,6 +59,9 @@ class Element {
     document.activeElement = this;
     this.dispatch("focusin");
   }
+  blur() {
+    this.dispatch("change"); // as if it had been typed in
+  }
   all(fits) {
     return [...(fits(this) ? [this] : []), ...this.children.flatMap((child) => child.all(fits))];
   }
@@ -225,6 +228,12 @@ test("fields become filters: percent as fractions, an empty one as nothing", () 
   assert.deepEqual(change("AP to, in %", ""), { action: "filter", ap_high: 1 });
   assert.deepEqual(change("Query camera", "2"), { action: "filter", query_camera: 2 });
   assert.deepEqual(change("Match in camera", ""), { action: "filter", match_camera: null });
+  const jump = page.querySelectorAll("input").find((each) => each.getAttribute("placeholder") === "number or name");
+  jump.value = "12";
+  press("Enter", jump);
+  assert.deepEqual(last(), { action: "jump", to: "12" });
+  assert.equal(jump.value, "");
+  model.answer();
   const bars = found((each) => each.className === "rb-bars").children;
   assert.equal(bars[5].getAttribute("aria-label"), "AP 50 to 60 %: 2 queries");
   bars[5].click();

@@ -536,6 +536,7 @@ def test_in_a_notebook_it_says_what_it_is_and_how_to_wake_it(browser, scores, mo
     assert data["text/plain"] == text
     assert "application/vnd.jupyter.widget-view+json" in data
     monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.setattr("ipywidgets.widgets.widget.comm.create_comm", lambda **_: pytest.fail("a state to be saved"))
     asleep = rl.RankedBrowser(scores)
     assert asleep._repr_mimebundle_() == {"text/plain": text}
     assert asleep.comm is None

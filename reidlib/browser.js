@@ -75,7 +75,7 @@ function place(list, send) {
   const image = picture();
   const under = node("span", { className: "rb-caption", "aria-hidden": "true" });
   let index;
-  const query = button("", () => send({ action: "make_query", j: index }), { className: "rb-card" });
+  const query = button("", () => send({ action: "make_query", j: index }), { className: "rb-card", title: "make it the query" });
   query.append(image.el, under);
   const pair = button("pair", () => send({ action: "look", j: index, model: list }), { className: "rb-look", tabIndex: -1 });
   const el = node("li", {}, query, pair);
@@ -84,7 +84,6 @@ function place(list, send) {
     el.className = `rb-${card.word}`;
     image.update(card);
     under.replaceChildren(...caption(card));
-    query.setAttribute("title", `${card.word}: make it the query`);
     pair.setAttribute("aria-label", `pair: ${card.alt}`);
   };
   return { el, query, pair, update };
@@ -263,8 +262,11 @@ function controls(send) {
 }
 
 function keeping(send) {
-  const word = node("input", { size: 18, placeholder: "a word on it", onchange: () => send({ action: "mark", word: word.value }) });
-  const toggle = () => send({ action: "mark", word: word.value, on: mark.getAttribute("aria-pressed") !== "true" });
+  const marked = () => mark.getAttribute("aria-pressed") === "true";
+  const write = () => send({ action: "mark", word: word.value });
+  const word = node("input", { size: 18, placeholder: "a word on it", onchange: () => marked() && write() });
+  word.addEventListener("keydown", (event) => event.key === "Enter" && write()); // to leave the field marks nothing
+  const toggle = () => send({ action: "mark", word: word.value, on: !marked() });
   const mark = button("☆ Mark", toggle);
   const lists = button("", () => send({ action: "export_lists" }));
   const figure = button("Save figure", () => send({ action: "export_figure" }));

@@ -12,13 +12,12 @@ import anywidget
 import numpy as np
 import traitlets
 
-from reidlib.browsing import Filter, Tour, gallery_query, histogram
+from reidlib.browsing import Filter, Tour, check_browsable, cosine, gallery_query, histogram
 from reidlib.figures import save
 from reidlib.marks import Marks
-from reidlib.pairs import heat, similarity_maps, where
+from reidlib.pairs import explanation
 from reidlib.progress import headless
 from reidlib.ranked import plot_ranked, visualize
-from reidlib.statistics import check_paired
 from reidlib.views import LARGE, LARGE_BYTES, SMALL_BYTES, list_view, picture, query_view
 
 LONGEST = 20  # images in a list, or in two lists together
@@ -56,12 +55,12 @@ class RankedBrowser(anywidget.AnyWidget):
         names: Sequence[str] = ("first model", "second model"),
         seed: int = 0,
     ):
-        _check(scores, other)
+        check_browsable(scores, other)
         self.models = [scores] if other is None else [scores, other]
         self.tour, self.system, self.names = Tour(scores, other, seed), system, names
         self.run_dir = Path(run_dir) if run_dir else None
-        file = self.run_dir and self.run_dir / f"marks-{scores.query.name.split('/')[0]}.json"
-        self.marks = Marks(scores.query, file)
+        self.set = scores.query.name.split("/")[0]
+        self.marks = Marks(scores.query, self.run_dir and self.run_dir / f"marks-{self.set}.json")
         self._show(k, False)
         self._at()
         super().__init__(view=self._view(), error=self.marks.problem)
@@ -91,7 +90,7 @@ class RankedBrowser(anywidget.AnyWidget):
 
     def lists(self, k: int | None = None, ignored: bool | None = None) -> None:
         """Show k images in a list; show, in their places, the images that the metric ignores."""
-        self._show(k or self.k, self.ignored if ignored is None else ignored)
+        self._show(self.k if k is None else k, self.ignored if ignored is None else ignored)
         self.refresh()
 
     def make_query(self, j: int) -> None:
@@ -125,14 +124,7 @@ class RankedBrowser(anywidget.AnyWidget):
         if not self.pair:
             raise ValueError("choose a pair first")
         j = self.pair["index"]
-        maps = similarity_maps(self.system, *self._files(j))
-        cosine, kept = maps[0].sum(), self._cosine(j)
-        if abs(cosine - kept) > 0.1:
-            raise ValueError(
-                f"this system finds similarity {cosine:.2f}, the scores hold {kept:.2f}: they are not of it"
-            )
-        words = f"Cosine {cosine:.2f}.\nQuery: {where(maps[0])}.\nAnswer: {where(maps[1])}."
-        self.pair = self.pair | {"maps": [heat(place, maps.max()) for place in maps], "words": words}
+        self.pair = self.pair | explanation(self.system, *self._files(j), cosine(*self._subjects[0], j))
 
     def look_away(self) -> None:
         """Close the pair."""
@@ -151,15 +143,12 @@ class RankedBrowser(anywidget.AnyWidget):
 
     def export_figure(self) -> list[Path]:
         """Save what is shown as figures in the run's folder, one for each model; returns their files."""
-        kind, number = ("gallery", self.trail[-1]) if self.trail else ("query", self.query)
+        shown = f"gallery{self.trail[-1]:05d}" if self.trail else f"query{self.query:05d}"
         files = []
-        for name, (scores, i) in zip(self.names, self._subjects):
-            title = f"{self.models[0].query.name} · {name}" if len(self.models) > 1 else self.models[0].query.name
-            figure = plot_ranked(
-                scores, [i], self.k, self.ignored, title if kind == "query" else f"Gallery image {number}"
-            )
-            stem = re.sub(r"[^\w-]+", "_", f"ranked-{kind}{number:05d}" + f"-{name}" * (len(self.models) > 1))
-            files.append(save(figure, stem, self._run() / "figures"))
+        for name, (scores, i) in zip(self.names if len(self.models) > 1 else [""], self._subjects):
+            title = " · ".join(filter(None, [self.set, name, shown if self.trail else ""]))
+            stem = re.sub(r"[^\w-]+", "_", "-".join(filter(None, ["ranked", self.set, shown, name])))
+            files.append(save(plot_ranked(scores, [i], self.k, self.ignored, title), stem, self._run() / "figures"))
         self.refresh(f"Saved figures/{', '.join(file.name for file in files)} in the run's folder.")
         return files
 
@@ -223,10 +212,6 @@ class RankedBrowser(anywidget.AnyWidget):
         scores, i = self._subjects[0]
         return scores.query.file(i), scores.gallery.file(j)
 
-    def _cosine(self, j: int) -> float:
-        scores, i = self._subjects[0]
-        return float(getattr(scores.source, "cosine", scores.source).near(np.array([i]), np.array([j]))[0])
-
     def _run(self) -> Path:
         if not self.run_dir:
             raise ValueError("nowhere to save: give RankedBrowser(..., run_dir=run)")
@@ -279,13 +264,3 @@ class RankedBrowser(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs):
         return {"text/plain": repr(self)} if headless() else super()._repr_mimebundle_(**kwargs)
-
-
-def _check(scores, other) -> None:
-    for each in (scores, other):
-        if each is not None and each.source is None:
-            raise ValueError("these scores come from a file, without embeddings: call score() or measure() again")
-    if other is not None:
-        check_paired(scores, other)
-        if not np.array_equal(scores.gallery.paths, other.gallery.paths):
-            raise ValueError("the two models were scored against different galleries; score both against the same one")

@@ -7,10 +7,21 @@ import numpy as np
 
 from reidlib.counting import Rule, count
 from reidlib.data import DISTRACTOR
-from reidlib.statistics import per_query
+from reidlib.statistics import check_paired, per_query
 
 BINS = 10  # of the AP histogram
 ALIKE_TO_NOBODY = -2  # a pid that no image has
+
+
+def check_browsable(scores, other=None) -> None:
+    """ValueError for scores without embeddings, and for two of different queries or galleries."""
+    for each in (scores, other):
+        if each is not None and each.source is None:
+            raise ValueError("these scores come from a file, without embeddings: call score() or measure() again")
+    if other is not None:
+        check_paired(scores, other)
+        if not np.array_equal(scores.gallery.paths, other.gallery.paths):
+            raise ValueError("the two models were scored against different galleries; score both against the same one")
 
 
 @dataclass(frozen=True)
@@ -145,13 +156,22 @@ def gallery_query(scores, j: int):
     """
     if not 0 <= j < len(scores.gallery):
         raise IndexError(f"no gallery image {j}: there are {len(scores.gallery)}, numbered from 0")
-    source = getattr(scores.source, "cosine", scores.source).of_gallery(j)
+    source = _cosine(scores).of_gallery(j)
     rule, one = GalleryRule(scores.rule, scores.gallery, j), scores.gallery[j]
     values = per_query(*count(source, rule, scores.ties), 1)
     return replace(
         scores, **values, pids=one.pids, camids=one.camids, query=one, q=source.q, source=source, rule=rule,
         reranked=False,
     )  # fmt: skip
+
+
+def _cosine(scores):
+    return getattr(scores.source, "cosine", scores.source)  # what re-ranking began with
+
+
+def cosine(scores, i: int, j: int) -> float:
+    """The cosine similarity of query i and gallery image j."""
+    return float(_cosine(scores).near(np.array([i]), np.array([j]))[0])
 
 
 def first_match(scores, i: int) -> tuple[int, float]:

@@ -51,3 +51,16 @@ def where(place: np.ndarray) -> str:
     side = ("left", "middle", "right")[int(3 * (column + 0.5) / w)]
     halves = f"upper half {upper:.0f} %, lower half {100 - upper:.0f} %"
     return f"{halves}; strongest {100 * (row + 0.5) / h:.0f} % down, {side}"
+
+
+def explanation(system, a: Path, b: Path, kept: float) -> dict:
+    """The similarity maps of two files as `maps`, pictures to lay over them, and in `words`.
+
+    `kept` is their cosine as scored. ValueError where the system finds another: it is not the one that was scored.
+    """
+    maps = similarity_maps(system, a, b)
+    cosine = maps[0].sum()
+    if abs(cosine - kept) > 0.1:  # more than rounding, and than an average over the mirrored image, can do
+        raise ValueError(f"this system finds similarity {cosine:.2f}, the scores hold {kept:.2f}: they are not of it")
+    words = f"Cosine {cosine:.2f}.\nQuery: {where(maps[0])}.\nAnswer: {where(maps[1])}."
+    return {"maps": [heat(place, maps.max()) for place in maps], "words": words}

@@ -311,6 +311,14 @@ test("marks: a toggle, a word, and how many lists would be copied", () => {
   assert.ok(named("Copy lists of 2 marked"));
   named("★ Marked").click();
   assert.deepEqual(last(), { action: "mark", word: "hidden", on: false });
+  model.answer({ view: view() });
+  const word = page.querySelectorAll("input").find((each) => each.getAttribute("placeholder") === "a word on it");
+  word.value = "half";
+  const sent = model.sent.length;
+  word.dispatch("change");
+  assert.equal(model.sent.length, sent, "to leave the field marks nothing");
+  press("Enter", word);
+  assert.deepEqual(last(), { action: "mark", word: "half" });
 });
 
 test("a page that is closed listens no more and holds no pictures", () => {

@@ -407,7 +407,7 @@ def test_a_path_in_a_file_of_marks_names_a_query_or_nothing(scores, tmp_path, pa
 def test_figures_and_lists_are_exported_to_the_run(browser, scores, other, tmp_path):
     run = tmp_path / "run"
     assert not ask(browser, "export_figure")
-    assert (run / "figures" / f"ranked-query{browser.query:05d}.jpg").is_file()
+    assert (run / "figures" / f"ranked-tiny-query{browser.query:05d}.jpg").is_file()
     ask(browser, "export_lists")
     folder = run / "visualization" / "tiny"
     assert [each.name for each in folder.iterdir()] == [scores.query.file(browser.query).name]
@@ -420,10 +420,10 @@ def test_figures_and_lists_are_exported_to_the_run(browser, scores, other, tmp_p
     assert "Copied the lists of 2 marked" in browser.view["note"]
     browser.make_query(3)
     (file,) = browser.export_figure()
-    assert file.name == "ranked-gallery00003.jpg"
+    assert file.name == "ranked-tiny-gallery00003.jpg"
     two = rl.RankedBrowser(scores, other, names=("../mine", "a b/c"), run_dir=run)
     names = [file.name for file in two.export_figure()]
-    assert names == [f"ranked-query{two.query:05d}-_mine.jpg", f"ranked-query{two.query:05d}-a_b_c.jpg"]
+    assert names == [f"ranked-tiny-query{two.query:05d}-{name}.jpg" for name in ("_mine", "a_b_c")]
     homeless = rl.RankedBrowser(scores)
     assert "give RankedBrowser(..., run_dir=run)" in ask(homeless, "export_figure")
     assert "not saved: no run_dir was given" in (homeless.mark() or homeless.view["note"])

@@ -122,8 +122,8 @@ def understands_and_keeps(reader: Reader, run) -> None:
     assert list(json.loads((run / "marks-crowd.json").read_text())["marks"].values()) == ["half hidden"]
     reader.cards.first.focus()
     reader.press("f")
-    reader.browser.get_by_text("Saved figures/ranked-query00007.jpg").first.wait_for()
-    assert (run / "figures" / "ranked-query00007.jpg").stat().st_size > 5000
+    reader.browser.get_by_text("Saved figures/ranked-crowd-query00007.jpg").first.wait_for()
+    assert (run / "figures" / "ranked-crowd-query00007.jpg").stat().st_size > 5000
     reader.browser.get_by_role("button", name="Copy lists of 1 marked").click()
     reader.browser.get_by_text("Copied the lists of 1 marked").first.wait_for()
     (folder,) = (run / "visualization" / "crowd").iterdir()

@@ -5,6 +5,7 @@ const PATIENCE = 6000; // ms without an answer, after which the reader is told h
 const ASLEEP =
   "No answer from the kernel. If it is busy, wait; if it was restarted, run the cells above and this one again. " +
   "The figures of the notebook stay as they are.";
+const LEGEND = "✓ solid: same person · ✗ dashed: someone else · – dotted: ignored by the metric";
 const HINT =
   "Keys: ↑ ↓ queries · ← → images · Enter make it the query · P pair · S similarity map · M mark · I ignored · " +
   "F figure · G go to · Esc back";
@@ -194,7 +195,7 @@ function filters(send) {
   const fields = {
     query_camera: node("select", { "aria-label": "Query camera", ...filter("query_camera", number(1)) }),
     match_camera: node("select", { "aria-label": "Match in camera", ...filter("match_camera", number(1)) }),
-    beyond: node("input", { type: "number", min: 1, ...filter("beyond", number(1)) }),
+    beyond: node("input", { type: "number", min: 1, "aria-label": "First match beyond rank", ...filter("beyond", number(1)) }),
     pid: node("input", { type: "number", min: 1, ...filter("pid", number(1)) }),
     ap_low: node("input", { type: "number", min: 0, max: 100, "aria-label": "AP from, in %", ...filter("ap_low", (input) => number(100)(input) ?? 0) }),
     ap_high: node("input", { type: "number", min: 0, max: 100, "aria-label": "AP to, in %", ...filter("ap_high", (input) => number(100)(input) ?? 1) }),
@@ -206,14 +207,14 @@ function filters(send) {
     { className: "rb-row", role: "group", "aria-label": "Filter" },
     labelled("Camera", fields.query_camera),
     labelled("match in", fields.match_camera),
-    labelled("First match beyond rank", fields.beyond),
+    labelled("First match beyond", fields.beyond),
     labelled("Person", fields.pid),
     labelled("AP", fields.ap_low),
     labelled("to", fields.ap_high),
     node("span", { textContent: "%", className: "rb-unit", "aria-hidden": "true" }),
     histogram.el,
     labelled("Marked", marked),
-    button("Show all", () => send({ action: "filter" })),
+    button("Clear", () => send({ action: "filter" }), { title: "show all queries" }),
   );
   const update = (view) => {
     const where = view.filter;
@@ -232,7 +233,7 @@ function controls(send) {
   const at = node("b", { className: "rb-place" });
   const order = node("select", { onchange: () => send({ action: "order_by", order: order.value }) });
   const jump = node("input", {
-    size: 10,
+    size: 13,
     placeholder: "number or name",
     onchange: () => jump.value.trim() && (send({ action: "jump", to: jump.value }), (jump.value = "")),
   });
@@ -352,11 +353,11 @@ function render({ model, el }) {
   const lists = [];
   const listed = node("div", { className: "rb-lists" });
   const stage = node("div", { className: "rb-stage" }, query.el, listed);
-  const hint = node("p", { className: "rb-hint", textContent: HINT });
+  const hints = [LEGEND, HINT].map((text) => node("p", { className: "rb-hint", textContent: text }));
   const root = node(
     "section",
     { className: "reid-browser", tabIndex: -1 },
-    ...[top.el, filter.el, stage, pair.el, keep.el, error, sleeping, status, note, hint],
+    ...[top.el, filter.el, stage, pair.el, keep.el, error, sleeping, status, note, ...hints],
   );
 
   const drawView = () => {

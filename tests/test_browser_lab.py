@@ -82,7 +82,7 @@ def steps_and_finds(reader: Reader) -> None:
     reader.sees("20 of 20")
     reader.browser.get_by_label("Query camera").select_option("2")
     reader.browser.locator(".rb-place", has_text=re.compile(r"^1 of 1?\d$")).wait_for()
-    reader.browser.get_by_role("button", name="Show all").click()
+    reader.browser.get_by_role("button", name="Clear").click()
     reader.sees("1 of 20")
     bar = reader.browser.locator(".rb-bars button:not([aria-label$=': 0 queries'])").first
     bar.click()

@@ -59,10 +59,10 @@ def clock(run, times: int = 1) -> np.ndarray:
 
 def report(name: str, values, unit: str, target: float | None = None) -> None:
     """One row: the median, the 95th percentile where there are several, and whether the median keeps the target."""
-    values = np.atleast_1d(values)
-    most = f"{np.quantile(values, 0.95):10,.0f}" if len(values) > 1 else " " * 10
+    values, digits = np.atleast_1d(values), 0 if unit == "B" else 1
+    most = f"{np.quantile(values, 0.95):10,.{digits}f}" if len(values) > 1 else " " * 10
     verdict = "" if target is None else f"   < {target:,.0f}: {'met' if np.median(values) < target else 'NOT MET'}"
-    print(f"{name:44}{np.median(values):10,.0f}{most} {unit:3}{verdict}")
+    print(f"{name:44}{np.median(values):10,.{digits}f}{most} {unit:2}{verdict}")
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -558,3 +559,13 @@ def test_the_page_itself():
         pytest.skip(f"node 20.19 or newer runs the page's own tests; here is {version.strip() or 'none'}")
     done = subprocess.run([node, "--test", "tests/browser.test.js"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_benchmark_runs_small_and_its_sizes_keep_their_targets():
+    done = subprocess.run(
+        [sys.executable, "benchmarks/browser.py", "--small"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    sizes = [line for line in done.stdout.splitlines() if line.startswith("bytes of the live state")]
+    assert len(sizes) == 2
+    assert all(line.endswith(": met") for line in sizes)

@@ -23,6 +23,8 @@ _ROOMS = {
     "statistics": "compare verification",
     "figures": "Picture plot_batch plot_identity save show_shots",
     "plots": "plot_ap_histogram plot_cmc plot_log plot_matrix plot_schedule plot_split",
+    "browser": "RankedBrowser",
+    "pairs": "similarity_maps",
     "ranked": "extremes plot_ranked plot_similarity visualize",
     "layouts": "project",
     "results": "collect environment measure open_run read_csv result_line run_folder targets write_csv write_result",

@@ -3,7 +3,8 @@
 - `recipe`, `ids` (its label map: the sorted training pids), `optimizers` (name -> torch optimizer);
 - `begin_epoch(e)`, which sets the learning rates of the 0-based epoch;
 - `step(images, labels)`, one update, which returns its losses by name;
-- `embed(images)`, L2-normalised rows.
+- `embed(images)`, L2-normalised rows;
+- `regions(images)`, where in the image they come from, for similarity maps; only where the embedding is a sum.
 """
 
 import numpy as np

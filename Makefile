@@ -6,7 +6,7 @@ CHAPTERS := 01_data 02_tricks_ablation 03_train 04_evaluate 05_ranked_images
 LIBRARY := $(wildcard reidlib/*.* reidlib/systems/*.py)
 
 .NOTPARALLEL:
-.PHONY: demo check test lint lab table clean
+.PHONY: demo check test lint lab table ladder clean
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('reidlib needs Python 3.11 or newer; try make PYTHON=python3.12' if sys.version_info < (3, 11) else 0)"
@@ -41,12 +41,17 @@ test: check
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
 
-# three seeds of toy and toy-duke, each tested on both: the rows of results/toy.csv
+GRID := $(BIN)/python -m reidlib.repeats notebooks/03_train.ipynb
+
+# three seeds of toy and toy-duke, with random erasing and without, each tested on both: results/toy.csv
 table: .venv/ready
-	for dataset in toy toy-duke; do for seed in 1 2 3; do \
-	  $(BIN)/python -m reidlib.train --dataset $$dataset --seed $$seed --run-dir runs/table/$$dataset-seed$$seed || exit 1; \
-	done; done
-	$(BIN)/python -m reidlib.results runs/table results/toy.csv
+	$(GRID) -p dataset toy toy-duke -p tricks all all-erasing -p seed 1 2 3 --csv results/toy.csv
+
+# the paper's steps, then each trick left out (all-bnneck is the fifth step), five seeds: results/toy_ladder.csv
+ladder: .venv/ready
+	$(GRID) -p dataset toy -p seed 1 2 3 4 5 --csv results/toy_ladder.csv -p tricks none none+warmup \
+	  none+warmup+erasing none+warmup+erasing+smoothing none+warmup+erasing+smoothing+stride all all+center \
+	  all-warmup all-erasing all-smoothing all-stride
 
 clean:
 	rm -rf runs build .pytest_cache .ruff_cache .hypothesis

@@ -27,6 +27,10 @@ _ROOMS = {
     "pairs": "similarity_maps",
     "ranked": "extremes plot_ranked plot_similarity visualize",
     "layouts": "project",
+    "ladder": "added erasing left_out plot_erasing plot_ladder published_gains",
+    "published": "compare_published markdown results_tables",
+    "jobs": "grid",
+    "repeats": "run",
     "results": "collect environment measure open_run read_csv result_line run_folder targets write_csv write_result",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     if rank() == 0:
         system = restore(run, device=device)
         scores = {name: measure(system, target, run, checkpoints(run)[-1], flip) for name, target in splits.items()}
-        write_result(run, system, rows, scores)
+        write_result(run, system, rows, scores, flip)
         for name, found in scores.items():
             _say(f"{split.name} -> {name}: {found}")
         for name, reason in absent.items():

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import resource
-import sys
+import subprocess
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -22,11 +22,20 @@ from reidlib.evaluate import score
 from reidlib.images import data_digest
 from reidlib.layouts import project
 from reidlib.recipe import Recipe
+from reidlib.sources import source_digest
 from reidlib.systems.bag_of_tricks import uses_bf16
 from reidlib.train import write_whole
 
 PARTNERS = {"market": "duke", "duke": "market", "toy": "toy-duke", "toy-duke": "toy"}  # the other half of the table
-TEXT = ("data", "source", "date", "torch", "device")  # columns that may look like numbers and are none
+TEXT = (
+    "changed",
+    "data",
+    "source",
+    "commit",
+    "date",
+    "torch",
+    "device",
+)  # columns that may look like numbers and are none
 
 
 def measure(system, split, run_dir: str | Path, epoch: int | None = None, flip: bool = False, **scoring):
@@ -81,16 +90,8 @@ def open_run(dataset: str, preset: str, tricks: str, seed: int, run_dir: str | P
     return recipe, run_folder(recipe, run_dir)
 
 
-def source_digest() -> str:
-    """A short digest of the library's own Python files: which code made a number."""
-    digest, package = hashlib.blake2b(digest_size=6), Path(__file__).parent
-    for file in sorted(package.rglob("*.py")):
-        digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
-def environment() -> dict:
-    """What computed a result: versions, device and the digest of the library's sources."""
+def environment(system: str = "reidlib.systems.bag_of_tricks") -> dict:
+    """What computed a result: versions, device, and the digest of the sources that the module `system` depends on."""
     gpu = torch.cuda.is_available()
     return {
         "device": torch.cuda.get_device_name() if gpu else _cpu(),
@@ -98,14 +99,16 @@ def environment() -> dict:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
-        "source": source_digest(),
+        "source": source_digest(system),
+        "commit": _commit(),
     }
 
 
-def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict) -> dict:
+def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict, flip: bool = False) -> dict:
     """Write `run_dir`/result.json: recipe, training log in brief, the scores of every test set, and what made them.
 
-    `scores` maps the name of a test set to its Scores. Returns what was written.
+    `scores` maps the name of a test set to its Scores; `flip` says that test images were averaged with their mirror
+    images. Returns what was written.
     """
     run, recipe = Path(run_dir), system.recipe
     device = next(system.parameters()).device.type
@@ -119,17 +122,21 @@ def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict) ->
         "precision": "bf16" if uses_bf16(recipe.precision, device) else "float32",
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10),
         "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if device == "cuda" else 0,
-        "scores": {name: _brief(value) for name, value in scores.items()},
-        "environment": environment(),
+        "scores": {name: _brief(value) | {"flip": _switch(flip)} for name, value in scores.items()},
+        "environment": environment(type(system).__module__),
         "date": datetime.now(UTC).date().isoformat(),
     }
     write_whole(run / "result.json", json.dumps(result, indent=1).encode())
     return result
 
 
-def collect(folder: str | Path) -> list[dict]:
-    """One flat row for every run below `folder` that has a result.json and every set it was tested on, sorted."""
-    rows = [row for file in Path(folder).rglob("result.json") for row in _rows(json.loads(file.read_text()))]
+def collect(*folders: str | Path) -> list[dict]:
+    """One flat row for every run below `folders` that has a result.json and every set it was tested on, sorted.
+
+    What a grid has moved to .stale is left out.
+    """
+    files = [file for folder in folders for file in Path(folder).rglob("result.json") if ".stale" not in file.parts]
+    rows = [row for file in files for row in _rows(json.loads(file.read_text()))]
     return sorted(rows, key=lambda row: [str(row[key]) for key in ("dataset", "test", "preset", "tricks", "seed")])
 
 
@@ -160,12 +167,24 @@ def result_line(row: dict) -> str:
 
 def _rows(result: dict) -> list[dict]:
     recipe, made = result["recipe"], result["environment"]
-    kept = ("dataset", "preset", "tricks", "seed", "backbone", "weights", "height", "width")
-    common = {key: recipe[key] for key in kept} | {key: result[key] for key in ("epoch", "iterations", "precision")}
+    recipe |= {key: Path(recipe[key]).name for key in ("dataset", "weights")}  # of a path the name: rows are published
+    kept = ("dataset", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
+    common = {key: recipe[key] for key in kept} | {"changed": _changed(Recipe.from_dict(recipe))}
+    common |= {key: result[key] for key in ("epoch", "iterations", "precision")}
     last = {key: result[key] for key in ("seconds", "images_per_s", "peak_mb", "peak_gpu_mb")}
-    last |= {"device": made["device"]}
-    last |= {"torch": made["torch"], "data": result["data"], "source": made["source"], "date": result["date"]}
+    last |= {"device": made["device"], "torch": made["torch"], "data": result["data"], "source": made["source"]}
+    last |= {"commit": made["commit"], "date": result["date"]}
     return [common | {"test": name} | scores | last for name, scores in result["scores"].items()]
+
+
+def _changed(recipe: Recipe) -> str:
+    """What is not as the recipe of the data set says, as in "epochs=60 weights=none"."""
+    standard = Recipe.for_dataset(recipe.dataset, recipe.preset, recipe.tricks, recipe.seed)
+    return " ".join(f"{key}={here}".replace(" ", "") for key, (here, _) in recipe.differences(standard).items())
+
+
+def _switch(value: bool) -> str:
+    return "on" if value else "off"
 
 
 def _brief(scores) -> dict:
@@ -175,12 +194,12 @@ def _brief(scores) -> dict:
     return brief | {
         "queries": scores.num_valid,
         "unmatched": scores.num_invalid,
-        "reranking": "on" if scores.reranked else "off",
+        "reranking": _switch(scores.reranked),
     }
 
 
 def _key(system, split) -> str:
-    digest = hashlib.blake2b(source_digest().encode(), digest_size=10)
+    digest = hashlib.blake2b(source_digest(type(system).__module__).encode(), digest_size=10)
     for value in system.state_dict().values():
         digest.update(value.cpu().contiguous().numpy().tobytes())
     for shots in (split.query, split.gallery):
@@ -204,6 +223,17 @@ def _cpu() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def _commit() -> str:
+    """The commit of the repository, "+" where its files have changed since; empty outside a repository."""
+    root = Path(__file__).parents[1]
+    command = ["git", "--git-dir", root / ".git", "--work-tree", root]
+    command += ["describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
 def _value(key: str, text: str):
     for kind in () if key in TEXT else (int, float):
         try:
@@ -211,8 +241,3 @@ def _value(key: str, text: str):
         except ValueError:
             pass
     return text
-
-
-if __name__ == "__main__":  # python -m reidlib.results runs results/toy.csv
-    write_csv(collect(sys.argv[1]), sys.argv[2])
-    print(*map(result_line, read_csv(sys.argv[2])), sep="\n")

@@ -25,6 +25,7 @@ import torch.distributed as dist
 from reidlib.batches import PKSampler, augment, generator
 from reidlib.images import ImageStore, data_digest
 from reidlib.recipe import Recipe
+from reidlib.sources import source_digest
 from reidlib.systems import build
 
 SAVE_EVERY = 60.0  # seconds between checkpoints that only serve to resume
@@ -45,7 +46,7 @@ def fit(system, shots, run_dir: str | Path, memory: int | None = None) -> Iterat
     device = next(system.parameters()).device
     run.mkdir(parents=True, exist_ok=True)
     with _lock(run) if rank() == 0 else contextlib.nullcontext():
-        store = _first_then_others(lambda: _open(shots, recipe, run, memory)).to(device)
+        store = _first_then_others(lambda: _open(shots, system, run, memory)).to(device)
         rows, begun = _resume(system, run)
         keeper = Keeper(system, run, store.digest)
         if world() > 1:  # past nn.Module's __setattr__: a system is not a part of its replica's state
@@ -233,12 +234,13 @@ def _first_then_others(make):
     return made
 
 
-def _open(shots, recipe: Recipe, run: Path, memory: int | None) -> ImageStore:
+def _open(shots, system, run: Path, memory: int | None) -> ImageStore:
+    recipe = system.recipe
     if recipe.p < 2 * world():
         raise ValueError(f"p={recipe.p} identities a batch for {world()} processes: each needs at least two")
     store = ImageStore(shots, recipe.size, recipe.resize, memory)
     if rank() == 0:
-        _claim(run, recipe, store.digest)
+        _claim(run, system, store.digest)
     return store
 
 
@@ -266,10 +268,13 @@ def _refuse(run: Path, recipe: Recipe, digest: str) -> None:
             raise ValueError(f"{run} holds another run: {lines}. Choose another folder, or delete that one")
 
 
-def _claim(run: Path, recipe: Recipe, digest: str) -> None:
-    """Write what the folder is for, unless it is for something else."""
-    _refuse(run, recipe, digest)
-    write_whole(run / "recipe.json", json.dumps({"recipe": recipe.to_dict(), "data": digest}, indent=1).encode())
+def _claim(run: Path, system, digest: str) -> None:
+    """Write what the folder is for, unless it is for something else, and which code began it."""
+    _refuse(run, system.recipe, digest)
+    module, file = type(system).__module__, run / "recipe.json"
+    begun = json.loads(file.read_text()) if file.is_file() else {"system": module, "source": source_digest(module)}
+    claim = begun | {"recipe": system.recipe.to_dict(), "data": digest}
+    write_whole(file, json.dumps(claim, indent=1).encode())
 
 
 def _file(run: Path, epoch: int) -> Path:

@@ -1,5 +1,6 @@
 """What every test shares: two threads, a cache of its own, and a crowd small enough to train on in a second."""
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -47,3 +48,54 @@ def tiny():
         checkpoint_every=2,
         precision="float32",
     )
+
+
+SMALL = dict(height=32, width=16, p=3, k=2, iterations=2, epochs=2, precision="float32", backbone="resnet18")
+SMALL |= dict(weights="none")
+
+# What 03 does, without its figures; it notes where it began and ended, waits, and fails for the seed 13.
+BODY = """
+import os
+import time
+from pathlib import Path
+
+import reidlib as rl
+
+notes = Path(dataset).parent / "attempts.txt"
+
+
+def note(word):
+    with open(notes, "a") as stream:
+        stream.write(f"{word} {seed} {os.getcwd()} {os.getpid()}\\n")
+
+
+note("begin")
+if seed == 13:
+    raise RuntimeError(f"seed {seed}\\nis unlucky")
+recipe = rl.Recipe.for_dataset(dataset, preset, tricks, seed, height=height, width=width, p=p, k=k, epochs=epochs,
+                               iterations=iterations, precision=precision, backbone=backbone, weights=weights)
+split = rl.load(dataset)
+rows = list(rl.fit(rl.build(recipe, split.train, "cpu"), split.train, run_dir))
+time.sleep(float((notes.parent / "wait.txt").read_text()))
+system = rl.restore(run_dir, device="cpu")
+rl.write_result(run_dir, system, rows, {split.name: rl.measure(system, split, run_dir)})
+note("end")
+"""
+
+
+@pytest.fixture
+def small(crowd, tmp_path, monkeypatch):
+    """A notebook with the parameters of 03 that trains on six people in a second; returns its path."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "wait.txt").write_text("0")
+    notebook = nbformat.read(rl.project() / "notebooks" / "03_train.ipynb", as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if "parameters" in cell["metadata"].get("tags", [])]
+    notebook.cells.append(nbformat.v4.new_code_cell(BODY))
+    nbformat.write(notebook, tmp_path / "small.ipynb")
+    return tmp_path / "small.ipynb"
+
+
+@pytest.fixture
+def own(crowd, tmp_path):
+    """The parameters of that notebook's jobs."""
+    return SMALL | {"dataset": str(tmp_path / "crowd")}

@@ -18,7 +18,7 @@ LOCK = dict(
 
 def wanted():
     extras = PROJECT["optional-dependencies"]
-    lines = [*PROJECT["dependencies"], *extras["notebooks"], *extras["dev"]]
+    lines = [*PROJECT["dependencies"], *extras["notebooks"], *extras["cluster"], *extras["dev"]]
     return [Requirement(line) for line in lines if not line.startswith("reidlib")]
 
 

@@ -1,12 +1,12 @@
 """What a run leaves behind, and the rows made of many runs."""
 
 import json
-from statistics import mean, stdev
 
 import pytest
 
 import reidlib as rl
 from reidlib import results
+from reidlib.sources import source_digest
 
 
 @pytest.fixture
@@ -40,7 +40,10 @@ def test_a_result_says_what_made_it(crowd, run):
     assert (result["epoch"], result["iterations"], result["precision"]) == (3, 6, "float32")
     assert result["scores"]["crowd"]["mAP"] == round(100 * scores.mAP, 2)
     assert result["scores"]["crowd"]["reranking"] == "off"
-    assert {"device", "python", "torch", "torchvision", "source"} <= set(result["environment"])
+    assert {"device", "python", "torch", "torchvision", "source", "commit"} <= set(result["environment"])
+    claim = json.loads((folder / "recipe.json").read_text())
+    assert claim["system"] == "reidlib.systems.bag_of_tricks"
+    assert claim["source"] == result["environment"]["source"] == source_digest()
     assert len(result["data"]) == 20
     assert (folder / "per_query-crowd.npz").is_file()
 
@@ -49,31 +52,44 @@ def test_runs_become_sorted_rows_that_survive_a_csv_file(crowd, run, tmp_path):
     folder, rows = run
     system = rl.restore(folder, device="cpu")
     scores = rl.measure(system, crowd, folder)
-    rl.write_result(folder, system, rows, {"b": scores, "a": scores})
+    rl.write_result(folder, system, rows, {"b": scores, "a": scores}, flip=True)
     found = rl.collect(tmp_path / "runs")
     assert [row["test"] for row in found] == ["a", "b"]
+    changed = "height=32 width=16 p=3 k=2 iterations=2 epochs=3 checkpoint_every=2 precision=float32"
+    assert {(row["changed"], row["flip"], row["epochs"]) for row in found} == {(changed, "on", 3)}
     rl.write_csv(found, tmp_path / "rows.csv")
     assert rl.read_csv(tmp_path / "rows.csv") == found
     assert "toy -> a: rank-1" in rl.result_line(found[0])
     assert "re-ranking off" in rl.result_line(found[0])
 
 
-def test_the_readme_shows_what_the_committed_rows_say():
-    rows = rl.read_csv(rl.project() / "results" / "toy.csv")
-    text = (rl.project() / "README.md").read_text()
-    for trained in ("toy", "toy-duke"):
-        cells = []
-        for tested in ("toy", "toy-duke"):
-            found = [row for row in rows if (row["dataset"], row["test"]) == (trained, tested)]
-            assert sorted(row["seed"] for row in found) == [1, 2, 3]
-            columns = ([row[name] for row in found] for name in ("rank1", "mAP"))
-            cells.append(" / ".join(f"{mean(column):.1f} ± {stdev(column):.1f}" for column in columns))
-        assert f"| {trained} | {' | '.join(cells)} |" in text
-
-
 def test_a_digest_that_looks_like_a_number_stays_a_text(tmp_path):
     rl.write_csv([{"data": "1e5", "source": "0012", "mAP": 50.25, "seed": 3}], tmp_path / "rows.csv")
     assert rl.read_csv(tmp_path / "rows.csv") == [{"data": "1e5", "source": "0012", "mAP": 50.25, "seed": 3}]
+
+
+def test_rows_name_no_folder_of_the_machine(crowd, run, tmp_path):
+    folder, rows = run
+    system = rl.restore(folder, device="cpu")
+    system.recipe = rl.Recipe.from_dict(system.recipe.to_dict() | {"dataset": "/data/mine", "weights": "/data/net.pth"})
+    rl.write_result(folder, system, rows, {"mine": rl.measure(system, crowd, folder)})
+    (row,) = rl.collect(folder)
+    assert (row["dataset"], row["weights"]) == ("mine", "net.pth")
+    assert "/data" not in str(row)
+
+
+def test_who_began_a_run_is_kept_when_it_goes_on(crowd, tiny, tmp_path):
+    next(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path))
+    file = tmp_path / "recipe.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"source": "0123456789ab"}))
+    list(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path))
+    assert json.loads(file.read_text())["source"] == "0123456789ab"
+
+
+def test_outside_a_repository_there_is_no_commit(tmp_path, monkeypatch):
+    assert rl.environment()["commit"] or not (rl.project() / ".git").exists()
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "reidlib" / "results.py"))
+    assert rl.environment()["commit"] == ""
 
 
 def test_no_rows_is_an_error_that_says_why(tmp_path):

@@ -1,0 +1,159 @@
+"""Measured rows beside the published table: repeats, means, spreads and a verdict; and the table in the README."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from reidlib.layouts import project
+from reidlib.recipe import trick_fields
+from reidlib.results import read_csv
+from reidlib.train import write_whole
+
+# How far means may lie from the reference implementation's, in percent. Its own three runs lie within 1.1 rank-1 and
+# 0.2 mAP of each other at home.
+TOLERANCE = {"rank1": 1.0, "mAP": 0.5}
+REPEATS = 3
+MEASURES = tuple(TOLERANCE)
+TABLES = {("toy", "toy-duke"): "toy.csv", ("market", "duke"): "market_duke.csv"}  # below results/
+BLOCK = re.compile(r"(?<=<!-- results: written by python -m reidlib.published -->\n).*?(?=<!-- results end -->)", re.S)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: runs of one recipe on one test set, and what was published for it."""
+
+    trained: str
+    tested: str
+    tricks: str
+    rows: list[dict]  # of results.collect, by seed; empty where nothing was measured
+    reference: list[dict]  # of results/published.csv: the reference implementation's runs
+    paper: list[dict]
+
+    @property
+    def recipe(self) -> str:
+        """What is not as the reference recipe of the data set says, in words; empty where nothing is."""
+        return _recipe(self.rows[0]) if self.rows else ""
+
+    @property
+    def verdict(self) -> str:
+        """`reproduced`, `differs by ...`, or `not comparable: ...` with the reasons; empty where nothing was measured.
+
+        Means over the seeds are compared with the mean of the reference implementation's runs, by TOLERANCE in percent.
+        """
+        if not self.rows:
+            return ""
+        if reasons := _reasons(self.rows, self.reference):
+            return f"not comparable: {', '.join(reasons)}"
+        apart = {name: _mean(self.rows, name) - _mean(self.reference, name) for name in MEASURES}
+        if all(abs(apart[name]) <= TOLERANCE[name] + 1e-9 for name in MEASURES):
+            return "reproduced"
+        return f"differs by {apart['rank1']:+.1f} rank-1, {apart['mAP']:+.1f} mAP"
+
+
+def compare_published(rows: list[dict], published: list[dict], sets: tuple[str, str]) -> list[Line]:
+    """The lines of the table of two data sets: each tested on both, with random erasing and without.
+
+    rows: those of `results.collect`; published: those of results/published.csv. Runs of another recipe (no ImageNet
+    weights, another preset, fewer epochs) are a line of their own; a line without runs stands for what is unmeasured.
+    """
+    found, (a, b) = [], sets
+    for trained, tested in ((a, a), (a, b), (b, b), (b, a)):
+        for tricks in ("all", "all-erasing"):
+            mine, theirs = (_chosen(table, trained, tested, tricks) for table in (rows, published))
+            runs = {who: [row for row in theirs if row["who"] == who] for who in ("reference", "paper")}
+            runs["reference"] = [row for row in runs["reference"] if row["run"] != "average"]
+            for group in _groups(mine) or [[]]:
+                found.append(Line(trained, tested, tricks, group, **runs))
+    return found
+
+
+def markdown(lines: list[Line]) -> str:
+    """The lines as a table in Markdown, rank-1 / mAP in percent; a column that is empty throughout is left out."""
+    head = ("trained → tested", "erasing", "recipe", "each run", "mean ± sd", "reference", "paper", "verdict")
+    table = [
+        (
+            f"{line.trained} → {line.tested}",
+            "yes" if line.tricks == "all" else "no",
+            line.recipe,
+            " · ".join(f"{row['rank1']:.1f} / {row['mAP']:.1f}" for row in line.rows),
+            spread(line.rows),
+            spread(line.reference),
+            spread(line.paper),
+            line.verdict,
+        )
+        for line in lines
+    ]
+    kept = [i for i in range(len(head)) if i in (3, 4) or any(cells[i] for cells in table)]
+    cells = [[row[i] for i in kept] for row in (head, ["---"] * len(head), *table)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def spread(rows: list[dict]) -> str:
+    """Rank-1 / mAP over rows, mean ± standard deviation where there are two or more, empty where there is none."""
+    return " / ".join(_spread([row[name] for row in rows]) for name in MEASURES) if rows else ""
+
+
+def results_tables(folder: str | Path | None = None) -> str:
+    """Every table of results/ (or of `folder`) in Markdown, each with a heading: what README and notebook 4 show."""
+    base = Path(folder or project() / "results")
+    published, found = read_csv(base / "published.csv"), []
+    for sets, name in TABLES.items():
+        rows = read_csv(base / name) if (base / name).is_file() else []
+        lines = compare_published(rows, published, sets)
+        made = f"{len(rows)} rows of results/{name}" if rows else "not measured yet"
+        notes = [f"{row['note']}\n" for line in lines for row in line.paper if row["note"]]
+        found += [f"**{sets[0]} and {sets[1]}**, {made}\n", markdown(lines) + "\n", *notes]
+    return "\n".join(found)
+
+
+def in_readme(text: str, tables: str) -> str:
+    """The README's `text` with `tables` between its two marks. Raises ValueError where they are missing."""
+    if not BLOCK.search(text):
+        raise ValueError("README.md has no pair of marks for the results; see reidlib/published.py, BLOCK")
+    return BLOCK.sub(lambda _: f"\n{tables}\n", text)
+
+
+def _chosen(rows: list[dict], trained: str, tested: str, tricks: str) -> list[dict]:
+    on = trick_fields(tricks)
+    here = [row for row in rows if (row["dataset"], row["test"]) == (trained, tested) and row["reranking"] == "off"]
+    return [row for row in here if trick_fields(row["tricks"]) == on]
+
+
+def _groups(rows: list[dict]) -> list[list[dict]]:
+    """Rows by recipe, the seeds of each in order; the reference recipe comes first."""
+    found = {}
+    for row in sorted(rows, key=lambda row: (_recipe(row), row["seed"])):
+        found.setdefault(_recipe(row), []).append(row)
+    return list(found.values())
+
+
+def _recipe(row: dict) -> str:
+    parts = [row["preset"]] if row["preset"] != "reference" else []
+    parts += [row["changed"]] if row["changed"] else []
+    parts += [f"after {row['epoch']} of {row['epochs']} epochs"] if row["epoch"] != row["epochs"] else []
+    return ", ".join(parts + (["mirror images averaged"] if row["flip"] == "on" else []))
+
+
+def _reasons(rows: list[dict], reference: list[dict]) -> list[str]:
+    """Why a line cannot be held against the reference implementation's numbers; none where it can."""
+    seeds = len({row["seed"] for row in rows})
+    reasons = ["no published number"] if not reference else []
+    recipe = _recipe(rows[0])
+    if rows[0]["weights"] != "imagenet" and "weights=" not in recipe:  # the toy recipe has none
+        reasons.append("no ImageNet weights")
+    reasons += [recipe] if recipe else []
+    return reasons + ([f"{seeds} of {REPEATS} seeds"] if seeds < REPEATS else [])
+
+
+def _mean(rows: list[dict], name: str) -> float:
+    return mean(row[name] for row in rows)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+
+
+if __name__ == "__main__":  # python -m reidlib.published: the tables of results/ into the README
+    readme = project() / "README.md"
+    write_whole(readme, in_readme(readme.read_text(), results_tables()).encode())

@@ -1,0 +1,111 @@
+"""What each trick gives: differences over the seeds, intervals, and the figures drawn from rows."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import stats
+
+import reidlib as rl
+from reidlib import ladder
+from reidlib.figures import FILE_DPI, encode
+from reidlib.ladder import LABELS, RUNGS, by_seed, paired
+
+RESULTS = rl.project() / "results"
+PUBLISHED = rl.read_csv(RESULTS / "published.csv")
+ALL = ("warmup", "erasing", "smoothing", "stride", "bnneck")
+
+
+def rows(words, seeds=(1, 2, 3), dataset="toy", tests=("toy",)):
+    """Rows whose mAP is 50 plus one for each trick, and a little of the seed's."""
+    rng = np.random.default_rng(0)
+    found = []
+    for word in words:
+        on = len(ALL) if word.startswith("all") else 0
+        base = 50 + on + word.count("+") - word.count("-")
+        for seed in seeds:
+            score = base + 3 * seed + rng.normal(0, 0.1)
+            common = dict(dataset=dataset, tricks=word, seed=seed, reranking="off", mAP=score, rank1=score + 5)
+            found += [common | {"test": test} for test in tests]
+    return found
+
+
+@pytest.fixture
+def climbed():
+    return rows([*RUNGS, *(f"all-{name}" for name in ALL if name != "bnneck")])
+
+
+def test_a_gain_is_paired_and_its_interval_is_students():
+    a, b = {1: 60.0, 2: 63.0, 3: 70.0, 9: 1.0}, {3: 66.0, 1: 59.0, 2: 60.5}
+    gain = paired("warm-up", a, b)
+    assert gain.values == (1.0, 2.5, 4.0)
+    expected = stats.ttest_1samp(gain.values, 0).confidence_interval(0.95)
+    assert (gain.low, gain.high) == pytest.approx((expected.low, expected.high))
+    assert str(gain) == "warm-up                   +2.5 [-1.2, +6.2]   of 3 seeds: open"
+    assert str(paired("x", {1: 3.0, 2: 3.1}, {1: 1.0, 2: 1.1})).endswith("2 seeds: a gain")
+    assert str(paired("x", {1: 1.0, 2: 1.1}, {1: 3.0, 2: 3.1})).endswith("2 seeds: a loss")
+
+
+def test_one_seed_has_no_interval():
+    with pytest.raises(ValueError, match="warm-up: 1 seeds on both sides"):
+        paired("warm-up", {1: 60.0, 2: 61.0}, {1: 59.0, 3: 60.0})
+
+
+def test_the_rungs_are_the_papers(climbed):
+    assert RUNGS[0] == "none"
+    assert RUNGS[4] == "none+warmup+erasing+smoothing+stride"
+    assert ladder.published_steps(PUBLISHED, "market") == [74.0, 75.2, 79.3, 80.3, 81.7, 85.7, 85.9]
+    assert ladder.published_steps(PUBLISHED, "duke", "rank1")[-2:] == [86.2, 86.4]
+    assert [gain.name for gain in rl.added(climbed)] == list(LABELS.values())
+    assert [round(gain.mean) for gain in rl.added(climbed)] == [1] * 6
+    assert [round(gain.mean) for gain in rl.left_out(climbed)] == [1] * 5
+    assert all(gain.low > 0 for gain in rl.left_out(climbed)), "the seeds' own spread cancels"
+
+
+def test_a_missing_rung_is_named(climbed):
+    left = [row for row in climbed if row["tricks"] != "all-stride"]
+    with pytest.raises(ValueError, match="no rows of all-stride, toy → toy"):
+        rl.left_out(left)
+    with pytest.raises(ValueError, match="no rows of none, market → market"):
+        by_seed(climbed, "none", "mAP", "market")
+
+
+def test_erasing_at_home_and_abroad():
+    both = rows(["all", "all-erasing"], tests=("toy", "toy-duke"))
+    both += rows(["all", "all-erasing"], dataset="toy-duke", tests=("toy", "toy-duke"))
+    found = rl.erasing(both)
+    assert [gain.name for gain in found][1:3] == ["toy-duke → toy-duke", "toy → toy-duke"]
+    assert ladder.published_erasing(PUBLISHED) == pytest.approx([3.43, 5.17, -10.83, -5.1], abs=0.01)
+    figure = rl.plot_erasing(both, PUBLISHED)
+    assert "toy → toy-duke +1." in figure.alt
+    assert "Market → Duke -10.8" in figure.alt
+
+
+def test_the_ladders_figure_names_every_gain(climbed):
+    figure = rl.plot_ladder(climbed, PUBLISHED)
+    assert all(figure.alt.count(f"{label} +") == 2 for label in list(LABELS.values())[:5])
+    assert len(figure.axes) == 3
+
+
+def test_the_makefile_runs_the_rungs_that_are_drawn():
+    makefile = (rl.project() / "Makefile").read_text().replace("\\\n", " ")
+    (line,) = re.findall(r"toy_ladder\.csv -p tricks (.+)", makefile)
+    assert set(line.split()) == {*RUNGS, *(f"all-{name}" for name in ALL if name != "bnneck")}
+
+
+def test_the_lesson_tells_the_papers_numbers():
+    """The table in 02 is prose; it says what results/published.csv says."""
+    text = (rl.project() / "notebooks" / "02_tricks_ablation.ipynb").read_text()
+    for row in PUBLISHED:
+        if "table of the tricks" in row["where"] and row["reranking"] == "off":
+            assert f"{row['rank1']:.1f} ({row['mAP']:.1f})" in text
+
+
+@pytest.mark.parametrize(("name", "table"), [("ladder", "toy_ladder.csv"), ("erasing", "toy.csv")])
+def test_the_committed_figures_are_drawn_from_the_committed_rows(name, table):
+    figure = getattr(rl, f"plot_{name}")(rl.read_csv(RESULTS / table), PUBLISHED)
+    kept = rl.project() / "figures" / f"{name}.png"
+    drawn, kept = (np.asarray(Image.open(file).convert("RGB")) for file in (io.BytesIO(encode(figure, FILE_DPI)), kept))
+    assert np.array_equal(drawn, kept), f"run the notebook that draws figures/{name}.png"

@@ -1,0 +1,134 @@
+"""The published table beside the measured rows."""
+
+from statistics import mean
+
+import pytest
+
+import reidlib as rl
+from reidlib.published import TABLES, in_readme, spread
+
+PUBLISHED = rl.read_csv(rl.project() / "results" / "published.csv")
+SETS = ("market", "duke")
+RUN = dict(
+    dataset="market", test="market", tricks="all", preset="reference", weights="imagenet", changed="", epochs=120
+)
+RUN |= dict(epoch=120, reranking="off", flip="off")
+
+
+def runs(*scores, **other):
+    return [RUN | {"seed": seed, "rank1": a, "mAP": b} | other for seed, (a, b) in enumerate(scores, 1)]
+
+
+def line(rows, place=0):
+    return rl.compare_published(rows, PUBLISHED, SETS)[place]
+
+
+def test_means_within_the_tolerance_are_reproduced():
+    assert line(runs((94.0, 85.6), (94.4, 85.9), (94.1, 85.7))).verdict == "reproduced"
+    edge = mean((93.9, 94.4, 94.2)) + 1.0, mean((85.8, 85.8, 85.9)) - 0.5
+    assert line(runs(edge, edge, edge)).verdict == "reproduced"
+
+
+def test_means_outside_say_by_how_much():
+    assert line(runs((94.2, 85.0), (94.2, 85.2), (94.1, 85.1))).verdict == "differs by +0.0 rank-1, -0.7 mAP"
+    assert line(runs((92.2, 85.8), (92.2, 85.8), (92.2, 85.8))).verdict == "differs by -2.0 rank-1, -0.0 mAP"
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (dict(weights="none", changed="weights=none"), "weights=none"),
+        (dict(weights="none"), "no ImageNet weights"),
+        (dict(preset="fixed"), "fixed"),
+        (dict(changed="epochs=60", epochs=60, epoch=60), "epochs=60"),
+        (dict(epoch=40), "after 40 of 120 epochs"),
+        (dict(flip="on"), "mirror images averaged"),
+    ],
+)
+def test_what_cannot_be_compared_says_why(other, reason):
+    assert line(runs((94.2, 85.8), (94.2, 85.8), (94.2, 85.8), **other)).verdict == f"not comparable: {reason}"
+
+
+def test_two_seeds_are_too_few_however_often_they_run():
+    rows = runs((94.2, 85.8), (94.2, 85.8))
+    assert line([*rows, *rows]).verdict == "not comparable: 2 of 3 seeds"
+
+
+def test_a_re_ranked_row_is_in_no_line():
+    assert not line(runs((95.4, 94.2), reranking="on")).rows
+
+
+def test_what_is_unmeasured_stays_empty():
+    lines = rl.compare_published([], PUBLISHED, SETS)
+    assert [(found.trained, found.tested, found.tricks) for found in lines[:3]] == [
+        ("market", "market", "all"),
+        ("market", "market", "all-erasing"),
+        ("market", "duke", "all"),
+    ]
+    assert len(lines) == 8
+    assert {found.verdict for found in lines} == {""}
+    assert "| market → duke | no |  |  | 42.7 / 26.4 | 41.4 / 25.7 |" in rl.markdown(lines)
+    assert "verdict" not in rl.markdown(lines), "a column without an entry is left out"
+
+
+def test_another_recipe_is_a_line_of_its_own():
+    scratch = runs((60.0, 40.0), weights="none", changed="weights=none")
+    found = rl.compare_published(runs((94.2, 85.8)) + scratch, PUBLISHED, SETS)[:2]
+    assert [entry.recipe for entry in found] == ["", "weights=none"]
+    assert "| market → market | yes | weights=none | 60.0 / 40.0 | 60.0 / 40.0 |" in rl.markdown(found)
+
+
+def test_the_same_tricks_under_another_word_are_the_same_line():
+    assert line(runs((94.2, 85.8), tricks="none+warmup+erasing+smoothing+stride+bnneck")).rows
+
+
+def test_means_have_a_spread_from_two_runs_on():
+    assert spread([]) == ""
+    assert spread(runs((94.0, 85.0))) == "94.0 / 85.0"
+    assert spread(runs((94.0, 85.0), (95.0, 85.0))) == "94.5 ± 0.7 / 85.0 ± 0.0"
+
+
+def test_the_published_averages_are_those_of_the_runs():
+    """The table is copied by hand; its own averages check it."""
+    averages = [row for row in PUBLISHED if row["run"] == "average"]
+    assert len(averages) == 4
+    for average in averages:
+        key = ("who", "dataset", "test", "tricks")
+        found = [row for row in PUBLISHED if all(row[k] == average[k] for k in key) and row["run"] != "average"]
+        assert len(found) == 3
+        for name in ("rank1", "mAP"):
+            assert average[name] == pytest.approx(mean(row[name] for row in found), abs=0.06)
+
+
+def test_every_published_number_has_a_source():
+    assert all(row["who"] in ("reference", "paper") and row["repository"] and row["where"] for row in PUBLISHED)
+    duke = [row for row in PUBLISHED if row["note"]]
+    assert [(row["rank1"], row["mAP"]) for row in duke] == [(86.2, 75.9)], "the slip is named, and not copied"
+
+
+def test_the_readme_shows_what_the_committed_rows_say():
+    text = (rl.project() / "README.md").read_text()
+    assert in_readme(text, rl.results_tables()) == text, "run python -m reidlib.published"
+
+
+def test_the_committed_rows_are_the_whole_table_of_the_toys():
+    rows = rl.read_csv(rl.project() / "results" / TABLES["toy", "toy-duke"])
+    cells = {(row["dataset"], row["test"], row["tricks"], row["seed"]) for row in rows}
+    assert cells == {
+        (a, b, tricks, seed)
+        for a in ("toy", "toy-duke")
+        for b in ("toy", "toy-duke")
+        for tricks in ("all", "all-erasing")
+        for seed in (1, 2, 3)
+    }
+    assert len({row["source"] for row in rows}) == 1, "one version of the library made all of them"
+
+
+def test_a_readme_without_marks_is_an_error():
+    with pytest.raises(ValueError, match="no pair of marks"):
+        in_readme("# reidlib\n", "tables")
+
+
+def test_a_folder_without_runs_has_a_table_all_the_same(tmp_path):
+    (tmp_path / "published.csv").write_text((rl.project() / "results" / "published.csv").read_text())
+    assert rl.results_tables(tmp_path).count("not measured yet") == 2

@@ -1,0 +1,228 @@
+"""A grid of notebooks: what it plans, what counts as done, and that no job is lost or run twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+
+import reidlib as rl
+from reidlib import repeats
+from reidlib.jobs import grid, plan, state, with_data
+
+TRAIN = rl.project() / "notebooks" / "03_train.ipynb"
+
+
+def attempts(folder, word="begin"):
+    file = folder / "attempts.txt"
+    lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+    return sorted(int(seed) for found, seed, *_ in lines if found == word)
+
+
+def test_a_grid_is_every_combination_in_order():
+    found = grid(dataset=["toy", "toy-duke"], tricks="all", seed=range(1, 3))
+    assert found == [
+        {"dataset": "toy", "tricks": "all", "seed": 1},
+        {"dataset": "toy", "tricks": "all", "seed": 2},
+        {"dataset": "toy-duke", "tricks": "all", "seed": 1},
+        {"dataset": "toy-duke", "tricks": "all", "seed": 2},
+    ]
+
+
+def test_one_recipe_under_two_words_is_one_job():
+    words = ["none+warmup+erasing+smoothing+stride", "all", "all-bnneck", "none+bnneck+stride+smoothing+erasing+warmup"]
+    assert [job["tricks"] for job in grid(tricks=words, seed=[1])] == words[:2]
+    assert len(grid(flip_test=[True, False])) == 2, "what is no part of the recipe still makes another job"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (dict(seed=[]), "seed: an empty list"),
+        (dict(tricks=["all-erasin"]), "no trick 'erasin'"),
+        (dict(preset=["papper"]), "no preset 'papper'"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        grid(**values)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (dict(sed=1), "has no parameter 'sed'; did you mean 'seed'"),
+        (dict(seed="1"), "seed='1': the notebook's seed is of the type int"),
+        (dict(seed=True), "seed=True"),
+        (dict(flip_test=1), "flip_test=1"),
+        (dict(run_dir="here"), "say where they are kept with runs"),
+        (dict(epochs=0), "epochs=0"),
+        (dict(tricks="al"), "tricks 'al' not understood"),
+    ],
+)
+def test_a_mistyped_job_is_refused_before_anything_runs(parameters, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        repeats.run(TRAIN, [{"dataset": "toy"}, parameters], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_notebook_that_is_missing_or_has_no_parameters_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no notebook"):
+        plan(tmp_path / "04.ipynb", [])
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "empty.ipynb")
+    with pytest.raises(ValueError, match="a cell tagged parameters"):
+        plan(tmp_path / "empty.ipynb", [])
+
+
+def test_data_that_are_not_here_are_named_before_anything_runs(tmp_path):
+    with pytest.raises(FileNotFoundError, match="market: bounding_box_train not found"):
+        repeats.run(TRAIN, grid(dataset="market", data_root=str(tmp_path), seed=[1, 2]), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_is_named_by_what_differs():
+    names = [job.name for job in plan(TRAIN, grid(dataset="toy", seed=2, epochs=[None, 3], flip_test=[False, True]))]
+    assert names == [
+        "toy-reference-all-seed2",
+        "toy-reference-all-seed2-flip_test=True",
+        "toy-reference-all-seed2-epochs=3",
+        "toy-reference-all-seed2-epochs=3-flip_test=True",
+    ]
+
+
+def test_two_data_sets_of_one_name_cannot_share_a_folder():
+    with pytest.raises(ValueError, match="would share the folder crowd-reference"):
+        plan(TRAIN, [{"dataset": "one/crowd"}, {"dataset": "two/crowd"}])
+
+
+def test_a_grid_run_again_does_what_is_left(small, own, tmp_path):
+    """A failed job keeps its notebook and stops no other; a done one is not run again, until its sources change."""
+    todo, said = grid(**own, seed=[1, 13, 2]), []
+    outcomes = repeats.run(small, todo, tmp_path / "runs", say=said.append)
+    assert [outcome.error for outcome in outcomes] == [None, "is unlucky", None]
+    assert "is unlucky" in outcomes[1].folder.joinpath("small.ipynb").read_text()
+    assert "[2/3" in " ".join(said)
+    assert "is unlucky" in " ".join(said)
+    assert {"result.json", "log.csv", "small.ipynb", "per_query-crowd.npz"} <= {
+        file.name for file in outcomes[0].folder.iterdir()
+    }
+    assert attempts(tmp_path) == [1, 2, 13]
+
+    first = outcomes[0].folder / "recipe.json"
+    older = json.loads(first.read_text()) | {"source": "0123456789ab"}
+    first.write_text(json.dumps(older))
+    (job,) = with_data(plan(small, todo[:1]))
+    assert state(job, outcomes[0].folder) == "stale: other library sources"
+    again = repeats.run(small, todo, tmp_path / "runs", say=said.append)
+    assert attempts(tmp_path) == [1, 1, 2, 13, 13]
+    assert [outcome.error for outcome in again] == [None, "is unlucky", None]
+    aside = tmp_path / "runs" / ".stale" / f"{job.name}-1"
+    assert json.loads((aside / "recipe.json").read_text()) == older, "nothing is lost"
+    scores = [json.loads((folder / "result.json").read_text())["scores"] for folder in (aside, outcomes[0].folder)]
+    assert scores[0] == scores[1], "a repeated run gives the same scores"
+    assert [row["seed"] for row in rl.collect(tmp_path / "runs")] == [1, 2], "what was set aside is in no table"
+
+
+def test_what_makes_a_folder_stale(small, own, tmp_path):
+    (outcome,) = repeats.run(small, [own], tmp_path / "runs", say=lambda line: None)
+    (job,) = with_data(plan(small, [own]))
+    folder = outcome.folder
+    assert state(job, folder) == "done"
+    other = plan(small, [own | {"epochs": 5}])[0]
+    assert state(other, folder) == "stale: other recipe"
+    (folder / "result.json").rename(folder / "kept.json")
+    assert state(job, folder) == "begun"
+    result = json.loads((folder / "kept.json").read_text())
+    (folder / "result.json").write_text(json.dumps(result | {"environment": {"source": "0123456789ab"}}))
+    assert state(job, folder) == "begun", "scored by other sources: scored again, not trained again"
+    crowd = rl.load(own["dataset"])
+    crowd.train.file(0).write_bytes(crowd.train.file(1).read_bytes())
+    (job,) = with_data(plan(small, [own]))
+    assert state(job, folder) == "stale: other training images"
+    assert state(job, tmp_path / "nowhere") == "new"
+
+
+def command(small, own, runs, *options):
+    words = [word for name, value in own.items() for word in ("-p", name, str(value))]
+    return [sys.executable, "-m", "reidlib.repeats", str(small), *words, "--runs", str(runs), *options]
+
+
+def test_a_grid_that_is_killed_and_started_again_runs_no_job_twice(small, own, tmp_path):
+    (tmp_path / "wait.txt").write_text("4")
+    whole = command(small, own, tmp_path / "runs", "-p", "seed", "1", "2", "--csv", str(tmp_path / "rows.csv"))
+    first = subprocess.Popen(whole, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while 2 not in attempts(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(first.pid, signal.SIGKILL)  # in the middle of the second job
+    first.wait()
+    assert attempts(tmp_path, "end") == [1]
+    (tmp_path / "wait.txt").write_text("0")
+    done = subprocess.run(whole, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 jobs" in done.stdout
+    assert "1 of them done before" in done.stdout
+    assert attempts(tmp_path, "end") == [1, 2], "each came to its end once"
+    assert [row["seed"] for row in rl.read_csv(tmp_path / "rows.csv")] == [1, 2]
+
+
+def test_two_grids_in_one_folder_share_the_jobs(small, own, tmp_path):
+    both = [
+        subprocess.Popen(command(small, own, tmp_path / "runs", "-p", "seed", "1", "2"), stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    assert [process.communicate()[0].count(b"2 of 2 jobs are done") for process in both] == [1, 1]
+    assert attempts(tmp_path) == [1, 2]
+
+
+def test_the_command_line_says_what_is_wrong(small, own, tmp_path, capsys):
+    for words, message in (
+        (["-p", "sed", "1"], "has no parameter 'sed'; did you mean 'seed'"),
+        (["-p", "seed", "one"], "-p seed one: the notebook's seed is of the type int"),
+        (["-p", "flip_test", "yes"], "the type bool"),
+        (["-p", "seed"], "-p seed: no value"),
+        (["-p", "seed", "1", "-p", "seed", "2"], "-p seed: given twice"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            repeats.main([str(TRAIN), *words, "--runs", str(tmp_path / "runs")])
+        assert left.value.code == 2
+        assert message in capsys.readouterr().err
+    words = command(small, own, tmp_path / "runs", "-p", "seed", "13", "--csv", str(tmp_path / "rows.csv"))[3:]
+    assert repeats.main(words) == 1
+    said = capsys.readouterr().out
+    assert "is unlucky" in said
+    assert "small.ipynb" in said
+    assert "0 of 1 jobs are done; run again" in said
+    assert not (tmp_path / "rows.csv").exists()
+
+
+def test_a_dry_run_lists_the_jobs_and_measures_how_long_they_take(small, own, tmp_path, capsys):
+    words = command(small, own, tmp_path / "runs", "-p", "seed", "1", "2", "--dry-run")[3:]
+    assert repeats.main(words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 3
+    assert all("min  new" in line for line in said[:2])
+    assert "2 of 2 jobs to run, about" in said[2]
+    assert not (tmp_path / "runs").exists()
+    assert not attempts(tmp_path)
+
+
+def test_an_estimate_counts_steps_images_and_starts(small, own, monkeypatch):
+    from reidlib import estimate
+
+    monkeypatch.setattr(estimate, "measured", lambda recipe, split: estimate.Speed(10.0, 1.0, 0.5))
+    found = estimate.estimate(plan(small, [own, own | {"epochs": 4}]))
+    assert list(found.values()) == [0.5 + 2 * 2 * 10 + 18, 0.5 + 4 * 2 * 10 + 18]
+
+
+def test_the_real_chapter_runs_as_a_job(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (outcome,) = repeats.run(TRAIN, [own], tmp_path / "runs")
+    assert outcome.error is None
+    executed = nbformat.read(outcome.folder / "03_train.ipynb", as_version=4)
+    assert "injected-parameters" in str(executed.cells)
+    assert rl.collect(outcome.folder)[0]["changed"].startswith("height=32 width=16")

@@ -8,7 +8,7 @@ import importlib
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "recipe": "Recipe warmup_multistep",
+    "recipe": "Recipe preset_table warmup_multistep",
     "data": "Shots Split load",
     "checks": "Report check",
     "images": "ImageStore decode",
@@ -23,6 +23,8 @@ _ROOMS = {
     "statistics": "compare verification",
     "figures": "Picture plot_batch plot_identity save show_shots",
     "plots": "plot_ap_histogram plot_cmc plot_log plot_matrix plot_schedule plot_split",
+    "browser": "RankedBrowser",
+    "pairs": "similarity_maps",
     "ranked": "extremes plot_ranked plot_similarity visualize",
     "layouts": "project",
     "ladder": "added erasing_gains left_out plot_erasing plot_ladder published_gains",

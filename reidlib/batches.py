@@ -150,16 +150,35 @@ def crop_flip(images: Tensor, top, left, flipped, pad: int = 10) -> Tensor:
 
     images uint8 (B, H, W, 3); top, left (B,) in 0..2 * pad; flipped (B,) bool. Returns a new tensor of the same shape.
     """
-    _, height, width, _ = images.shape
-    out = torch.zeros_like(images)
-    for target, image, y, x, flip in zip(
-        out, images, np.subtract(top, pad), np.subtract(left, pad), flipped, strict=True
-    ):
-        image = image.flip(1) if flip else image
-        target[max(0, -y) : height - max(0, y), max(0, -x) : width - max(0, x)] = image[
-            max(0, y) : height - max(0, -y), max(0, x) : width - max(0, -x)
-        ]
-    return out
+    y, x = np.subtract(top, pad), np.subtract(left, pad)
+    return (_slide if images.device.type == "cpu" else _gather)(images, y, x, np.asarray(flipped))
+
+
+def _slide(images: Tensor, y: np.ndarray, x: np.ndarray, flipped: np.ndarray) -> Tensor:
+    """Crops by slices, image by image: on a CPU several times faster than by an index for each pixel."""
+    n, height, width, _ = images.shape
+    out = np.zeros((n, height, 3 * width), np.uint8)  # rows of bytes: copied at once, not pixel by pixel
+    for target, image, down, right, flip in zip(out, images, y.tolist(), x.tolist(), flipped.tolist(), strict=True):
+        image = (image.flip(1) if flip else image).numpy().reshape(height, 3 * width)
+        rows, columns = _overlap(height, down), _overlap(3 * width, 3 * right)
+        target[rows[0], columns[0]] = image[rows[1], columns[1]]
+    return torch.from_numpy(out).view(images.shape)
+
+
+def _overlap(length: int, shift: int) -> tuple[slice, slice]:
+    """Where a line of `length` and the same line moved by `shift` meet: the slice of the target and of the source."""
+    return slice(max(0, -shift), length - max(0, shift)), slice(max(0, shift), length - max(0, -shift))
+
+
+def _gather(images: Tensor, y: np.ndarray, x: np.ndarray, flipped: np.ndarray) -> Tensor:
+    """The same crops by an index for each pixel: a handful of kernels for the whole batch, as a GPU likes it."""
+    n, height, width, _ = images.shape
+    y, x, flipped = torch.from_numpy(np.stack([y, x, flipped])).to(images.device)[:, :, None]  # (B, 1) each
+    y, x = y + torch.arange(height, device=images.device), x + torch.arange(width, device=images.device)
+    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]  # (B, H, W)
+    x = torch.where(flipped.bool(), width - 1 - x, x)
+    rows = torch.arange(n, device=images.device)[:, None, None]
+    return images[rows, y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)[:, None, :]] * inside[..., None]
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -167,17 +186,33 @@ def normalise(images: Tensor) -> Tensor:
 
     The result is a view in channels_last memory, which is what convolutions like best.
     """
-    scale = 1 / (255 * torch.tensor(STD, device=images.device))
-    shift = torch.tensor(MEAN, device=images.device) / torch.tensor(STD, device=images.device)
-    return (images * scale - shift).permute(0, 3, 1, 2)
+    n, height, width, _ = images.shape
+    std = torch.tensor(STD, device=images.device).repeat(width)  # a row long: fast, where three long is slow
+    mean = torch.tensor(MEAN, device=images.device).repeat(width)
+    rows = images.reshape(n, height, 3 * width).float().mul_(1 / (255 * std)).sub_(mean / std)
+    return rows.view(n, height, width, 3).permute(0, 3, 1, 2)
 
 
 def erase(images: Tensor, boxes: np.ndarray, fill: tuple[float, ...]) -> None:
     """Paint the rectangles of `draw_erasing` over normalised images (B, 3, H, W), in place, with `fill` (3,)."""
-    colour = torch.tensor(fill, dtype=images.dtype, device=images.device)[:, None, None]
-    for image, (top, left, height, width) in zip(images, boxes.tolist(), strict=True):
+    if len(boxes) != len(images):
+        raise ValueError(f"{len(boxes)} boxes for {len(images)} images: one an image is needed")
+    (_paint if images.device.type == "cpu" else _mask)(images, boxes, torch.tensor(fill, dtype=images.dtype))
+
+
+def _paint(images: Tensor, boxes: np.ndarray, colour: Tensor) -> None:
+    pixels, row = images.permute(0, 2, 3, 1).numpy(), colour.repeat(images.shape[3], 1).numpy()  # row (W, 3)
+    for image, (top, left, height, width) in zip(pixels, boxes.tolist(), strict=True):
         if top >= 0:
-            image[:, top : top + height, left : left + width] = colour
+            image[top : top + height, left : left + width] = row[:width]
+
+
+def _mask(images: Tensor, boxes: np.ndarray, colour: Tensor) -> None:
+    """The same for the whole batch at once, as a GPU likes it."""
+    top, left, height, width = torch.from_numpy(boxes).to(images.device).T[:, :, None]  # (B, 1) each
+    y, x = (torch.arange(n, device=images.device) for n in images.shape[2:])
+    inside = ((y >= top) & (y < top + height))[:, :, None] & ((x >= left) & (x < left + width))[:, None, :]
+    torch.where(inside[:, None], colour.to(images.device)[:, None, None], images, out=images)
 
 
 def augment(images: Tensor, recipe, rng: np.random.Generator) -> Tensor:

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from dataclasses import fields
+from typing import get_args
 
 import torch
 import torch.distributed as dist
@@ -21,12 +22,14 @@ def main(arguments: list[str] | None = None) -> None:
     given = vars(parser().parse_args(arguments))
     paths = {name: given.pop(f"{name}_path") for name in ("market", "duke")}
     root, run_dir, flip = given.pop("data_root"), given.pop("run_dir"), given.pop("flip_test")
+    memory = given.pop("memory")
     recipe = Recipe.for_dataset(**given)
     run, device = run_folder(recipe, run_dir), _join()
     splits, absent = targets(recipe.dataset, paths, root)
     split = next(iter(splits.values()))
     rows = []
-    for row in fit(build(recipe, split.train, device), split.train, run):
+    system = build(recipe, split.train, device)
+    for row in fit(system, split.train, run, None if memory is None else int(memory * 1e9)):
         rows.append(row)
         _say(epoch_row(row))
     if rank() == 0:
@@ -41,20 +44,25 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """One option for every scalar of the recipe, and those that say where things are."""
+    """One option for every field of the recipe, and those that say where things are."""
     made = argparse.ArgumentParser(prog="python -m reidlib.train", description=main.__doc__)
     standing = {"dataset": "market", "preset": "reference", "tricks": "all", "seed": 1}
     for entry in fields(Recipe):
         kind = entry.type if isinstance(entry.type, str) else getattr(entry.type, "__name__", str(entry.type))
-        if kind in SCALARS:
-            options = ["--" + entry.name.replace("_", "-")]
-            if len(entry.name) == 1:  # torchrun takes --p for an abbreviation of its own options, but not --P
-                options.append(options[0].upper())
+        options = ["--" + entry.name.replace("_", "-")]
+        if len(entry.name) == 1:  # torchrun takes --p for an abbreviation of its own options, but not --P
+            options.append(options[0].upper())
+        if kind == "bool":
+            made.add_argument(*options, action=argparse.BooleanOptionalAction)
+        elif kind == "tuple":
+            made.add_argument(*options, type=get_args(entry.type)[0], nargs="+", metavar=entry.name.upper())
+        elif kind in SCALARS:
             made.add_argument(
                 *options, type=SCALARS[kind], default=standing.get(entry.name), metavar=entry.name.upper()
             )
     for name in ("data-root", "market-path", "duke-path", "run-dir"):
         made.add_argument(f"--{name}", metavar="FOLDER")
+    made.add_argument("--memory", type=float, metavar="GB", help="what the decoded training images may take")
     made.add_argument("--flip-test", action="store_true", help="average each test image with its mirror image")
     return made
 

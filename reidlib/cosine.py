@@ -1,5 +1,6 @@
 """Cosine similarity, fast in tiles and exact for the few pairs that need it: the same to the last bit on any device."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -35,6 +36,13 @@ class Cosine:
         tf32 = self.dtype == torch.float32 and self.g.device.type != "cpu"
         roundoff = 2**-10 if tf32 else max(kind.eps / 2, 2**-24)
         return 3 * roundoff + dim**0.5 * (8 * 2**-24 + kind.tiny * kind.eps) + 2**-20
+
+    def of_gallery(self, j: int) -> "Cosine":
+        """The same with gallery image j as the only query."""
+        other = copy.copy(self)
+        other.q, other.q_length = self.g[[j]], self.g_length[[j]]
+        other.known = [self.known[1][[j]], self.known[1]]
+        return other
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor:
         """Similarities of some queries and some gallery images, (rows, cols) float32."""

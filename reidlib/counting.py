@@ -67,9 +67,11 @@ def count(source, rule: Rule, ties: str = "pessimistic", memory: int = 2**26) ->
     """
     found = []
     for rows, tiles in tiling(rule, memory):
-        chunk = Chunk(source, rule, rows, ties == "pessimistic")
-        for cols in tiles:
-            chunk.add(cols)
+        tile = source.tile(rows, tiles[0])
+        chunk = Chunk(source, rule, rows, tile if len(tiles) == 1 else None, ties == "pessimistic")
+        chunk.add(tile, tiles[0])
+        for cols in tiles[1:]:
+            chunk.add(source.tile(rows, cols), cols)
         found.append((chunk.i, chunk.ahead()))
     i, ahead = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return i, ahead
@@ -86,13 +88,17 @@ def tiling(rule: Rule, memory: int) -> Iterator[tuple[slice, list[slice]]]:
 
 
 class Chunk:
-    """The matches of some queries as thresholds, and how many wrong answers pass each of them."""
+    """The matches of some queries as thresholds, and how many wrong answers pass each of them.
 
-    def __init__(self, source, rule: Rule, rows: slice, pessimistic: bool) -> None:
+    `whole`: the one tile that holds all columns of these queries, and so the matches' similarities, if there is one.
+    """
+
+    def __init__(self, source, rule: Rule, rows: slice, whole: torch.Tensor | None, pessimistic: bool) -> None:
         self.source, self.rule, self.rows, self.pessimistic = source, rule, rows, pessimistic
         i, j = rule.matches(rows)
+        near = source.near(i, j) if whole is None else entries(whole, i - rows.start, j - rule.columns.start)
         # All thresholds on one axis: similarities lie in [-1, 1], so 4 units a query keep the queries apart.
-        axis = 4 * (i - rows.start) + source.near(i, j)
+        axis = 4 * (i - rows.start) + near
         order = np.argsort(axis)
         self.i, self.j, axis = i[order], j[order], axis[order]
         slack = 2 * source.error + 1e-7  # the error of the match and that of the wrong answer
@@ -106,9 +112,8 @@ class Chunk:
         self.entries = np.zeros(len(self.floor), np.int64)  # entries by query
         self.single = np.zeros(len(i), np.int64)  # entries counted for one threshold alone
 
-    def add(self, cols: slice) -> None:
+    def add(self, tile: torch.Tensor, cols: slice) -> None:
         """Count the wrong answers of one tile; only those above a query's worst match are looked at."""
-        tile = self.source.tile(self.rows, cols)
         r, c, values, crowded = above(tile, self.floor)
         wrong = self.rule.wrong(r + self.rows.start, c + cols.start)
         r, c = r[wrong], c[wrong]
@@ -160,6 +165,12 @@ class Chunk:
         """Wrong answers ahead of each match, in the order of `i`."""
         # An entry of one query passes all thresholds of the queries before it and none of those after it.
         return self.entries.cumsum()[self.i - self.rows.start] - self.passing.cumsum()[:-1] + self.single
+
+
+def entries(tile: torch.Tensor, r: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """tile[r, c] as float64 in main memory."""
+    r, c = (torch.from_numpy(x).to(tile.device) for x in (r, c))
+    return tile[r, c].double().cpu().numpy()
 
 
 def above(tile: torch.Tensor, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:

@@ -2,8 +2,13 @@
 
 import contextlib
 import hashlib
+import itertools
+import math
 import os
+import re
 import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +19,7 @@ from torch import Tensor
 
 from reidlib.progress import progress
 
+SHARE = 32  # images that a thread takes at a time
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -36,21 +42,45 @@ def decode(
 ) -> Tensor:
     """All `files` as one uint8 tensor (N, H, W, 3), decoded and resized by all cores in the order given.
 
-    A `label` shows a progress bar. Raises what `read` raises, with the count of images decoded before.
+    A `label` shows a progress bar with the rate. Raises what `read` raises, with the count of images before it.
     """
     out = np.empty((len(files), *size, 3), np.uint8)
-    with ThreadPoolExecutor(_cores()) as pool:
-        arrays = pool.map(lambda file: read(file, size, resize), files)
-        bar = progress(arrays, label, len(files), "image", few=not label)
-        done = 0
-        try:
-            for array in bar:
-                out[done] = array
-                done += 1
-        except (FileNotFoundError, ValueError) as error:
-            pool.shutdown(cancel_futures=True)
-            raise type(error)(f"{error} ({done} of {len(files)} images decoded before it)") from error
+    for _ in _decoded(files, size, resize, label, out):
+        pass
     return torch.from_numpy(out)
+
+
+def _decoded(files, size, resize, label=None, out: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """The images in order, some at a time, (n, H, W, 3) each; written into `out` too, if there is one."""
+
+    def some(part: range) -> np.ndarray:
+        images = np.empty((len(part), *size, 3), np.uint8)
+        for image, i in zip(images, part, strict=True):
+            try:
+                image[:] = read(files[i], size, resize)
+            except (FileNotFoundError, ValueError) as error:
+                raise type(error)(f"{error} ({i} of {len(files)} images decoded before it)") from error
+        return images
+
+    done = 0
+    with progress(label=label, total=len(files), unit="image", few=not label) as bar:
+        for images in _everywhere(some, len(files)):
+            if out is not None:
+                out[done : done + len(images)] = images
+            done += len(images)
+            bar.update(len(images))
+            yield images
+
+
+def _everywhere(work: Callable, count: int) -> Iterator:
+    """What `work` makes of ranges that cover 0..count-1, in order, by all cores, and little ahead of who takes it."""
+    ranges = (range(i, min(i + SHARE, count)) for i in range(0, count, SHARE))
+    with ThreadPoolExecutor(_cores()) as pool:
+        ahead = deque(pool.submit(work, part) for part in itertools.islice(ranges, 4 * _cores()))
+        while ahead:
+            made = ahead.popleft().result()
+            ahead.extend(pool.submit(work, part) for part in itertools.islice(ranges, 1))
+            yield made
 
 
 def cache_folder() -> Path:
@@ -64,69 +94,100 @@ def data_digest(shots) -> str:
     Sizes and modification times are a shortcut to a digest that was computed before, never a part of it.
     """
     stats = hashlib.blake2b(str(shots.root.resolve()).encode(), digest_size=10)
-    for name in shots.paths:
-        stat = os.stat(shots.root / name)
+    root, names = str(shots.root), shots.paths.tolist()
+    for name in names:
+        stat = os.stat(f"{root}/{name}")
         stats.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     known = cache_folder() / f"{stats.hexdigest()}.digest"
     if known.is_file() and len(text := known.read_text()) == 20:
         return text
     content = hashlib.blake2b(digest_size=10)
-    with ThreadPoolExecutor(_cores()) as pool:
-        for name, body in zip(shots.paths, pool.map(_file_digest, shots.files()), strict=True):
-            content.update(f"{name}\0".encode() + body)
+
+    def some(part: range) -> list[bytes]:
+        return [f"{names[i]}\0".encode() + _file_digest(f"{root}/{names[i]}") for i in part]
+
+    for entries in _everywhere(some, len(names)):
+        content.update(b"".join(entries))
     _keep(known, lambda file: file.write(content.hexdigest().encode()))
     return content.hexdigest()
 
 
 class ImageStore:
-    """The images of `shots` at one size: `images` uint8 (N, H, W, 3), `digest` of the files they came from.
+    """The images of `shots` at one size: `images` uint8 (N, H, W, 3), `names` (N,), `digest` of the files.
 
     A cache file keyed by that digest, the size and the filter makes the second opening fast; a data set that changed
-    has another digest and is decoded anew.
+    has another digest and is decoded anew. Images that take more than `memory` bytes (by default half of what is free)
+    stay in that file, and batches are read from it as they are needed: the same batches, only later.
     """
 
-    def __init__(self, shots, size: tuple[int, int] = (256, 128), resize: str = "bicubic"):
-        self.digest = data_digest(shots)
+    def __init__(self, shots, size: tuple[int, int] = (256, 128), resize: str = "bicubic", memory: int | None = None):
+        self.digest, self.names = data_digest(shots), shots.paths
         cached = cache_folder() / f"{self.digest}-{size[0]}x{size[1]}-{resize}.npy"
         shape = (len(shots), *size, 3)
-        self.images = _cached(cached, shape)
-        if self.images is None:
-            self.images = decode(shots.files(), size, resize, f"decode {shots.name}")
-            _keep(cached, lambda file: np.save(file, self.images.numpy()))
+        self.memory = memory
+        self.mapped = math.prod(shape) > (_free() / 2 if memory is None else memory)
+        images = _cached(cached, shape, self.mapped)
+        if images is None:
+            images = None if self.mapped else np.empty(shape, np.uint8)
+            parts = _decoded(shots.files(), size, resize, f"decode {shots.name}", images)
+            _keep(cached, lambda file: _save(file, shape, parts), needed=self.mapped)
+            for _ in parts:  # what is left where the cache could not be written
+                pass
+            images = _cached(cached, shape, True) if self.mapped else images
+        self.images = torch.from_numpy(images)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def to(self, device: torch.device) -> "ImageStore":
-        """Move the images onto a GPU where they take at most half of its free memory, else pin them in main memory."""
-        if device.type == "cuda":
-            fits = self.images.nbytes < torch.cuda.mem_get_info(device)[0] / 2
-            self.images = self.images.to(device) if fits else self.images.pin_memory()
+        """Move the images onto a GPU where they fit into `memory` there too."""
+        if device.type == "cuda" and not self.mapped:
+            room = torch.cuda.mem_get_info(device)[0] / 2 if self.memory is None else self.memory
+            self.images = self.images.to(device) if self.images.nbytes <= room else self.images
         return self
 
     def batch(self, index: np.ndarray, device: torch.device) -> Tensor:
         """The images at `index` (B,) as uint8 (B, H, W, 3) on `device`."""
-        return self.images[torch.as_tensor(index, device=self.images.device)].to(device, non_blocking=True)
+        place = torch.from_numpy(index).to(self.images.device)
+        if self.images.device == device:
+            return self.images.index_select(0, place)
+        pinned = torch.empty((len(index), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=True)
+        return torch.index_select(self.images, 0, place, out=pinned).to(device, non_blocking=True)
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _file_digest(file: Path) -> bytes:
-    return hashlib.blake2b(file.read_bytes(), digest_size=10).digest()
+def _free() -> float:
+    """Bytes of main memory that are free, as far as the system says."""
+    info = Path("/proc/meminfo")
+    found = re.search(r"MemAvailable:\s+(\d+) kB", info.read_text()) if info.is_file() else None
+    return 1024 * int(found[1]) if found else math.inf
 
 
-def _cached(file: Path, shape: tuple[int, ...]) -> Tensor | None:
+def _file_digest(file: str) -> bytes:
+    with open(file, "rb") as stream:
+        return hashlib.blake2b(stream.read(), digest_size=10).digest()
+
+
+def _cached(file: Path, shape: tuple[int, ...], mapped: bool) -> np.ndarray | None:
     try:
-        images = np.load(file)
+        images = np.load(file, mmap_mode="c" if mapped else None)  # "c": as if writable, which torch asks for
     except (OSError, ValueError):  # absent, or cut off
         return None
-    return torch.from_numpy(images) if images.shape == shape and images.dtype == np.uint8 else None
+    return images if images.shape == shape and images.dtype == np.uint8 else None
 
 
-def _keep(file: Path, write) -> None:
-    """Write a cache file under a temporary name, then rename; without room or permission go on uncached."""
+def _save(file, shape: tuple[int, ...], parts: Iterator[np.ndarray]) -> None:
+    """As np.save, from parts."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    for part in parts:
+        file.write(part)
+
+
+def _keep(file: Path, write: Callable, needed: bool = False) -> None:
+    """Write a cache file under a temporary name, then rename; without room or permission go on uncached if possible."""
     temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +195,9 @@ def _keep(file: Path, write) -> None:
             write(stream)
         os.replace(temporary, file)
     except OSError as error:
+        if needed or isinstance(error, FileNotFoundError):  # that is an image which is not there
+            raise
+        warnings.warn(f"{file}: not cached ({error}); set REID_CACHE to a writable folder with room", stacklevel=2)
+    finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        warnings.warn(f"{file}: not cached ({error}); set REID_CACHE to a writable folder with room", stacklevel=2)

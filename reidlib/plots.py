@@ -115,19 +115,19 @@ def plot_schedule(schedules: Mapping[str, Sequence[float]]) -> Picture:
 
 @styled
 def plot_cmc(results: Mapping[str, object], top: int = 20) -> Picture:
-    """CMC curves up to rank `top`, a line for each named Scores, as a Picture; the legend gives rank-1 and mAP."""
+    """CMC curves up to rank `top`, a line for each named Scores, as a Picture; the legend gives rank-1 and mAP.
+
+    The band around a line is its 95 % bootstrap interval over the queries.
+    """
     fig, (ax,) = _panels(1, height=3.8, width=7.5)
     marked = [1, *range(5, top + 1, 5)]
     for (name, scores), marker in zip(results.items(), "osD^vPX" * len(results), strict=False):
         curve = 100 * np.asarray(scores.cmc)[:top]
         label = f"{name}: rank-1 {curve[0]:.1f}, mAP {100 * scores.mAP:.1f}"
-        ax.plot(
-            range(1, len(curve) + 1),
-            curve,
-            marker=marker,
-            markevery=[r - 1 for r in marked if r <= len(curve)],
-            label=label,
-        )
+        ranks = range(1, len(curve) + 1)
+        (line,) = ax.plot(ranks, curve, marker=marker, markevery=[r - 1 for r in marked if r in ranks], label=label)
+        low, high = zip(*(scores.interval(f"rank-{rank}") for rank in ranks))
+        ax.fill_between(ranks, 100 * np.array(low), 100 * np.array(high), color=line.get_color(), alpha=0.15, lw=0)
     ax.set(title="Queries with a match within the first ranks (CMC)", xlabel="rank", ylabel="% of queries")
     ax.set(xlim=(0.5, top + 0.5), ylim=(None, 101))
     ax.set_xticks(marked)

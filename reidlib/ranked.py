@@ -54,7 +54,7 @@ def plot_ranked(
     fig, ax, top = sheet(left + pair + columns * (width + SPACE), step * sum(lines) + 0.25, title)
     for i, ranking, count in zip(queries, rankings, lines, strict=True):
         _query(ax, scores, i, k, (left, top), size)
-        for j, (symbol, rank, _, frame) in enumerate(_marks(ranking)):
+        for j, (symbol, rank, _, frame) in enumerate(marks(ranking)):
             x, y = left + pair + j % columns * (width + SPACE), top + j // columns * step
             thumb(ax, scores.gallery.file(ranking.index[j]), x, y, size, frame)
             below = f"{ranking.similarity[j]:.2f} · c{scores.gallery.camids[ranking.index[j]]}"
@@ -68,8 +68,8 @@ def plot_ranked(
     return fig
 
 
-def _marks(ranking):
-    """For each place of a list: symbol, rank ("" where ignored), word, frame."""
+def marks(ranking):
+    """For each place of a Ranking: symbol, rank ("" where ignored), word, frame."""
     rank = np.cumsum(~ranking.ignored)
     for j, (match, left_out) in enumerate(zip(ranking.match, ranking.ignored, strict=True)):
         symbol, word, frame = IGNORED if left_out else MATCH if match else WRONG
@@ -100,12 +100,17 @@ def _legend(ax, x: float, y: float, ignored: bool) -> None:
         x += 2.0
 
 
+def found(scores, i: int) -> str:
+    """How query i did, in words."""
+    if not scores.valid[i]:
+        return "no match in the gallery"
+    return f"AP {100 * scores.ap[i]:.1f} %, first match at rank {scores.first_match[i]}"
+
+
 def _words(scores, i, ranking) -> str:
-    found = f"AP {100 * scores.ap[i]:.1f} %, first match at rank {scores.first_match[i]}"
     return (
-        f"Query {i}, {person(scores.query.pids[i])}, camera {scores.query.camids[i]}: "
-        f"{found if scores.valid[i] else 'no match in the gallery'}; "
-        f"the list reads {', '.join(word for _, _, word, _ in _marks(ranking))}."
+        f"Query {i}, {person(scores.query.pids[i])}, camera {scores.query.camids[i]}: {found(scores, i)}; "
+        f"the list reads {', '.join(word for _, _, word, _ in marks(ranking))}."
     )
 
 

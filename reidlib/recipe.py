@@ -81,6 +81,7 @@ class Recipe:
     gamma: float = 0.1
     first_epoch: int = 0  # what the schedule calls the first epoch: 0 here, 1 in the paper's code
     precision: str = "auto"  # auto, float32 or bf16
+    compile: bool = False  # the backbone by torch.compile: some minutes at the start, for a faster GPU
 
     def __post_init__(self):
         for name in ("erasing_area", "erasing_fill", "milestones"):
@@ -178,6 +179,16 @@ def warmup_multistep(
     progress = min(1.0, epoch / warmup_epochs) if warmup_epochs else 1.0
     drops = sum(epoch >= milestone for milestone in milestones)
     return base * (warmup_start * (1 - progress) + progress) * gamma**drops
+
+
+def preset_table() -> str:
+    """The fields in which the presets differ, as a Markdown table."""
+    recipes = [Recipe.for_dataset("market", preset) for preset in PRESETS]
+    names = [f.name for f in fields(Recipe) if len({getattr(recipe, f.name) for recipe in recipes}) > 1]
+    names.remove("preset")
+    rows = [[f"`{name}`", *(str(getattr(recipe, name)) for recipe in recipes)] for name in names]
+    head = [["field", *(f"`{preset}`" for preset in PRESETS)], ["---"] * (1 + len(PRESETS))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (*head, *rows))
 
 
 def _known(values: dict) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import platform
+import resource
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
@@ -119,6 +120,8 @@ def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict, fl
         "seconds": round(sum(row["seconds"] for row in rows), 1),
         "images_per_s": round(float(np.median([row["images_per_s"] for row in rows])), 1),
         "precision": "bf16" if uses_bf16(recipe.precision, device) else "float32",
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10),
+        "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if device == "cuda" else 0,
         "scores": {name: _brief(value) | {"flip": _switch(flip)} for name, value in scores.items()},
         "environment": environment(type(system).__module__),
         "date": datetime.now(UTC).date().isoformat(),
@@ -168,7 +171,7 @@ def _rows(result: dict) -> list[dict]:
     kept = ("dataset", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
     common = {key: recipe[key] for key in kept} | {"changed": _changed(Recipe.from_dict(recipe))}
     common |= {key: result[key] for key in ("epoch", "iterations", "precision")}
-    last = {key: result[key] for key in ("seconds", "images_per_s")}
+    last = {key: result[key] for key in ("seconds", "images_per_s", "peak_mb", "peak_gpu_mb")}
     last |= {"device": made["device"], "torch": made["torch"], "data": result["data"], "source": made["source"]}
     last |= {"commit": made["commit"], "date": result["date"]}
     return [common | {"test": name} | scores | last for name, scores in result["scores"].items()]

@@ -57,17 +57,22 @@ class Comparison:
 
 def compare(a, b, names=("rank-1", "mAP"), level: float = 0.95, repeats: int = 1000, seed: int = 0) -> Comparison:
     """The differences of two Scores of the same queries, a - b, with paired bootstrap intervals over the queries."""
-    if not (np.array_equal(a.pids, b.pids) and np.array_equal(a.camids, b.camids)):
-        raise ValueError(
-            f"compare() needs scores of the same queries in the same order; got {len(a.ap)} and {len(b.ap)}"
-        )
-    if len(differ := np.flatnonzero(a.valid != b.valid)):
-        raise ValueError(f"query {differ[0]} has a match in one gallery only: score both against the same gallery")
+    check_paired(a, b)
     found = {}
     for name in names:
         difference = (a.values(name) - b.values(name))[a.valid]
         found[name] = (float(difference.mean()), *bootstrap(difference, level, repeats, seed))
     return Comparison(found, a.num_valid)
+
+
+def check_paired(a, b) -> None:
+    """Raise ValueError unless two Scores are of the same queries against the same gallery."""
+    if not (np.array_equal(a.pids, b.pids) and np.array_equal(a.camids, b.camids)):
+        raise ValueError(
+            f"two models are compared on the same queries in the same order; got {len(a.ap)} and {len(b.ap)}"
+        )
+    if len(differ := np.flatnonzero(a.valid != b.valid)):
+        raise ValueError(f"query {differ[0]} has a match in one gallery only: score both against the same gallery")
 
 
 @dataclass(frozen=True)

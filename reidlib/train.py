@@ -32,12 +32,13 @@ SAVE_EVERY = 60.0  # seconds between checkpoints that only serve to resume
 RESUME = "resume.pt"
 
 
-def fit(system, shots, run_dir: str | Path) -> Iterator[dict]:
+def fit(system, shots, run_dir: str | Path, memory: int | None = None) -> Iterator[dict]:
     """Train `system` on `shots` by its recipe, in the folder `run_dir`; yields one row (a dict) per epoch.
 
     A finished or interrupted run goes on by itself: the rows already logged are yielded first. A loop that is left
     early keeps every row it got; a run that is killed goes on from a checkpoint at most a minute old, from the middle
     of an epoch too. The run's random numbers are its own: what the caller does between two rows cannot change them.
+    `memory` is how many bytes the decoded images may take (see ImageStore); no result depends on it.
     Raises ValueError where the folder holds another recipe or other data, or where a loss is not finite; RuntimeError
     where another process trains in the folder.
     """
@@ -45,7 +46,7 @@ def fit(system, shots, run_dir: str | Path) -> Iterator[dict]:
     device = next(system.parameters()).device
     run.mkdir(parents=True, exist_ok=True)
     with _lock(run) if rank() == 0 else contextlib.nullcontext():
-        store = _first_then_others(lambda: _open(shots, system, run)).to(device)
+        store = _first_then_others(lambda: _open(shots, system, run, memory)).to(device)
         rows, begun = _resume(system, run)
         keeper = Keeper(system, run, store.digest)
         if world() > 1:  # past nn.Module's __setattr__: a system is not a part of its replica's state
@@ -81,7 +82,7 @@ def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.d
             f"{run}: no checkpoint{'' if epoch is None else f' of epoch {epoch}'}; it has {kept or 'none'}"
         )
     state = _read(_file(run, kept[-1] if epoch is None else epoch))
-    recipe = Recipe.from_dict(state["recipe"] | {"weights": "none"})  # what training started from is not fetched again
+    recipe = Recipe.from_dict(state["recipe"] | {"weights": "none", "compile": False})  # only training needs them
     system = build(recipe, state["system"]["ids"], device)
     system.recipe = Recipe.from_dict(state["recipe"])
     system.load_state_dict(state["system"])
@@ -162,7 +163,7 @@ def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict |
     iteration, device, recipe = rows[-1]["iteration"] if rows else 0, labels.device, system.recipe
     begun = begun or {"losses": [], "seconds": 0.0, "waiting": 0.0}
     start = time.perf_counter() - begun["seconds"]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _convolutions(device, recipe):
         system.begin_epoch(len(rows))
         for step in range(len(begun["losses"]), len(batches)):
             number, before = iteration + step, time.perf_counter()
@@ -172,11 +173,12 @@ def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict |
             images = augment(store.batch(index, device), recipe, rng)
             begun["waiting"] += time.perf_counter() - before
             begun["losses"].append(system.step(images, labels[torch.as_tensor(index, device=device)]))
+            del images  # its memory serves the next batch
             begun["seconds"] = time.perf_counter() - start
             if keeper.due():
-                _means(begun["losses"], len(rows), batches)
+                _means(begun["losses"], len(rows), batches, store.names)
                 keeper.save(rows, begun)
-    means = _means(begun["losses"], len(rows), batches)
+    means = _means(begun["losses"], len(rows), batches, store.names)
     seconds, seen = time.perf_counter() - start, np.unique(np.concatenate(batches))
     saving, keeper.spent = keeper.spent, 0.0
     return {
@@ -188,19 +190,26 @@ def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict |
         "images_seen": len(seen) / len(labels),
         "seconds": seconds,
         "images_per_s": sum(map(len, batches)) / seconds,
-        "waiting": begun["waiting"] / seconds,
+        "waiting": begun["waiting"] / seconds,  # for batches: of the host's time, which a GPU works through meanwhile
         "saving": saving / seconds,
     }
 
 
-def _means(losses: list[dict], epoch: int, batches: list[np.ndarray]) -> dict[str, float]:
+def _convolutions(device: torch.device, recipe: Recipe):
+    """On a GPU the fastest algorithm for these shapes, and no TF32 where float32 is asked for."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=recipe.precision != "float32")
+
+
+def _means(losses: list[dict], epoch: int, batches: list[np.ndarray], names: np.ndarray) -> dict[str, float]:
     """Each loss, averaged over the steps. Raises ValueError at the first that is not finite, before it is saved."""
     for step, values in enumerate(losses):
         if not values["loss"].isfinite():
             raise ValueError(
-                f"the loss is {values['loss'].item()} at epoch {epoch + 1}, iteration {step + 1} of it, on the "
-                f"training images {batches[step].tolist()}; the checkpoint before it is kept: try "
-                "precision='float32' or a smaller lr"
+                f"the loss is {values['loss'].item()} at epoch {epoch + 1}, iteration {step + 1} of it; the checkpoint "
+                "before it is kept: try precision='float32' or a smaller lr. The batch: "
+                f"{', '.join(names[batches[step]])}"
             )
     return {name: sum(values[name].item() for values in losses) / len(losses) for name in losses[0]}
 
@@ -225,11 +234,11 @@ def _first_then_others(make):
     return made
 
 
-def _open(shots, system, run: Path) -> ImageStore:
+def _open(shots, system, run: Path, memory: int | None) -> ImageStore:
     recipe = system.recipe
     if recipe.p < 2 * world():
         raise ValueError(f"p={recipe.p} identities a batch for {world()} processes: each needs at least two")
-    store = ImageStore(shots, recipe.size, recipe.resize)
+    store = ImageStore(shots, recipe.size, recipe.resize, memory)
     if rank() == 0:
         _claim(run, system, store.digest)
     return store

@@ -1,8 +1,5 @@
 """score() against the golden values, a brute-force evaluator and itself in other chunks, dtypes and tie rules."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -330,13 +327,3 @@ def test_ranks_and_queries_out_of_range_are_refused():
         s.ranking(40)
     with pytest.raises(ValueError, match="no score 'rank-0'"):
         s.interval("rank-0")
-
-
-def test_the_benchmark_runs_small_and_its_contenders_agree(tmp_path):
-    script = Path(__file__).parents[1] / "benchmarks" / "evaluate.py"
-    command = [sys.executable, script, "--small", "--figure", tmp_path / "growth.png"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TQDM_DISABLE": "1"})
-    assert done.returncode == 0, done.stderr
-    assert "all agree to 1e-6" in done.stdout
-    assert "distances within" in done.stdout
-    assert (tmp_path / "growth.png").exists()

@@ -180,6 +180,14 @@ def test_the_cmc_curve_is_that_of_the_scores_and_models_differ_in_line_and_marke
     assert lines[0].get_marker() != lines[1].get_marker()
 
 
+def test_the_band_of_a_cmc_curve_is_the_interval_of_each_rank(scores):
+    (band,) = plots.plot_cmc({"one": scores}, top=5).axes[0].collections
+    corners = band.get_paths()[0].vertices
+    for rank in range(1, 6):
+        found = corners[corners[:, 0] == rank, 1]
+        np.testing.assert_allclose([found.min(), found.max()], 100 * np.array(scores.interval(f"rank-{rank}")))
+
+
 def test_the_ap_histogram_counts_valid_queries_only(scores):
     fig = plots.plot_ap_histogram(scores)
     assert sum(bar.get_height() for bar in fig.axes[0].patches) == scores.num_valid == 3

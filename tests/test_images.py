@@ -88,6 +88,35 @@ def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(crowd, tmp_p
     assert len(store) == 24
 
 
+def test_images_that_memory_does_not_hold_give_the_same_batches(crowd):
+    index = np.array([3, 0, 23])
+    held, mapped = rl.ImageStore(crowd.train, (32, 16)), rl.ImageStore(crowd.train, (32, 16), memory=1000)
+    assert (held.mapped, mapped.mapped) == (False, True)
+    assert torch.equal(held.batch(index, torch.device("cpu")), mapped.batch(index, torch.device("cpu")))
+    (cached,) = images.cache_folder().glob(f"{held.digest}-*")
+    cached.unlink()
+    again = rl.ImageStore(crowd.train, (32, 16), memory=1000)
+    assert torch.equal(again.images, held.images), "decoded into the file"
+    assert not list(images.cache_folder().glob("*.tmp"))
+
+
+def test_a_disk_that_is_full_costs_the_cache_and_for_what_memory_does_not_hold_is_an_error(crowd, monkeypatch):
+    whole = rl.ImageStore(crowd.train, (32, 16))
+
+    def full(file, shape, parts):
+        next(parts)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(images, "SHARE", 5)
+    monkeypatch.setattr(images, "_save", full)
+    images.cache_folder().joinpath(f"{whole.digest}-32x16-bicubic.npy").unlink()
+    with pytest.warns(UserWarning, match="not cached .*No space left"):
+        assert torch.equal(rl.ImageStore(crowd.train, (32, 16)).images, whole.images)
+    with pytest.raises(OSError, match="No space left"):
+        rl.ImageStore(crowd.train, (32, 16), memory=1000)
+    assert not list(images.cache_folder().glob(f"{whole.digest}-32x16-*"))
+
+
 def test_embedding_plain_files_equals_embedding_the_shots(crowd, tiny):
     system = rl.build(tiny, crowd.train, "cpu")
     with warnings.catch_warnings():

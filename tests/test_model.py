@@ -170,3 +170,17 @@ def test_a_recipes_seed_decides_the_weights_and_nothing_outside():
     assert first.shape[0] == 2  # two identities
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+@pytest.mark.parametrize("bnneck", [True, False])
+def test_the_embedding_is_the_sum_of_what_each_place_adds(name, bnneck):
+    system = system_of(trunk(name), bnneck=bnneck)
+    images = golden_images(2)
+    system.train()(images)  # running statistics that are not those of the start
+    regions = system.regions(images)
+    assert regions.ndim == 4
+    assert regions.shape[0] == 2
+    torch.testing.assert_close(regions.sum((1, 2)), system.embed(images), atol=1e-5, rtol=1e-4)
+    assert system.training
+    assert not [hook for module in system.modules() for hook in module._forward_hooks]

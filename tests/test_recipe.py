@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 
 import pytest
 
-from reidlib.recipe import Recipe
+from reidlib.recipe import PRESETS, Recipe, preset_table
 
 FACTS = {  # REFERENCE A.1: the reference implementation's own numbers
     "height": 256, "width": 128, "resize": "bicubic", "pad": 10, "flip": 0.5, "erasing": 0.5,
@@ -190,3 +191,10 @@ def test_recipes_that_differ_have_folders_of_different_names():
     assert len(names) == len(recipes)
     assert not any(set(name) & set("/\\ :'\"") for name in names)
     assert "/" not in market(weights="../own/resnet50.pth").name()
+
+
+def test_the_table_of_presets_names_every_difference_and_stands_in_the_readme():
+    table = preset_table()
+    differ = {name for preset in ("paper", "fixed") for name in PRESETS[preset]}
+    assert {line.split("`")[1] for line in table.splitlines()[2:]} == differ
+    assert table in (Path(__file__).parents[1] / "README.md").read_text()

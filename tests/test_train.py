@@ -127,7 +127,7 @@ def test_a_loss_that_is_not_finite_names_the_iteration_and_its_images(crowd, tin
         return losses | {"loss": losses["loss"] * torch.nan} if next(calls) == 4 else losses
 
     system.step = broken
-    with pytest.raises(ValueError, match=r"epoch 2, iteration 2 of it, on the training images \[\d+"):
+    with pytest.raises(ValueError, match=r"epoch 2, iteration 2 of it;.* The batch: (train/\S+, ){5}train/\S+\.png$"):
         list(rl.fit(system, crowd.train, tmp_path))
     again, _ = trained(tiny, crowd.train, tmp_path)
     whole, _ = trained(tiny, crowd.train, tmp_path / "whole")
@@ -158,6 +158,20 @@ def test_a_run_stopped_within_an_epoch_ends_bit_identical(crowd, tiny, tmp_path,
     resumed, after = trained(tiny, crowd.train, tmp_path / "parts")
     assert digest(resumed) == digest(whole)
     assert [row["loss"] for row in after] == [row["loss"] for row in rows]
+
+
+def test_the_memory_that_images_may_take_changes_nothing(crowd, tiny, tmp_path):
+    held, _ = trained(tiny, crowd.train, tmp_path / "held")
+    mapped = rl.build(tiny, crowd.train, "cpu")
+    list(rl.fit(mapped, crowd.train, tmp_path / "mapped", memory=1000))
+    assert digest(mapped) == digest(held)
+
+
+def test_a_compiled_backbone_is_one_field_and_leaves_the_names_in_a_checkpoint_alone(crowd, tiny):
+    plain = rl.build(tiny, crowd.train, "cpu")
+    compiled = rl.build(rl.Recipe.from_dict(tiny.to_dict() | {"compile": True}), crowd.train, "cpu")
+    assert (plain.trunk._compiled_call_impl, bool(compiled.trunk._compiled_call_impl)) == (None, True)
+    assert list(plain.state_dict()) == list(compiled.state_dict())
 
 
 def test_the_learning_rate_and_training_mode_are_set_for_each_epoch(crowd, tiny):

@@ -3,7 +3,8 @@
 - `recipe`, `ids` (its label map: the sorted training pids), `optimizers` (name -> torch optimizer);
 - `begin_epoch(e)`, which sets the learning rates of the 0-based epoch;
 - `step(images, labels)`, one update, which returns its losses by name;
-- `embed(images)`, L2-normalised rows.
+- `embed(images)`, L2-normalised rows;
+- `regions(images)`, where in the image they come from, for similarity maps; only where the embedding is a sum.
 """
 
 import numpy as np
@@ -35,4 +36,6 @@ def build(recipe: Recipe, shots, device: str | torch.device | None = None) -> to
             precision=recipe.precision,
         )
     system.recipe = recipe
+    if recipe.compile:
+        system.trunk.compile(dynamic=False)  # in place: the names in a checkpoint stay
     return system.to(device, memory_format=torch.channels_last)

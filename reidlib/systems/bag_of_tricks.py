@@ -132,6 +132,25 @@ class BagOfTricks(nn.Module):
         self.train(training)
         return F.normalize(emb.float())
 
+    @torch.inference_mode()
+    def regions(self, images: Tensor) -> Tensor:
+        """What each place of the last feature map adds to `embed`: (B, 3, H, W) to (B, h, w, C), which sum to it.
+
+        The map is pooled by its mean and the BNNeck is linear in evaluation mode: the embedding is a sum over places.
+        Source: Stylianou, Souvenir, Pless, "Visualizing Deep Similarity Networks" (WACV 2019), section 3.
+        """
+        maps = []
+        last = self.trunk.layer4 if hasattr(self.trunk, "layer4") else self.trunk.features
+        hook = last.register_forward_hook(lambda module, inputs, output: maps.append(output))
+        training = self.training
+        self.eval()
+        self(images)
+        places = maps[0].permute(0, 2, 3, 1).float()
+        shares = self.bnneck(places.flatten(0, 2)).view_as(places)
+        self.train(training)
+        hook.remove()
+        return shares / torch.linalg.vector_norm(shares.sum((1, 2), keepdim=True), dim=3, keepdim=True)
+
 
 def uses_bf16(precision: str, device: str) -> bool:
     """Whether `precision` means bfloat16 on a device type; auto does where the hardware multiplies in it."""

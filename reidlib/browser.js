@@ -1,0 +1,433 @@
+// The page of RankedBrowser: draws what Python's `view` and `pair` say and sends back what the reader does. Nothing is
+// decided here. Elements are made once and then filled, so that the focus stays where it is when the query changes.
+
+const PATIENCE = 6000; // ms without an answer, after which the reader is told how to wake the browser
+const ASLEEP =
+  "No answer from the kernel. If it is busy, wait; if it was restarted, run the cells above and this one again. " +
+  "The figures of the notebook stay as they are.";
+const LEGEND = "✓ solid: same person · ✗ dashed: someone else · – dotted: ignored by the metric";
+const HINT =
+  "Keys: ↑ ↓ queries · ← → images · Enter make it the query · P pair · S similarity map · M mark · I ignored · " +
+  "F figure · G go to · Esc back";
+const STEPS = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -1e9, End: 1e9 };
+const PROPERTIES = ["className", "textContent", "hidden", "value", "checked", "tabIndex", "type", "src", "htmlFor"];
+
+function node(tag, settings = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(settings)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (PROPERTIES.includes(name)) made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  // JupyterLab takes arrow keys and letters for itself unless the very element that has the focus forbids it
+  if (["button", "input", "select", "section"].includes(tag)) made.setAttribute("data-lm-suppress-shortcuts", "true");
+  made.append(...children);
+  return made;
+}
+
+function button(text, onclick, settings = {}) {
+  return node("button", { type: "button", textContent: text, onclick, ...settings });
+}
+
+function labelled(text, control) {
+  const words = node("span", { textContent: text });
+  return node("label", {}, ...(control.type === "checkbox" ? [control, words] : [words, control]));
+}
+
+function choose(select, choices, value) {
+  // choices: [value, text] pairs; options are made anew only where they differ, an open menu would close
+  const key = JSON.stringify(choices);
+  if (select.made !== key) {
+    select.replaceChildren(...choices.map(([value, text]) => node("option", { value, textContent: text })));
+    select.made = key;
+  }
+  select.value = value;
+}
+
+function fill(img, data, type) {
+  if (img.src) URL.revokeObjectURL(img.src);
+  img.src = data ? URL.createObjectURL(new Blob([data], { type })) : "";
+  img.hidden = !data;
+}
+
+// An image or, where it cannot be read, its name in its place.
+function picture() {
+  const img = node("img");
+  const hole = node("span", { className: "rb-hole" });
+  const update = (card) => {
+    fill(img, card.image, "image/jpeg");
+    img.setAttribute("alt", card.alt);
+    hole.hidden = !card.missing;
+    hole.textContent = card.missing ? `no image: ${card.missing}` : "";
+    hole.setAttribute("role", "img");
+    hole.setAttribute("aria-label", card.alt);
+  };
+  return { el: node("span", { className: "rb-picture" }, img, hole), update };
+}
+
+function caption(card) {
+  const mark = node("b", { textContent: `${card.symbol} ${card.rank}`.trim() });
+  const lines = [card.person.replace("person ", ""), `${card.similarity} · c${card.camera}`].map((text) => node("span", { textContent: text }));
+  return [mark, ...lines];
+}
+
+// One place of a list: the image is a button that makes it the query, below it stands one that opens the pair.
+function place(list, send) {
+  const image = picture();
+  const under = node("span", { className: "rb-caption", "aria-hidden": "true" });
+  let index;
+  const query = button("", () => send({ action: "make_query", j: index }), { className: "rb-card", title: "make it the query" });
+  query.append(image.el, under);
+  const pair = button("pair", () => send({ action: "look", j: index, model: list }), { className: "rb-look", tabIndex: -1 });
+  const el = node("li", {}, query, pair);
+  const update = (card) => {
+    index = card.index;
+    el.className = `rb-${card.word}`;
+    image.update(card);
+    under.replaceChildren(...caption(card));
+    pair.setAttribute("aria-label", `pair: ${card.alt}`);
+  };
+  return { el, query, pair, update };
+}
+
+// The list of one model: one stop of the Tab key, left and right move inside.
+function rankedList(number, send) {
+  const head = node("p", { className: "rb-found" });
+  const gap = node("li", { className: "rb-gap", textContent: "⋯", "aria-hidden": "true" });
+  const row = node("ol", { role: "list" });
+  const places = [];
+  let current = 0;
+  const shown = () => places.filter((each) => each.el.parentNode);
+  const stop = () => shown().forEach((each, i) => (each.query.tabIndex = i === current ? 0 : -1));
+  const move = (by) => {
+    current = Math.min(Math.max(current + by, 0), shown().length - 1);
+    stop();
+    shown()[current]?.query.focus();
+  };
+  row.addEventListener("focusin", (event) => {
+    const at = shown().findIndex((each) => each.el.contains(event.target));
+    if (at >= 0) (current = at), stop();
+  });
+  const update = (list) => {
+    const cards = [...list.cards, ...(list.beyond ? [list.beyond] : [])];
+    while (places.length < cards.length) places.push(place(number, send));
+    cards.forEach((card, i) => places[i].update(card));
+    const items = places.slice(0, cards.length).map((each) => each.el);
+    if (list.beyond) items.splice(list.cards.length, 0, gap);
+    // a list of another length is laid anew; else every element stays, and the focus with it
+    if (items.length !== row.children.length || items.some((item, i) => row.children[i] !== item)) {
+      const focused = shown()[current]?.query === document.activeElement;
+      row.replaceChildren(...items);
+      if (focused) move(0);
+    }
+    current = Math.min(current, cards.length - 1);
+    head.textContent = list.found;
+    row.setAttribute("aria-label", `Ranked list. ${list.found}`);
+    stop();
+  };
+  const look = () => shown()[current]?.pair.click();
+  return { el: node("div", { className: "rb-list" }, head, row), row, update, move, look };
+}
+
+function pairPanel(send) {
+  const sides = [picture(), picture()];
+  const heats = sides.map(() => node("img", { className: "rb-heat", alt: "", hidden: true }));
+  const captions = sides.map(() => node("span", { className: "rb-caption", "aria-hidden": "true" }));
+  const figures = sides.map((side, i) => node("div", { className: "rb-side" }, side.el, captions[i]));
+  sides.forEach((side, i) => side.el.append(heats[i]));
+  const words = node("p", { className: "rb-words", role: "status" });
+  const scale = node("p", { className: "rb-scale", hidden: true }, "little ", node("i"), " much of the similarity");
+  const explain = button("Similarity map", () => send({ action: "explain" }), { title: "which regions made them alike (S)" });
+  const close = button("Close", () => send({ action: "look_away" }), { title: "close the pair (Esc)" });
+  const text = node("div", { className: "rb-text" }, node("div", { className: "rb-row" }, explain, close), words, scale);
+  const el = node("section", { className: "rb-pair", "aria-label": "Pair", hidden: true }, ...figures, text);
+  const update = (pair, explains) => {
+    el.hidden = !pair.cards;
+    explain.hidden = !explains;
+    if (!pair.cards) return;
+    pair.cards.forEach((card, i) => {
+      sides[i].update(card);
+      figures[i].className = `rb-side rb-${card.word || "query"}`;
+      const lines = card.word ? caption(card) : [node("b", { textContent: card.title }), card.person, `camera ${card.camera}`];
+      captions[i].replaceChildren(...lines.map((line) => (line.append ? line : node("span", { textContent: line }))));
+      fill(heats[i], pair.maps[i], "image/png");
+    });
+    scale.hidden = !pair.maps.length;
+    words.textContent = pair.words;
+  };
+  return { el, update };
+}
+
+function bars(send) {
+  const low = (i) => i / 10;
+  const within = (i) => (where.ap_low > 0 || where.ap_high < 1) && where.ap_low <= low(i) && low(i + 1) <= where.ap_high;
+  let where = {};
+  const pick = (i) => {
+    const alone = where.ap_low === low(i) && where.ap_high === low(i + 1);
+    send({ action: "filter", ap_low: alone ? 0 : low(i), ap_high: alone ? 1 : low(i + 1) });
+  };
+  const all = Array.from({ length: 10 }, (_, i) => button("", () => pick(i), { tabIndex: i ? -1 : 0 }));
+  const el = node("div", { className: "rb-bars", role: "toolbar", "aria-label": "Histogram of AP" }, ...all);
+  el.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const next = all[all.indexOf(event.target) + by];
+    if (!next) return;
+    all.forEach((bar) => (bar.tabIndex = bar === next ? 0 : -1));
+    next.focus();
+    event.stopPropagation();
+  });
+  const update = (counts, filter) => {
+    where = filter;
+    all.forEach((bar, i) => {
+      const words = `AP ${10 * i} to ${10 * i + 10} %: ${counts[i]} ${counts[i] === 1 ? "query" : "queries"}`;
+      bar.setAttribute("aria-label", words);
+      bar.setAttribute("title", words);
+      bar.setAttribute("aria-pressed", String(within(i)));
+      bar.setAttribute("style", `--part: ${counts[i] / Math.max(1, ...counts)}`);
+    });
+  };
+  return { el, update };
+}
+
+function filters(send) {
+  const filter = (name, read) => ({ onchange: (event) => send({ action: "filter", [name]: read(event.target) }) });
+  const number = (scale) => (input) => (input.value.trim() === "" ? null : Number(input.value) / scale);
+  const fields = {
+    query_camera: node("select", { "aria-label": "Query camera", ...filter("query_camera", number(1)) }),
+    match_camera: node("select", { "aria-label": "Match in camera", ...filter("match_camera", number(1)) }),
+    beyond: node("input", { type: "number", min: 1, "aria-label": "First match beyond rank", ...filter("beyond", number(1)) }),
+    pid: node("input", { type: "number", min: 1, ...filter("pid", number(1)) }),
+    ap_low: node("input", { type: "number", min: 0, max: 100, "aria-label": "AP from, in %", ...filter("ap_low", (input) => number(100)(input) ?? 0) }),
+    ap_high: node("input", { type: "number", min: 0, max: 100, "aria-label": "AP to, in %", ...filter("ap_high", (input) => number(100)(input) ?? 1) }),
+  };
+  const marked = node("input", { type: "checkbox", ...filter("marked", (input) => input.checked) });
+  const histogram = bars(send);
+  const el = node(
+    "div",
+    { className: "rb-row", role: "group", "aria-label": "Filter" },
+    labelled("Camera", fields.query_camera),
+    labelled("match in", fields.match_camera),
+    labelled("First match beyond", fields.beyond),
+    labelled("Person", fields.pid),
+    labelled("AP", fields.ap_low),
+    labelled("to", fields.ap_high),
+    node("span", { textContent: "%", className: "rb-unit", "aria-hidden": "true" }),
+    histogram.el,
+    labelled("Marked", marked),
+    button("Clear", () => send({ action: "filter" }), { title: "show all queries" }),
+  );
+  const update = (view) => {
+    const where = view.filter;
+    ["query_camera", "match_camera"].forEach((name, i) => {
+      choose(fields[name], [["", "any"], ...view.cameras[i].map((camera) => [String(camera), String(camera)])], String(where[name] ?? ""));
+    });
+    for (const name of ["beyond", "pid"]) fields[name].value = where[name] ?? "";
+    for (const name of ["ap_low", "ap_high"]) fields[name].value = String(Math.round(100 * where[name]));
+    marked.checked = where.marked;
+    histogram.update(view.histogram, where);
+  };
+  return { el, update };
+}
+
+function controls(send) {
+  const at = node("b", { className: "rb-place" });
+  const order = node("select", { onchange: () => send({ action: "order_by", order: order.value }) });
+  const jump = node("input", {
+    size: 13,
+    placeholder: "number or name",
+    onchange: () => jump.value.trim() && (send({ action: "jump", to: jump.value }), (jump.value = "")),
+  });
+  const length = node("select", { onchange: () => send({ action: "lists", k: Number(length.value) }) });
+  const ignored = node("input", {
+    type: "checkbox",
+    onchange: () => send({ action: "lists", ignored: ignored.checked }),
+  });
+  const el = node(
+    "div",
+    { className: "rb-row", role: "group", "aria-label": "Queries" },
+    button("↑ Previous", () => send({ action: "step", by: -1 })),
+    button("↓ Next", () => send({ action: "step", by: 1 })),
+    at,
+    labelled("Order", order),
+    labelled("Go to", jump),
+    labelled("Images", length),
+    labelled("Show ignored", ignored),
+  );
+  const update = (view) => {
+    at.textContent = view.place;
+    choose(order, view.orders.map((name) => [name, name]), view.order);
+    choose(length, view.lengths.map((k) => [String(k), String(k)]), String(view.k));
+    ignored.checked = view.ignored;
+  };
+  return { el, update, jump, ignored };
+}
+
+function keeping(send) {
+  const marked = () => mark.getAttribute("aria-pressed") === "true";
+  const write = () => send({ action: "mark", word: word.value });
+  const word = node("input", { size: 18, placeholder: "a word on it", onchange: () => marked() && write() });
+  word.addEventListener("keydown", (event) => event.key === "Enter" && write()); // to leave the field marks nothing
+  const toggle = () => send({ action: "mark", word: word.value, on: !marked() });
+  const mark = button("☆ Mark", toggle);
+  const lists = button("", () => send({ action: "export_lists" }));
+  const figure = button("Save figure", () => send({ action: "export_figure" }));
+  const el = node(
+    "div",
+    { className: "rb-row", role: "group", "aria-label": "Keep" },
+    mark,
+    labelled("Word", word),
+    figure,
+    lists,
+  );
+  const update = (view) => {
+    const on = view.mark !== null;
+    mark.textContent = on ? "★ Marked" : "☆ Mark";
+    mark.setAttribute("aria-pressed", String(on));
+    word.value = view.mark ?? "";
+    lists.textContent = view.marked ? `Copy lists of ${view.marked} marked` : "Copy this list";
+  };
+  return { el, update, mark };
+}
+
+function queryCard(send) {
+  const image = picture();
+  const under = node("span", { className: "rb-caption", "aria-hidden": "true" });
+  const back = button("← Back", () => send({ action: "back" }), { title: "back to the query (Esc)" });
+  const el = node("div", { className: "rb-query" }, node("div", { className: "rb-side rb-query" }, image.el, under), back);
+  const update = (view) => {
+    const lines = [view.query.person, `camera ${view.query.camera}`].map((text) => node("span", { textContent: text }));
+    image.update(view.query);
+    el.setAttribute("title", view.query.file);
+    under.replaceChildren(node("b", { textContent: view.query.title }), ...lines);
+    back.hidden = !view.back;
+  };
+  return { el, update, back };
+}
+
+// Sends one action at a time, so that a held key does not fill the kernel's queue: steps that wait become one.
+function outbox(model, asleep) {
+  const me = Math.random().toString(36).slice(2);
+  const queue = [];
+  let waiting = null;
+  let count = 0;
+  let timer;
+  const next = () => {
+    if (waiting || !queue.length) return;
+    waiting = { ...queue.shift(), id: `${me}:${count++}` };
+    timer = setTimeout(giveUp, PATIENCE);
+    try {
+      model.send(waiting);
+    } catch {
+      giveUp(); // the connection is gone
+    }
+  };
+  const giveUp = () => {
+    clearTimeout(timer);
+    waiting = null;
+    queue.length = 0;
+    asleep(true);
+  };
+  const send = (action) => {
+    const last = queue.at(-1);
+    if (action.action === "step" && last?.action === "step") last.by += action.by;
+    else queue.push({ ...action });
+    next();
+  };
+  const answered = () => {
+    asleep(false);
+    if (model.get("answered") !== waiting?.id) return;
+    clearTimeout(timer);
+    waiting = null;
+    next();
+  };
+  return { send, answered, stop: () => clearTimeout(timer) };
+}
+
+function render({ model, el }) {
+  const sleeping = node("p", { className: "rb-error", role: "alert", hidden: true, textContent: ASLEEP });
+  const { send, answered, stop } = outbox(model, (asleep) => (sleeping.hidden = !asleep));
+  const [top, filter, query, pair, keep] = [controls, filters, queryCard, pairPanel, keeping].map((make) => make(send));
+  const error = node("p", { className: "rb-error", role: "alert", hidden: true });
+  const status = node("p", { className: "rb-status", role: "status" }); // for ears; `note` is its part that eyes need
+  const note = node("p", { className: "rb-note", "aria-hidden": "true" });
+  const lists = [];
+  const listed = node("div", { className: "rb-lists" });
+  const stage = node("div", { className: "rb-stage" }, query.el, listed);
+  const hints = [LEGEND, HINT].map((text) => node("p", { className: "rb-hint", textContent: text }));
+  const root = node(
+    "section",
+    { className: "reid-browser", tabIndex: -1 },
+    ...[top.el, filter.el, stage, pair.el, keep.el, error, sleeping, status, note, ...hints],
+  );
+
+  const drawView = () => {
+    const view = model.get("view");
+    root.setAttribute("aria-label", `Ranked images of ${view.name}`);
+    while (lists.length < view.lists.length) {
+      lists.push(rankedList(lists.length, send));
+      listed.append(lists.at(-1).el);
+    }
+    view.lists.forEach((list, i) => lists[i].update(list));
+    [top, filter, query, keep].forEach((part) => part.update(view));
+    status.textContent = view.status;
+    note.textContent = view.note;
+    root.setAttribute("style", `--columns: ${Math.min(view.k, 10)}`);
+  };
+  const drawPair = () => {
+    const hidden = pair.el.hidden;
+    const focused = pair.el.contains(document.activeElement);
+    pair.update(model.get("pair"), model.get("view").explains);
+    if (focused && !hidden && pair.el.hidden) lists[0].move(0);
+  };
+  const drawError = () => {
+    error.textContent = model.get("error");
+    error.hidden = !model.get("error");
+    drawView(); // a field that was refused shows again what holds
+  };
+
+  const escape = () => {
+    if (!pair.el.hidden) send({ action: "look_away" });
+    else if (!query.back.hidden) send({ action: "back" });
+    else root.focus();
+  };
+  const inList = () => lists.find((list) => list.row.contains(document.activeElement)) ?? lists[0];
+  const letters = {
+    ArrowLeft: () => inList().move(-1),
+    ArrowRight: () => inList().move(1),
+    p: () => inList().look(),
+    s: () => send({ action: "explain" }),
+    m: () => keep.mark.click(),
+    i: () => top.ignored.click(),
+    f: () => send({ action: "export_figure" }),
+    g: () => top.jump.focus(),
+  };
+  const commit = (field) => (field.blur(), field.focus()); // a field reports its change; JupyterLab takes Enter away
+  const typing = (target) => target.tagName === "SELECT" || (target.tagName === "INPUT" && target.type !== "checkbox");
+  root.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === "Enter" && event.target.tagName === "INPUT") return commit(event.target);
+    const act = event.key === "Escape" ? escape : typing(event.target) ? null : letters[event.key.toLowerCase()] ?? letters[event.key];
+    const by = typing(event.target) ? 0 : STEPS[event.key];
+    if (by) send({ action: "step", by });
+    else if (act) act();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+
+  const wake = () => send({ action: "refresh" }); // the connection came or went: see whether anybody answers
+  const heard = { view: drawView, pair: drawPair, error: drawError, answered };
+  for (const [name, draw] of Object.entries(heard)) model.on(`change:${name}`, draw);
+  model.on("comm_live_update", wake);
+  drawError();
+  drawPair();
+  el.append(root);
+  return () => {
+    for (const [name, draw] of Object.entries(heard)) model.off(`change:${name}`, draw);
+    model.off("comm_live_update", wake);
+    stop();
+    root.querySelectorAll("img").forEach((img) => fill(img, null));
+  };
+}
+
+export default { render };

@@ -1,0 +1,59 @@
+"""The README's two pictures of the ranked-image browser, from 05 and its trained toy run, in JupyterLab.
+
+python tests/screenshots.py
+"""
+
+import tempfile
+from pathlib import Path
+
+import front_ends
+import nbformat
+from PIL import Image
+
+TWO = """reranked = rl.score(scores.q, scores.g, query, gallery, rerank=rl.rerank)
+rl.RankedBrowser(scores, reranked, run_dir=run, names=("plain", "re-ranked"))"""
+
+
+def light(page, browser) -> None:
+    """A query that is half found, the pair of its best wrong answer, and what made them alike."""
+    browser.get_by_label("First match beyond rank").fill("2")
+    page.keyboard.press("Enter")
+    browser.get_by_label("AP from, in %").fill("30")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(1000)
+    browser.locator(".rb-card").first.focus()
+    for key in ("p", "s"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(1000)
+
+
+def dark(page, browser) -> None:
+    """Two models on the query where they differ most."""
+    browser.get_by_label("Order").select_option("models differ most")
+    page.wait_for_timeout(1000)
+    browser.locator(".rb-card").nth(3).focus()
+    page.keyboard.press("ArrowLeft")
+
+
+def take(name: str, act, cell: str | None = None) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        notebook = front_ends.short_notebook(Path(scratch))
+        if cell:
+            content = nbformat.read(notebook, 4)
+            content.cells[-2:] = [nbformat.v4.new_code_cell(cell)]
+            nbformat.write(content, notebook)
+        with front_ends.chromium(1200, 1100) as page, front_ends.lab(notebook, dark=act is dark) as url:
+            page.goto(url)
+            front_ends.run_all(page)
+            browser = page.locator(".reid-browser")
+            browser.wait_for(timeout=300_000)
+            act(page, browser)
+            file = front_ends.ROOT / "figures" / f"{name}.png"
+            browser.screenshot(path=file)
+    Image.open(file).convert("RGB").quantize(256).save(file, optimize=True)
+    print(file.name, file.stat().st_size)
+
+
+if __name__ == "__main__":
+    take("browser_light", light)
+    take("browser_dark", dark, TWO)

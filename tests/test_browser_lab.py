@@ -1,0 +1,169 @@
+"""The ranked-image browser where it is used: 05 in a real JupyterLab and as a Voilà app, driven by keys and mouse."""
+
+import json
+import re
+
+import front_ends
+import pytest
+
+import reidlib as rl
+from reidlib import toy
+
+pytest.importorskip("playwright", reason="playwright is not installed; pip install -e .[dev] brings it")
+pytestmark = pytest.mark.skipif(not front_ends.CHROMIUM, reason="no Chromium here; apt-get install chromium brings it")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A crowd of twelve and a network that has hardly learnt: what 05 opens here, in seconds."""
+    folder = tmp_path_factory.mktemp("lab")
+    toy.draw(folder / "crowd", people=12)
+    split = rl.load(folder / "crowd")
+    size = dict(backbone="resnet18", weights="none", height=64, width=32)
+    recipe = rl.Recipe.for_dataset(str(folder / "crowd"), p=2, k=2, epochs=1, iterations=1, **size)
+    list(rl.fit(rl.build(recipe, split.train), split.train, folder / "run"))
+    return folder / "run"
+
+
+@pytest.fixture
+def notebook(run, tmp_path):
+    return front_ends.short_notebook(tmp_path, dataset=str(run.parent / "crowd"), run_dir=str(run))
+
+
+# The active cell is the browser's, and all are code still: in JupyterLab arrows choose a cell and M makes it text.
+UNTOUCHED = """() => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    const code = notebook.widgets.every((cell) => cell.model.type === "code");
+    return code && notebook.activeCell.node.contains(document.querySelector(".reid-browser"));
+}"""
+
+
+class Reader:
+    """Somebody at the page: what they see, and what they do."""
+
+    def __init__(self, page):
+        self.page = page
+        self.browser = page.locator(".reid-browser")
+        self.cards = self.browser.locator(".rb-card")
+
+    def sees(self, place: str) -> None:
+        """Wait until the page says which query of how many is shown."""
+        self.browser.locator(".rb-place", has_text=re.compile(f"^{place}$")).wait_for()
+
+    def sees_all_images(self) -> int:
+        images = self.browser.locator("img[src^=blob]")
+        assert images.evaluate_all("images => images.every(image => image.complete && image.naturalWidth > 0)")
+        return images.count()
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def focused(self) -> str:
+        """What a screen reader calls the element that has the focus."""
+        words = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.querySelector('img')?.alt"
+        return self.page.evaluate(words)
+
+    def sees_error(self, words: str) -> None:
+        self.browser.get_by_role("alert").filter(has_text=words).wait_for()
+
+
+def steps_and_finds(reader: Reader) -> None:
+    reader.sees("1 of 20")
+    reader.cards.first.focus()
+    assert reader.focused().startswith("rank 1, ")
+    reader.press("ArrowDown")
+    reader.sees("2 of 20")
+    reader.press("ArrowRight", "ArrowRight")
+    assert re.fullmatch(r"rank 3, [\w ]+, camera \d, similarity -?\d\.\d\d, (right|wrong)", reader.focused())
+    reader.browser.get_by_role("button", name="Next").click()
+    reader.sees("3 of 20")
+    reader.press("End")
+    reader.sees("20 of 20")
+    reader.browser.get_by_label("Query camera").select_option("2")
+    reader.browser.locator(".rb-place", has_text=re.compile(r"^1 of 1?\d$")).wait_for()
+    reader.browser.get_by_role("button", name="Clear").click()
+    reader.sees("1 of 20")
+    bar = reader.browser.locator(".rb-bars button:not([aria-label$=': 0 queries'])").first
+    bar.click()
+    (count,) = re.findall(r"(\d+) quer", bar.get_attribute("aria-label"))
+    reader.sees(f"1 of {count}")
+    bar.click()
+    reader.sees("1 of 20")
+    person = reader.browser.get_by_label("Person", exact=True)
+    person.fill("9999")
+    reader.press("Enter")
+    reader.sees_error("no query passes this filter")
+    assert person.input_value() == "", "the field shows what holds"
+    reader.browser.get_by_label("Go to").fill("7")
+    reader.press("Enter")
+    reader.browser.get_by_role("img", name=re.compile("^query 7, person ")).first.wait_for()
+
+
+def understands_and_keeps(reader: Reader, run) -> None:
+    reader.cards.nth(1).focus()
+    answer = reader.focused()
+    reader.press("p")
+    pair = reader.browser.get_by_role("region", name="Pair")
+    pair.get_by_role("img", name=answer).wait_for()
+    reader.press("s")
+    pair.get_by_text(re.compile(r"^Cosine -?\d\.\d\d")).wait_for()
+    assert pair.locator(".rb-heat:visible").count() == 2
+    assert reader.sees_all_images() >= 1 + 10 + 2 + 2
+    reader.press("Escape")
+    pair.wait_for(state="hidden")
+    reader.press("Enter")
+    reader.browser.get_by_role("img", name=re.compile("^gallery image ")).wait_for()
+    reader.press("Escape")
+    reader.browser.get_by_role("img", name=re.compile("^query 7, ")).wait_for()
+    reader.browser.get_by_label("Word").fill("half hidden")
+    reader.press("Enter")
+    reader.browser.get_by_text("Query 7 marked, saved in marks-crowd.json.").first.wait_for()
+    assert list(json.loads((run / "marks-crowd.json").read_text())["marks"].values()) == ["half hidden"]
+    reader.cards.first.focus()
+    reader.press("f")
+    reader.browser.get_by_text("Saved figures/ranked-crowd-query00007.jpg").first.wait_for()
+    assert (run / "figures" / "ranked-crowd-query00007.jpg").stat().st_size > 5000
+    reader.browser.get_by_role("button", name="Copy lists of 1 marked").click()
+    reader.browser.get_by_text("Copied the lists of 1 marked").first.wait_for()
+    (folder,) = (run / "visualization" / "crowd").iterdir()
+    assert len(list(folder.glob("gallery_top0*"))) == 20
+
+
+def test_in_jupyterlab_it_is_browsed_by_keys_and_mouse_and_outlives_its_kernel(notebook, run):
+    with front_ends.chromium() as page, front_ends.lab(notebook) as url:
+        page.goto(url)
+        front_ends.run_all(page)
+        reader = Reader(page)
+        reader.browser.wait_for()
+        assert not page.locator(".jp-OutputArea-output[data-mime-type*=error]").count()
+        assert reader.sees_all_images() >= 11
+        steps_and_finds(reader)
+        understands_and_keeps(reader, run)
+        assert page.evaluate(UNTOUCHED), "no key went past the browser to the notebook"
+        tree = reader.browser.aria_snapshot()
+        for part in ('region "Ranked images of crowd/query"', 'list "Ranked list. AP ', 'status: "query 7, person '):
+            assert part in tree
+        page.set_viewport_size({"width": 520, "height": 900})
+        assert reader.browser.evaluate("it => it.scrollWidth <= it.clientWidth"), "nothing sticks out of a narrow page"
+        reader.cards.first.focus()
+        page.evaluate(front_ends.RESTART)
+        reader.press("ArrowDown")
+        reader.sees_error("No answer from the kernel")
+        assert page.locator(".jp-RenderedImage img").count(), "the static figure stays"
+        assert reader.cards.count() >= 10
+
+
+def test_as_an_app_it_does_the_same(notebook, run):
+    (run / "marks-crowd.json").unlink(missing_ok=True)
+    with front_ends.chromium() as page, front_ends.voila(notebook) as url:
+        page.goto(url)
+        reader = Reader(page)
+        reader.browser.wait_for()
+        steps_and_finds(reader)
+        reader.press("Escape")
+        reader.cards.first.focus()
+        reader.press("m")
+        reader.browser.get_by_text("Query 7 marked").first.wait_for()
+        assert (run / "marks-crowd.json").is_file()
+        assert reader.sees_all_images() >= 11

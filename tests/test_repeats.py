@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 import reidlib as rl
-from reidlib import repeats
+from reidlib import estimate, repeats
 from reidlib.jobs import _fits as fits
 from reidlib.jobs import grid, parameters_of, plan, state, with_data
 from reidlib.sources import source_digest
@@ -242,7 +242,8 @@ def test_the_command_line_says_what_is_wrong(small, own, tmp_path, capsys):
     assert not (tmp_path / "rows.csv").exists()
 
 
-def test_a_dry_run_lists_the_jobs_and_measures_how_long_they_take(small, own, tmp_path, capsys):
+def test_a_dry_run_lists_the_jobs_and_measures_how_long_they_take(small, own, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(estimate, "STARTED", "pass")  # seconds of imports that every kernel of these tests takes anyway
     words = command(small, own, tmp_path / "runs", "-p", "seed", "1", "2", "--dry-run")[3:]
     assert repeats.main(words) == 0
     said = capsys.readouterr().out.splitlines()
@@ -254,8 +255,6 @@ def test_a_dry_run_lists_the_jobs_and_measures_how_long_they_take(small, own, tm
 
 
 def test_an_estimate_counts_steps_images_and_starts(small, own, monkeypatch):
-    from reidlib import estimate
-
     monkeypatch.setattr(estimate, "measured", lambda recipe, split: estimate.Speed(10.0, 1.0, 0.5))
     found = estimate.estimate(plan(small, [own, own | {"epochs": 4}]))
     assert list(found.values()) == [0.5 + 2 * 2 * 10 + 18, 0.5 + 4 * 2 * 10 + 18]

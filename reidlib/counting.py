@@ -65,16 +65,19 @@ def count(source, rule: Rule, ties: str = "pessimistic", memory: int = 2**26) ->
     stands ahead of it (pessimistic) or behind it (optimistic). `memory`, in bytes, bounds a tile and what is made of
     it; no result depends on it.
     """
-    found = []
-    for rows, tiles in tiling(rule, memory):
-        tile = source.tile(rows, tiles[0])
-        chunk = Chunk(source, rule, rows, tile if len(tiles) == 1 else None, ties == "pessimistic")
-        chunk.add(tile, tiles[0])
-        for cols in tiles[1:]:
-            chunk.add(source.tile(rows, cols), cols)
-        found.append((chunk.i, chunk.ahead()))
+    found = [_count_rows(source, rule, rows, tiles, ties == "pessimistic") for rows, tiles in tiling(rule, memory)]
     i, ahead = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return i, ahead
+
+
+def _count_rows(source, rule: Rule, rows: slice, tiles: list[slice], pessimistic: bool) -> tuple[np.ndarray, ...]:
+    """`count` for some queries; its tiles are gone when it returns, so that their memory serves the next."""
+    tile = source.tile(rows, tiles[0])
+    chunk = Chunk(source, rule, rows, tile if len(tiles) == 1 else None, pessimistic)
+    chunk.add(tile, tiles[0])
+    for cols in tiles[1:]:
+        chunk.add(source.tile(rows, cols), cols)
+    return chunk.i, chunk.ahead()
 
 
 def tiling(rule: Rule, memory: int) -> Iterator[tuple[slice, list[slice]]]:

@@ -194,10 +194,13 @@ def _keep(file: Path, write: Callable, needed: bool = False) -> None:
         with open(temporary, "wb") as stream:
             write(stream)
         os.replace(temporary, file)
+    except FileNotFoundError:  # an image that is not there
+        raise
     except OSError as error:
-        if needed or isinstance(error, FileNotFoundError):  # that is an image which is not there
-            raise
-        warnings.warn(f"{file}: not cached ({error}); set REID_CACHE to a writable folder with room", stacklevel=2)
+        problem = f"{file}: not cached ({error}); set REID_CACHE to a writable folder with room"
+        if needed:
+            raise OSError(f"{problem}, since main memory does not hold these images") from error
+        warnings.warn(problem, stacklevel=2)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

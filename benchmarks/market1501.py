@@ -4,9 +4,10 @@
     python benchmarks/market1501.py --dataset toy --epochs 1 --iterations 2      # on toy data, to see that it runs
 
 ResNet-50 from scratch by the reference recipe; MobileNetV2 by the same recipe, from the ImageNet weights in the file
-that is named and from scratch; ResNet-50 from scratch for 350 epochs, its milestones moved along. `--weights imagenet`
-starts the first from ImageNet instead, where torchvision can fetch the weights. After each run the rows of all that are
-finished are printed and written to results/market1501.csv. Other options go to reidlib.train as they are.
+that is named (its name stands in the row) and from scratch; ResNet-50 from scratch for 350 epochs, its milestones moved
+along. `--weights imagenet` starts the first from ImageNet instead, where torchvision can fetch the weights. After each
+run the rows of all that are finished are printed and written to results/market1501.csv. Other options go to
+reidlib.train as they are.
 """
 
 import argparse
@@ -38,6 +39,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "market1501", metavar="FOLDER")
     parser.add_argument("--csv", type=Path, default=ROOT / "results" / "market1501.csv", metavar="FILE")
     options, others = parser.parse_known_args()
+    if options.mobilenet and not Path(options.mobilenet).is_file():
+        parser.error(f"no file {options.mobilenet}")
     for name, chosen in runs(options.mobilenet).items():
         start, weights = time.perf_counter(), options.weights if name == "resnet50" else "none"
         if not (options.runs / name / "result.json").is_file():

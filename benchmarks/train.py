@@ -26,7 +26,9 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 import reidlib as rl
+from reidlib.images import on
 from reidlib.results import environment
+from reidlib.systems import convolutions
 from reidlib.systems.bag_of_tricks import uses_bf16
 
 GPU = torch.cuda.is_available()
@@ -50,8 +52,8 @@ def reference_way(recipe, shots, batches, tf32: bool) -> Iterator:
         pin_memory=GPU,
     )
     system.begin_epoch(recipe.epochs // 4)
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32):
-        torch.set_float32_matmul_precision("high" if tf32 else "highest")
         for images, batch in zip(loader, batches):
             images, target = images.to(DEVICE), labels[torch.from_numpy(batch)].to(DEVICE)
             feat = system.trunk(images)
@@ -61,7 +63,6 @@ def reference_way(recipe, shots, batches, tf32: bool) -> Iterator:
             loss.backward()
             adam.step()
             yield
-        torch.set_float32_matmul_precision("highest")
 
 
 def this_way(recipe, shots, batches) -> Iterator:
@@ -70,10 +71,11 @@ def this_way(recipe, shots, batches) -> Iterator:
     store = rl.ImageStore(shots, recipe.size, recipe.resize).to(DEVICE)
     labels = torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids)).to(DEVICE)
     system.begin_epoch(recipe.epochs // 4)
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=recipe.precision != "float32"):
+    torch.set_float32_matmul_precision("highest")
+    with convolutions(system, tuned=True):
         for number, batch in enumerate(batches):
             images = rl.augment(store.batch(batch, DEVICE), recipe, rl.generator(1, "augment", number))
-            system.step(images, labels[torch.as_tensor(batch, device=DEVICE)])
+            system.step(images, labels[on(batch, DEVICE)])
             yield
 
 

@@ -4,9 +4,13 @@ Everything random is drawn by NumPy generators seeded with (seed, purpose, count
 number, so a resumed run needs no stored random state, and the same images come out on every device.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
+
+from reidlib.images import on
 
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as torchvision's weights expect
 STD = (0.229, 0.224, 0.225)
@@ -173,7 +177,7 @@ def _overlap(length: int, shift: int) -> tuple[slice, slice]:
 def _gather(images: Tensor, y: np.ndarray, x: np.ndarray, flipped: np.ndarray) -> Tensor:
     """The same crops by an index for each pixel: a handful of kernels for the whole batch, as a GPU likes it."""
     n, height, width, _ = images.shape
-    y, x, flipped = torch.from_numpy(np.stack([y, x, flipped])).to(images.device)[:, :, None]  # (B, 1) each
+    y, x, flipped = on(np.stack([y, x, flipped]), images.device)[:, :, None]  # (B, 1) each
     y, x = y + torch.arange(height, device=images.device), x + torch.arange(width, device=images.device)
     inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]  # (B, H, W)
     x = torch.where(flipped.bool(), width - 1 - x, x)
@@ -187,32 +191,38 @@ def normalise(images: Tensor) -> Tensor:
     The result is a view in channels_last memory, which is what convolutions like best.
     """
     n, height, width, _ = images.shape
-    std = torch.tensor(STD, device=images.device).repeat(width)  # a row long: fast, where three long is slow
-    mean = torch.tensor(MEAN, device=images.device).repeat(width)
-    rows = images.reshape(n, height, 3 * width).float().mul_(1 / (255 * std)).sub_(mean / std)
+    scale, shift = _row(width, images.device)
+    rows = images.reshape(n, height, 3 * width).float().mul_(scale).sub_(shift)
     return rows.view(n, height, width, 3).permute(0, 3, 1, 2)
+
+
+@cache
+def _row(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What a row of pixels is multiplied by and what is then taken off, (3 * width,) each: fast, where (3,) is slow."""
+    std, mean = (torch.tensor(values).repeat(width) for values in (STD, MEAN))
+    return (1 / (255 * std)).to(device), (mean / std).to(device)
 
 
 def erase(images: Tensor, boxes: np.ndarray, fill: tuple[float, ...]) -> None:
     """Paint the rectangles of `draw_erasing` over normalised images (B, 3, H, W), in place, with `fill` (3,)."""
     if len(boxes) != len(images):
         raise ValueError(f"{len(boxes)} boxes for {len(images)} images: one an image is needed")
-    (_paint if images.device.type == "cpu" else _mask)(images, boxes, torch.tensor(fill, dtype=images.dtype))
+    (_paint if images.device.type == "cpu" else _mask)(images, boxes, np.array(fill, np.float32))
 
 
-def _paint(images: Tensor, boxes: np.ndarray, colour: Tensor) -> None:
-    pixels, row = images.permute(0, 2, 3, 1).numpy(), colour.repeat(images.shape[3], 1).numpy()  # row (W, 3)
+def _paint(images: Tensor, boxes: np.ndarray, colour: np.ndarray) -> None:
+    pixels, row = images.permute(0, 2, 3, 1).numpy(), np.tile(colour, (images.shape[3], 1))  # row (W, 3)
     for image, (top, left, height, width) in zip(pixels, boxes.tolist(), strict=True):
         if top >= 0:
             image[top : top + height, left : left + width] = row[:width]
 
 
-def _mask(images: Tensor, boxes: np.ndarray, colour: Tensor) -> None:
+def _mask(images: Tensor, boxes: np.ndarray, colour: np.ndarray) -> None:
     """The same for the whole batch at once, as a GPU likes it."""
-    top, left, height, width = torch.from_numpy(boxes).to(images.device).T[:, :, None]  # (B, 1) each
+    top, left, height, width = on(boxes, images.device).T[:, :, None]  # (B, 1) each
     y, x = (torch.arange(n, device=images.device) for n in images.shape[2:])
     inside = ((y >= top) & (y < top + height))[:, :, None] & ((x >= left) & (x < left + width))[:, None, :]
-    torch.where(inside[:, None], colour.to(images.device)[:, None, None], images, out=images)
+    torch.where(inside[:, None], on(colour, images.device)[:, None, None], images, out=images)
 
 
 def augment(images: Tensor, recipe, rng: np.random.Generator) -> Tensor:

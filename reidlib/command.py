@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from dataclasses import fields
-from typing import get_args
+from typing import get_args, get_origin
 
 import torch
 import torch.distributed as dist
@@ -13,8 +13,6 @@ from reidlib.recipe import Recipe
 from reidlib.results import measure, run_folder, targets, write_result
 from reidlib.systems import build
 from reidlib.train import checkpoints, epoch_row, fit, rank, restore
-
-SCALARS = {"int": int, "float": float, "str": str, "int | None": int}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,17 +46,19 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m reidlib.train", description=main.__doc__)
     standing = {"dataset": "market", "preset": "reference", "tricks": "all", "seed": 1}
     for entry in fields(Recipe):
-        kind = entry.type if isinstance(entry.type, str) else getattr(entry.type, "__name__", str(entry.type))
+        inner = get_args(entry.type)  # of tuple[int, ...] and int | None
         options = ["--" + entry.name.replace("_", "-")]
         if len(entry.name) == 1:  # torchrun takes --p for an abbreviation of its own options, but not --P
             options.append(options[0].upper())
-        if kind == "bool":
+        if entry.type is bool:
             made.add_argument(*options, action=argparse.BooleanOptionalAction)
-        elif kind == "tuple":
-            made.add_argument(*options, type=get_args(entry.type)[0], nargs="+", metavar=entry.name.upper())
-        elif kind in SCALARS:
+        else:
             made.add_argument(
-                *options, type=SCALARS[kind], default=standing.get(entry.name), metavar=entry.name.upper()
+                *options,
+                type=inner[0] if inner else entry.type,
+                nargs="+" if get_origin(entry.type) is tuple else None,
+                default=standing.get(entry.name),
+                metavar=entry.name.upper(),
             )
     for name in ("data-root", "market-path", "duke-path", "run-dir"):
         made.add_argument(f"--{name}", metavar="FOLDER")

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from reidlib.batches import normalise
 from reidlib.images import decode
 from reidlib.progress import progress
+from reidlib.systems import convolutions
 
 CHUNK = 1024  # images decoded ahead of the network, so that neither waits for the other
 
@@ -27,7 +28,7 @@ def embed(system, shots, batch: int = 128, flip: bool = False) -> Tensor:
     chunks = [files[i : i + CHUNK] for i in range(0, len(files), CHUNK)]
     bar = progress(label=f"embed {getattr(shots, 'name', '')}", total=len(files), unit="image", few=len(files) < CHUNK)
     rows = []
-    with ThreadPoolExecutor(1) as ahead, bar:
+    with ThreadPoolExecutor(1) as ahead, bar, convolutions(system):
         waiting = ahead.submit(decode, chunks[0], recipe.size, recipe.resize)
         for following in (*chunks[1:], None):
             decoded = waiting.result()

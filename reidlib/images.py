@@ -5,7 +5,9 @@ import hashlib
 import itertools
 import math
 import os
+import platform
 import re
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from torch import Tensor
 from reidlib.progress import progress
 
 SHARE = 32  # images that a thread takes at a time
+ABANDONED = 3600  # seconds after which nobody writes a temporary file any more
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -127,7 +130,7 @@ class ImageStore:
         self.memory = memory
         self.mapped = math.prod(shape) > (_free() / 2 if memory is None else memory)
         images = _cached(cached, shape, self.mapped)
-        if images is None:
+        if images is None or not _as_now(images, shots.files(), size, resize):
             images = None if self.mapped else np.empty(shape, np.uint8)
             parts = _decoded(shots.files(), size, resize, f"decode {shots.name}", images)
             _keep(cached, lambda file: _save(file, shape, parts), needed=self.mapped)
@@ -148,11 +151,17 @@ class ImageStore:
 
     def batch(self, index: np.ndarray, device: torch.device) -> Tensor:
         """The images at `index` (B,) as uint8 (B, H, W, 3) on `device`."""
-        place = torch.from_numpy(index).to(self.images.device)
+        place = on(index, self.images.device)
         if self.images.device == device:
             return self.images.index_select(0, place)
         pinned = torch.empty((len(index), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=True)
         return torch.index_select(self.images, 0, place, out=pinned).to(device, non_blocking=True)
+
+
+def on(array: np.ndarray, device: torch.device) -> Tensor:
+    """A small array on `device`. A GPU gets it by way of pinned memory, so that nobody waits for what it is doing."""
+    values = torch.from_numpy(array)
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
 def _cores() -> int:
@@ -163,7 +172,10 @@ def _free() -> float:
     """Bytes of main memory that are free, as far as the system says."""
     info = Path("/proc/meminfo")
     found = re.search(r"MemAvailable:\s+(\d+) kB", info.read_text()) if info.is_file() else None
-    return 1024 * int(found[1]) if found else math.inf
+    limit, used = (Path("/sys/fs/cgroup", f"memory.{name}") for name in ("max", "current"))  # of a container
+    bounded = limit.is_file() and limit.read_text().strip().isdigit()
+    room = int(limit.read_text()) - int(used.read_text()) if bounded else math.inf
+    return min(room, 1024 * int(found[1]) if found else math.inf)
 
 
 def _file_digest(file: str) -> bytes:
@@ -174,9 +186,15 @@ def _file_digest(file: str) -> bytes:
 def _cached(file: Path, shape: tuple[int, ...], mapped: bool) -> np.ndarray | None:
     try:
         images = np.load(file, mmap_mode="c" if mapped else None)  # "c": as if writable, which torch asks for
-    except (OSError, ValueError):  # absent, or cut off
+    except (OSError, ValueError, EOFError):  # absent, or cut off
         return None
     return images if images.shape == shape and images.dtype == np.uint8 else None
+
+
+def _as_now(images: np.ndarray, files: list[Path], size: tuple[int, int], resize: str) -> bool:
+    """Whether some cached images are what decoding gives: a crash can leave zeros, another Pillow other pixels."""
+    some = np.linspace(0, len(files) - 1, 8).astype(int)
+    return all(np.array_equal(images[i], read(files[i], size, resize)) for i in some)
 
 
 def _save(file, shape: tuple[int, ...], parts: Iterator[np.ndarray]) -> None:
@@ -188,15 +206,18 @@ def _save(file, shape: tuple[int, ...], parts: Iterator[np.ndarray]) -> None:
 
 def _keep(file: Path, write: Callable, needed: bool = False) -> None:
     """Write a cache file under a temporary name, then rename; without room or permission go on uncached if possible."""
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    temporary = file.with_name(f"{file.name}.{platform.node()}-{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        for left in file.parent.glob(f"{file.name}.*.tmp"):
+            if time.time() - left.stat().st_mtime > ABANDONED:  # by a process that was killed
+                left.unlink(missing_ok=True)
         with open(temporary, "wb") as stream:
             write(stream)
         os.replace(temporary, file)
-    except FileNotFoundError:  # an image that is not there
-        raise
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and error.errno is None:  # from `read`: an image that is not there
+            raise
         problem = f"{file}: not cached ({error}); set REID_CACHE to a writable folder with room"
         if needed:
             raise OSError(f"{problem}, since main memory does not hold these images") from error

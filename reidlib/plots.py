@@ -74,7 +74,7 @@ def plot_log(rows: Sequence[Mapping]) -> Picture:
     x = [row["iteration"] for row in rows]
     marker = "o" if len(rows) < 15 else ""
     others = {"epoch", "iteration", "acc", "lr", "ids_seen", "images_seen"}
-    others |= {"seconds", "images_per_s", "waiting", "saving"}
+    others |= {"seconds", "images_per_s", "waiting", "saving", "peak_mb", "peak_gpu_mb"}
     for part in [key for key in rows[0] if key not in others]:
         losses.plot(x, [row[part] for row in rows], marker=marker, label=part)
     losses.set(title="Loss", ylim=(0, None))

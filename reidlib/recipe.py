@@ -227,5 +227,10 @@ def _check(recipe: Recipe) -> None:
     for name in ("flip", "erasing", "label_smoothing"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise ValueError(f"{name}={getattr(recipe, name)}; it must lie between 0 and 1")
+    if recipe.pad > min(recipe.size):
+        raise ValueError(f"pad={recipe.pad}; it must be at most the smaller side of the images, {min(recipe.size)}")
+    for name, length in (("erasing_area", 2), ("erasing_fill", 3)):
+        if len(getattr(recipe, name)) != length:
+            raise ValueError(f"{name}={getattr(recipe, name)}; it must hold {length} numbers")
     if not recipe.lr > 0:
         raise ValueError(f"lr={recipe.lr}; it must be positive")

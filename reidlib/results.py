@@ -6,8 +6,8 @@ import io
 import json
 import os
 import platform
-import resource
 import subprocess
+import zipfile
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -120,8 +120,8 @@ def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict, fl
         "seconds": round(sum(row["seconds"] for row in rows), 1),
         "images_per_s": round(float(np.median([row["images_per_s"] for row in rows])), 1),
         "precision": "bf16" if uses_bf16(recipe.precision, device) else "float32",
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10),
-        "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if device == "cuda" else 0,
+        "peak_mb": round(max(row["peak_mb"] for row in rows)),
+        "peak_gpu_mb": round(max(row["peak_gpu_mb"] for row in rows)),
         "scores": {name: _brief(value) | {"flip": _switch(flip)} for name, value in scores.items()},
         "environment": environment(type(system).__module__),
         "date": datetime.now(UTC).date().isoformat(),
@@ -211,7 +211,7 @@ def _embeddings(file: Path, key: str) -> list[torch.Tensor] | None:
     try:
         with np.load(file) as kept:
             return [torch.from_numpy(kept[name]) for name in "qg"] if str(kept["key"]) == key else None
-    except (OSError, ValueError, KeyError):  # absent, cut off, or of another kind
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent, cut off, or of another kind
         return None
 
 

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pickle
+import resource
 import time
 import warnings
 import zipfile
@@ -23,10 +24,10 @@ import torch
 import torch.distributed as dist
 
 from reidlib.batches import PKSampler, augment, generator
-from reidlib.images import ImageStore, data_digest
+from reidlib.images import ImageStore, data_digest, on
 from reidlib.recipe import Recipe
 from reidlib.sources import source_digest
-from reidlib.systems import build
+from reidlib.systems import build, convolutions
 
 SAVE_EVERY = 60.0  # seconds between checkpoints that only serve to resume
 RESUME = "resume.pt"
@@ -49,6 +50,8 @@ def fit(system, shots, run_dir: str | Path, memory: int | None = None) -> Iterat
         store = _first_then_others(lambda: _open(shots, system, run, memory)).to(device)
         rows, begun = _resume(system, run)
         keeper = Keeper(system, run, store.digest)
+        if not rows and not begun:
+            keeper.save(rows)  # what it begins from: an interrupt within the first minute comes back to it
         if world() > 1:  # past nn.Module's __setattr__: a system is not a part of its replica's state
             vars(system)["replica"] = torch.nn.parallel.DistributedDataParallel(system)
         yield from [dict(row) for row in rows]
@@ -90,12 +93,12 @@ def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.d
 
 
 def load_or_train(recipe: Recipe, shots, run_dir: str | Path, epoch: int | None = None):
-    """The system of a run after `epoch` epochs, or after its last; where there is no checkpoint it is trained first.
+    """The system of a run after `epoch` epochs, or after its last; where that is not there, training goes on first.
 
     Raises ValueError where the folder holds another recipe or other data.
     """
     _refuse(Path(run_dir), recipe, data_digest(shots))
-    if not checkpoints(run_dir):
+    if (epoch or recipe.epochs) not in checkpoints(run_dir):
         for row in fit(build(recipe, shots), shots, run_dir):
             print(epoch_row(row))
     return restore(run_dir, epoch)
@@ -145,6 +148,11 @@ class Keeper:
         if rank():
             return
         start = time.perf_counter()
+        if not all(bool(parameter.isfinite().all()) for parameter in self.system.parameters()):
+            raise ValueError(
+                f"weights are not finite after epoch {len(rows)} or in the one after it; the checkpoint before is "
+                "kept: try precision='float32' or a smaller lr"
+            )
         optimizers = {name: optimizer.state_dict() for name, optimizer in self.system.optimizers.items()}
         state = {"system": self.system.state_dict(), "optimizers": optimizers, "rows": rows, "begun": begun}
         state |= {"recipe": self.system.recipe.to_dict(), "data": self.digest}
@@ -163,7 +171,7 @@ def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict |
     iteration, device, recipe = rows[-1]["iteration"] if rows else 0, labels.device, system.recipe
     begun = begun or {"losses": [], "seconds": 0.0, "waiting": 0.0}
     start = time.perf_counter() - begun["seconds"]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _convolutions(device, recipe):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), convolutions(system, tuned=True):
         system.begin_epoch(len(rows))
         for step in range(len(begun["losses"]), len(batches)):
             number, before = iteration + step, time.perf_counter()
@@ -172,7 +180,7 @@ def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict |
             rng = generator(recipe.seed, "augment", number * world() + rank())
             images = augment(store.batch(index, device), recipe, rng)
             begun["waiting"] += time.perf_counter() - before
-            begun["losses"].append(system.step(images, labels[torch.as_tensor(index, device=device)]))
+            begun["losses"].append(system.step(images, labels[on(index, device)]))
             del images  # its memory serves the next batch
             begun["seconds"] = time.perf_counter() - start
             if keeper.due():
@@ -192,14 +200,9 @@ def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict |
         "images_per_s": sum(map(len, batches)) / seconds,
         "waiting": begun["waiting"] / seconds,  # for batches: of the host's time, which a GPU works through meanwhile
         "saving": saving / seconds,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+        "peak_gpu_mb": torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0,
     }
-
-
-def _convolutions(device: torch.device, recipe: Recipe):
-    """On a GPU the fastest algorithm for these shapes, and no TF32 where float32 is asked for."""
-    if device.type != "cuda":
-        return contextlib.nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=recipe.precision != "float32")
 
 
 def _means(losses: list[dict], epoch: int, batches: list[np.ndarray], names: np.ndarray) -> dict[str, float]:
@@ -238,6 +241,11 @@ def _open(shots, system, run: Path, memory: int | None) -> ImageStore:
     recipe = system.recipe
     if recipe.p < 2 * world():
         raise ValueError(f"p={recipe.p} identities a batch for {world()} processes: each needs at least two")
+    if recipe.order == "identity" and (last := len(system.ids) % recipe.p or recipe.p) < world():
+        raise ValueError(
+            f"the last batch of a pass holds {last} of p={recipe.p} identities, too few for {world()} processes: "
+            "choose another p"
+        )
     store = ImageStore(shots, recipe.size, recipe.resize, memory)
     if rank() == 0:
         _claim(run, system, store.digest)

@@ -162,7 +162,7 @@ def test_a_gpu_cuts_and_erases_what_a_cpu_does():
         batches._slide(images, top - 5, left - 5, flipped), batches._gather(images, top - 5, left - 5, flipped)
     )
     painted, masked = normalise(images), normalise(images)
-    boxes, colour = draw_erasing(random, n, (24, 12)), torch.tensor([1.0, 2.0, 3.0])
+    boxes, colour = draw_erasing(random, n, (24, 12)), np.array([1, 2, 3], np.float32)
     batches._paint(painted, boxes, colour)
     batches._mask(masked, boxes, colour)
     assert torch.equal(painted, masked)

@@ -44,13 +44,13 @@ def test_a_broken_and_a_missing_image_are_named_with_the_count_before_them(crowd
 
 def test_a_store_is_read_from_its_cache_the_second_time(crowd, monkeypatch):
     first = rl.ImageStore(crowd.train, (32, 16))
-    monkeypatch.setattr(images, "decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(images, "_decoded", lambda *_: pytest.fail("decoded again"))
     again = rl.ImageStore(crowd.train, (32, 16))
     assert torch.equal(first.images, again.images)
     assert first.digest == again.digest
 
 
-def test_a_changed_pixel_is_noticed_even_where_size_and_time_are_forged(crowd):
+def test_a_changed_pixel_is_noticed(crowd):
     before = rl.ImageStore(crowd.train, (32, 16))
     file, stat = crowd.train.file(0), os.stat(crowd.train.file(0))
     pixels = np.asarray(Image.open(file)).copy()
@@ -73,10 +73,13 @@ def test_the_digest_is_of_names_and_bytes_and_not_of_the_place(crowd, tmp_path):
     assert images.data_digest(rl.load(tmp_path / "moved").train) != before
 
 
-def test_a_truncated_cache_file_is_decoded_anew(crowd):
+@pytest.mark.parametrize(
+    "damage", [lambda whole: whole[:500], lambda whole: b"", lambda whole: whole[:128] + bytes(len(whole) - 128)]
+)
+def test_a_cache_file_that_is_cut_off_or_full_of_zeros_is_decoded_anew(crowd, damage):
     first = rl.ImageStore(crowd.train, (32, 16))
     (kept,) = images.cache_folder().glob(f"{first.digest}-32x16-*.npy")
-    kept.write_bytes(kept.read_bytes()[:500])
+    kept.write_bytes(damage(kept.read_bytes()))
     assert torch.equal(rl.ImageStore(crowd.train, (32, 16)).images, first.images)
 
 
@@ -98,6 +101,20 @@ def test_images_that_memory_does_not_hold_give_the_same_batches(crowd):
     again = rl.ImageStore(crowd.train, (32, 16), memory=1000)
     assert torch.equal(again.images, held.images), "decoded into the file"
     assert not list(images.cache_folder().glob("*.tmp"))
+
+
+def test_what_a_killed_process_left_is_swept_away_and_a_cache_folder_may_vanish(crowd, monkeypatch):
+    whole = rl.ImageStore(crowd.train, (32, 16))
+    cached = images.cache_folder() / f"{whole.digest}-32x16-bicubic.npy"
+    cached.unlink()
+    old, fresh = (cached.with_name(f"{cached.name}.elsewhere-{i}.tmp") for i in (1, 2))
+    old.touch(), fresh.touch()
+    os.utime(old, (0, 0))
+    monkeypatch.setattr(os, "replace", lambda *_: os.rename(cached.with_name("gone"), cached))
+    with pytest.warns(UserWarning, match="not cached"):
+        assert torch.equal(rl.ImageStore(crowd.train, (32, 16)).images, whole.images)
+    assert (old.exists(), fresh.exists()) == (False, True)
+    fresh.unlink()
 
 
 def test_a_disk_that_is_full_costs_the_cache_and_for_what_memory_does_not_hold_is_an_error(crowd, monkeypatch):

@@ -174,6 +174,49 @@ def test_a_compiled_backbone_is_one_field_and_leaves_the_names_in_a_checkpoint_a
     assert list(plain.state_dict()) == list(compiled.state_dict())
 
 
+def test_an_interrupt_before_the_first_checkpoint_begins_again_with_the_same_system(crowd, tiny, tmp_path):
+    whole, _ = trained(tiny, crowd.train, tmp_path / "whole")
+    system = rl.build(tiny, crowd.train, "cpu")
+    step, calls = system.step, itertools.count(1)
+
+    def stopped(images, labels):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return step(images, labels)
+
+    system.step = stopped
+    with pytest.raises(KeyboardInterrupt):
+        list(rl.fit(system, crowd.train, tmp_path / "parts"))
+    list(rl.fit(system, crowd.train, tmp_path / "parts"))
+    assert digest(system) == digest(whole)
+
+
+def test_weights_that_are_not_finite_are_never_saved(crowd, tiny, tmp_path):
+    system = rl.build(tiny, crowd.train, "cpu")
+    step, calls = system.step, itertools.count(1)
+
+    def broken(images, labels):
+        losses = step(images, labels)
+        if next(calls) == 4:  # after the last loss before a checkpoint
+            system.classifier.weight.data[0, 0] = torch.nan
+        return losses
+
+    system.step = broken
+    with pytest.raises(ValueError, match="weights are not finite after epoch 2"):
+        list(rl.fit(system, crowd.train, tmp_path))
+    assert rl.checkpoints(tmp_path) == []
+    again, _ = trained(tiny, crowd.train, tmp_path)
+    assert all(value.isfinite().all() for value in again.state_dict().values())
+
+
+def test_a_run_that_was_left_is_finished_before_it_is_used(crowd, tiny, tmp_path):
+    whole, _ = trained(tiny, crowd.train, tmp_path / "whole")
+    trained(tiny, crowd.train, tmp_path / "left", 2)
+    assert rl.checkpoints(tmp_path / "left") == [2]
+    finished = rl.load_or_train(tiny, crowd.train, tmp_path / "left")
+    assert digest(finished.cpu()) == digest(whole)
+
+
 def test_the_learning_rate_and_training_mode_are_set_for_each_epoch(crowd, tiny):
     system = rl.build(tiny, crowd.train, "cpu").eval()
     system.begin_epoch(1)

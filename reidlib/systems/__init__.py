@@ -7,6 +7,8 @@
 - `regions(images)`, where in the image they come from, for similarity maps; only where the embedding is a sum.
 """
 
+import contextlib
+
 import numpy as np
 import torch
 
@@ -21,7 +23,7 @@ def build(recipe: Recipe, shots, device: str | torch.device | None = None) -> to
     from reidlib.systems.bag_of_tricks import BagOfTricks, trunk
 
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # weights are drawn in main memory
         torch.manual_seed(recipe.seed)
         system = BagOfTricks(
             trunk(recipe.backbone, recipe.weights, recipe.last_stride, recipe.stem_relu),
@@ -39,3 +41,15 @@ def build(recipe: Recipe, shots, device: str | torch.device | None = None) -> to
     if recipe.compile:
         system.trunk.compile(dynamic=False)  # in place: the names in a checkpoint stay
     return system.to(device, memory_format=torch.channels_last)
+
+
+def convolutions(system, tuned: bool = False):
+    """A context in which a GPU's convolutions keep to float32 where the recipe asks for it, instead of TF32.
+
+    `tuned`: take the time to find the fastest algorithm for each shape, for work of few shapes.
+    """
+    if next(system.parameters()).device.type != "cuda":
+        return contextlib.nullcontext()
+    deterministic = torch.backends.cudnn.deterministic
+    exact = system.recipe.precision == "float32"
+    return torch.backends.cudnn.flags(True, tuned, deterministic=deterministic, allow_tf32=not exact)

@@ -105,9 +105,10 @@ def test_the_lesson_tells_the_papers_numbers():
 
 @pytest.mark.parametrize(("name", "table"), [("ladder", "toy_ladder.csv"), ("erasing", "toy.csv")])
 def test_the_committed_figures_are_drawn_from_the_committed_rows(name, table):
-    if not (RESULTS / table).is_file():
-        pytest.skip(f"results/{table} has not been measured: make {'ladder' if name == 'ladder' else 'table'}")
-    figure = getattr(rl, f"plot_{name}")(rl.read_csv(RESULTS / table), PUBLISHED)
+    rows = rl.read_csv(RESULTS / table) if (RESULTS / table).is_file() else []
+    if not any(row["tricks"] == "all-erasing" for row in rows):
+        pytest.skip(f"results/{table} has not been measured in full: make table, make ladder")
+    figure = getattr(rl, f"plot_{name}")(rows, PUBLISHED)
     kept = rl.project() / "figures" / f"{name}.png"
     drawn, kept = (np.asarray(Image.open(file).convert("RGB")) for file in (io.BytesIO(encode(figure, FILE_DPI)), kept))
     assert np.array_equal(drawn, kept), f"run the notebook that draws figures/{name}.png"

@@ -96,7 +96,7 @@ def measure(scores, other, folder: Path) -> None:
     report("step, 20 images and the ignored", clock(browser.step, STEPS), "ms", 100)
     report("bytes of a step", bytes_of({"view": browser.view}), "B")
     index = [card["index"] for card in browser.view["lists"][0]["cards"]]
-    report("a pair at full size", [clock(lambda j=j: browser.look(j))[0] for j in index], "ms", 100)
+    report("a pair", [clock(lambda j=j: browser.look(j))[0] for j in index], "ms", 100)
     report("bytes of the live state, pair and all", bytes_of(browser.get_state()), "B", 100_000)
     report("a gallery image as the query", [clock(lambda j=j: browser.make_query(j))[0] for j in index], "ms")
     report("filter by cameras and AP", clock(lambda: browser.filter(query_camera=1, match_camera=2, ap_high=0.9)), "ms")

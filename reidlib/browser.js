@@ -8,7 +8,7 @@ const ASLEEP =
 const LEGEND = "✓ solid: same person · ✗ dashed: someone else · – dotted: ignored by the metric";
 const HINT =
   "Keys: ↑ ↓ queries · ← → images · Enter make it the query · P pair · S similarity map · M mark · I ignored · " +
-  "F figure · G go to · Esc back";
+  "F figure · L copy lists · G go to · C clear filter · Esc back";
 const STEPS = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -1e9, End: 1e9 };
 const PROPERTIES = ["className", "textContent", "hidden", "value", "checked", "tabIndex", "type", "src", "htmlFor"];
 
@@ -42,6 +42,17 @@ function choose(select, choices, value) {
     select.made = key;
   }
   select.value = value;
+}
+
+// What is being typed stays through an update, until it is sent or the field is left.
+function draft(field, ...ends) {
+  field.addEventListener("input", () => (field.draft = true));
+  for (const end of ends) field.addEventListener(end, () => (field.draft = false));
+  return field;
+}
+
+function put(field, value) {
+  if (!field.draft) field.value = value;
 }
 
 function fill(img, data, type) {
@@ -162,7 +173,9 @@ function bars(send) {
   const low = (i) => i / 10;
   const within = (i) => (where.ap_low > 0 || where.ap_high < 1) && where.ap_low <= low(i) && low(i + 1) <= where.ap_high;
   let where = {};
+  const stop = (at) => all.forEach((bar) => (bar.tabIndex = bar === at ? 0 : -1));
   const pick = (i) => {
+    stop(all[i]);
     const alone = where.ap_low === low(i) && where.ap_high === low(i + 1);
     send({ action: "filter", ap_low: alone ? 0 : low(i), ap_high: alone ? 1 : low(i + 1) });
   };
@@ -172,7 +185,7 @@ function bars(send) {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const next = all[all.indexOf(event.target) + by];
     if (!next) return;
-    all.forEach((bar) => (bar.tabIndex = bar === next ? 0 : -1));
+    stop(next);
     next.focus();
     event.stopPropagation();
   });
@@ -191,16 +204,18 @@ function bars(send) {
 
 function filters(send) {
   const filter = (name, read) => ({ onchange: (event) => send({ action: "filter", [name]: read(event.target) }) });
+  const amount = (settings) => draft(node("input", { type: "number", ...settings }), "change", "blur");
   const number = (scale) => (input) => (input.value.trim() === "" ? null : Number(input.value) / scale);
   const fields = {
     query_camera: node("select", { "aria-label": "Query camera", ...filter("query_camera", number(1)) }),
     match_camera: node("select", { "aria-label": "Match in camera", ...filter("match_camera", number(1)) }),
-    beyond: node("input", { type: "number", min: 1, "aria-label": "First match beyond rank", ...filter("beyond", number(1)) }),
-    pid: node("input", { type: "number", min: 1, ...filter("pid", number(1)) }),
-    ap_low: node("input", { type: "number", min: 0, max: 100, "aria-label": "AP from, in %", ...filter("ap_low", (input) => number(100)(input) ?? 0) }),
-    ap_high: node("input", { type: "number", min: 0, max: 100, "aria-label": "AP to, in %", ...filter("ap_high", (input) => number(100)(input) ?? 1) }),
+    beyond: amount({ min: 1, "aria-label": "First match beyond rank", ...filter("beyond", number(1)) }),
+    pid: amount({ min: 1, ...filter("pid", number(1)) }),
+    ap_low: amount({ min: 0, max: 100, "aria-label": "AP from, in %", ...filter("ap_low", (input) => number(100)(input) ?? 0) }),
+    ap_high: amount({ min: 0, max: 100, "aria-label": "AP to, in %", ...filter("ap_high", (input) => number(100)(input) ?? 1) }),
   };
   const marked = node("input", { type: "checkbox", ...filter("marked", (input) => input.checked) });
+  const clear = button("Clear", () => send({ action: "filter" }), { title: "show all queries (C)" });
   const histogram = bars(send);
   const el = node(
     "div",
@@ -214,19 +229,19 @@ function filters(send) {
     node("span", { textContent: "%", className: "rb-unit", "aria-hidden": "true" }),
     histogram.el,
     labelled("Marked", marked),
-    button("Clear", () => send({ action: "filter" }), { title: "show all queries" }),
+    clear,
   );
   const update = (view) => {
     const where = view.filter;
     ["query_camera", "match_camera"].forEach((name, i) => {
       choose(fields[name], [["", "any"], ...view.cameras[i].map((camera) => [String(camera), String(camera)])], String(where[name] ?? ""));
     });
-    for (const name of ["beyond", "pid"]) fields[name].value = where[name] ?? "";
-    for (const name of ["ap_low", "ap_high"]) fields[name].value = String(Math.round(100 * where[name]));
+    for (const name of ["beyond", "pid"]) put(fields[name], where[name] ?? "");
+    for (const name of ["ap_low", "ap_high"]) put(fields[name], String(Math.round(100 * where[name])));
     marked.checked = where.marked;
     histogram.update(view.histogram, where);
   };
-  return { el, update };
+  return { el, update, clear };
 }
 
 function controls(send) {
@@ -263,13 +278,16 @@ function controls(send) {
 }
 
 function keeping(send) {
+  let index; // of the query that the reader sees: the kernel may have gone on to another
   const marked = () => mark.getAttribute("aria-pressed") === "true";
-  const write = () => send({ action: "mark", word: word.value });
-  const word = node("input", { size: 18, placeholder: "a word on it", onchange: () => marked() && write() });
-  word.addEventListener("keydown", (event) => event.key === "Enter" && write()); // to leave the field marks nothing
-  const toggle = () => send({ action: "mark", word: word.value, on: !marked() });
-  const mark = button("☆ Mark", toggle);
-  const lists = button("", () => send({ action: "export_lists" }));
+  const keep = (on) => {
+    word.draft = false;
+    send({ action: "mark", query: index, word: word.value, on });
+  };
+  const word = draft(node("input", { size: 18, placeholder: "a word on it", onchange: () => marked() && keep(true) }));
+  word.addEventListener("keydown", (event) => event.key === "Enter" && !marked() && keep(true)); // to leave the field marks nothing
+  const mark = button("☆ Mark", () => keep(!marked()));
+  const lists = button("", () => send({ action: "export_lists" }), { title: "copy images into folders (L)" });
   const figure = button("Save figure", () => send({ action: "export_figure" }));
   const el = node(
     "div",
@@ -283,10 +301,12 @@ function keeping(send) {
     const on = view.mark !== null;
     mark.textContent = on ? "★ Marked" : "☆ Mark";
     mark.setAttribute("aria-pressed", String(on));
-    word.value = view.mark ?? "";
+    if (view.index !== index) word.draft = false; // it was about the query before
+    index = view.index;
+    put(word, view.mark ?? "");
     lists.textContent = view.marked ? `Copy lists of ${view.marked} marked` : "Copy this list";
   };
-  return { el, update, mark };
+  return { el, update, mark, lists };
 }
 
 function queryCard(send) {
@@ -304,7 +324,8 @@ function queryCard(send) {
   return { el, update, back };
 }
 
-// Sends one action at a time, so that a held key does not fill the kernel's queue: steps that wait become one.
+// Sends one action at a time, so that a held key does not fill the kernel's queue: steps that wait become one. Where no
+// answer comes they are dropped, but not marks: those name their query, and are sent again with what is done next.
 function outbox(model, asleep) {
   const me = Math.random().toString(36).slice(2);
   const queue = [];
@@ -323,8 +344,9 @@ function outbox(model, asleep) {
   };
   const giveUp = () => {
     clearTimeout(timer);
+    queue.unshift(waiting);
+    queue.splice(0, queue.length, ...queue.filter((action) => action.action === "mark"));
     waiting = null;
-    queue.length = 0;
     asleep(true);
   };
   const send = (action) => {
@@ -335,7 +357,8 @@ function outbox(model, asleep) {
   };
   const answered = () => {
     asleep(false);
-    if (model.get("answered") !== waiting?.id) return;
+    if (queue[0]?.id === model.get("answered")) queue.shift(); // a mark that was given up
+    if (waiting && model.get("answered") !== waiting.id) return;
     clearTimeout(timer);
     waiting = null;
     next();
@@ -351,6 +374,7 @@ function render({ model, el }) {
   const status = node("p", { className: "rb-status", role: "status" }); // for ears; `note` is its part that eyes need
   const note = node("p", { className: "rb-note", "aria-hidden": "true" });
   const lists = [];
+  let spoken; // of the view: to draw it again says nothing
   const listed = node("div", { className: "rb-lists" });
   const stage = node("div", { className: "rb-stage" }, query.el, listed);
   const hints = [LEGEND, HINT].map((text) => node("p", { className: "rb-hint", textContent: text }));
@@ -368,8 +392,10 @@ function render({ model, el }) {
       listed.append(lists.at(-1).el);
     }
     view.lists.forEach((list, i) => lists[i].update(list));
+    const leaving = document.activeElement === query.back && !view.back;
     [top, filter, query, keep].forEach((part) => part.update(view));
-    status.textContent = view.status;
+    if (leaving) lists[0].move(-Infinity); // a button that hides takes the focus with it
+    if (view.status !== spoken) status.textContent = spoken = view.status;
     note.textContent = view.note;
     root.setAttribute("style", `--columns: ${Math.min(view.k, 10)}`);
   };
@@ -377,12 +403,18 @@ function render({ model, el }) {
     const hidden = pair.el.hidden;
     const focused = pair.el.contains(document.activeElement);
     pair.update(model.get("pair"), model.get("view").explains);
+    if (model.get("pair").says) status.textContent = model.get("pair").says;
     if (focused && !hidden && pair.el.hidden) lists[0].move(0);
   };
   const drawError = () => {
     error.textContent = model.get("error");
     error.hidden = !model.get("error");
     drawView(); // a field that was refused shows again what holds
+  };
+
+  const heed = () => {
+    answered();
+    if (model.get("error")) drawError(); // the same error again is no change
   };
 
   const escape = () => {
@@ -399,6 +431,8 @@ function render({ model, el }) {
     m: () => keep.mark.click(),
     i: () => top.ignored.click(),
     f: () => send({ action: "export_figure" }),
+    l: () => keep.lists.click(),
+    c: () => filter.clear.click(),
     g: () => top.jump.focus(),
   };
   const commit = (field) => (field.blur(), field.focus()); // a field reports its change; JupyterLab takes Enter away
@@ -416,7 +450,7 @@ function render({ model, el }) {
   });
 
   const wake = () => send({ action: "refresh" }); // the connection came or went: see whether anybody answers
-  const heard = { view: drawView, pair: drawPair, error: drawError, answered };
+  const heard = { view: drawView, pair: drawPair, error: drawError, answered: heed };
   for (const [name, draw] of Object.entries(heard)) model.on(`change:${name}`, draw);
   model.on("comm_live_update", wake);
   drawError();

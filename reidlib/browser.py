@@ -21,6 +21,8 @@ from reidlib.ranked import plot_ranked, visualize
 from reidlib.views import LARGE, LARGE_BYTES, SMALL_BYTES, list_view, picture, query_view
 
 LONGEST = 20  # images in a list, or in two lists together
+NO_QUERY = -1  # the index of what is shown, where that is a gallery image
+SAME = 1e-4  # two models whose cosines of a pair differ by less are one, re-ranked or not
 ACTIONS = (
     "step", "jump", "order_by", "filter", "lists", "make_query", "back", "look", "explain", "look_away", "mark",
     "export_figure", "export_lists", "refresh",
@@ -107,7 +109,10 @@ class RankedBrowser(anywidget.AnyWidget):
         self.refresh()
 
     def look(self, j: int, model: int = 0) -> None:
-        """Show the query and gallery image j of a shown list side by side at full size."""
+        """Show the query and gallery image j of a shown list side by side.
+
+        Each is as large as its file, within 512 x 1024 pixels and 15 kB.
+        """
         shown = self.view["lists"][model]
         cards = [card for card in [*shown["cards"], shown["beyond"]] if card and card["index"] == j]
         if not cards:
@@ -115,31 +120,44 @@ class RankedBrowser(anywidget.AnyWidget):
         files = self._files(j)
         cards = [self.view["query"], cards[0]]
         large = [card | picture(file, card["alt"], LARGE, LARGE_BYTES // 2) for card, file in zip(cards, files)]
-        self.pair = {"index": j, "cards": large, "maps": [], "words": ""}
+        says = f"Pair: {cards[0]['alt']}; {cards[1]['alt']}."
+        self.pair = {"index": j, "model": model, "cards": large, "maps": [], "words": "", "says": says}
 
     def explain(self) -> None:
-        """Lay over both images of the pair what each place adds to their similarity: `pairs.similarity_maps`."""
+        """Lay over both images of the pair what each place adds to their similarity: `pairs.similarity_maps`.
+
+        ValueError for a pair from a second model's list where that has other embeddings: `system` is not of it.
+        """
         if self.system is None:
             raise ValueError("a similarity map needs the model: give RankedBrowser(..., system=system)")
         if not self.pair:
             raise ValueError("choose a pair first")
         j = self.pair["index"]
-        self.pair = self.pair | explanation(self.system, *self._files(j), cosine(*self._subjects[0], j))
+        first, listed = (cosine(*self._subjects[model], j) for model in (0, self.pair["model"]))
+        if abs(first - listed) > SAME:
+            raise ValueError(
+                f"this pair is from the list of {self.names[1]}, and `system` made that of {self.names[0]}: "
+                "open the pair there, or a browser with the other model first and its system"
+            )
+        self.pair = self.pair | {"says": ""} | explanation(self.system, *self._files(j), first)
 
     def look_away(self) -> None:
         """Close the pair."""
         self.pair = {}
 
-    def mark(self, word: str = "", on: bool = True) -> None:
-        """Mark the query that is shown with a word, or take its mark away."""
-        if self.trail:
+    def mark(self, word: str = "", on: bool = True, query: int | None = None) -> None:
+        """Mark a query with a word, or take its mark away: the one that is shown, or `query`, which a page shows."""
+        i = self._index() if query is None else query
+        if i == NO_QUERY:
             raise ValueError("a gallery image is shown; go back to mark the query")
+        if not 0 <= i < len(self.models[0].query):
+            raise IndexError(f"no query {i}: there are {len(self.models[0].query)}, numbered from 0")
         if on:
-            self.marks.set(self.query, word)
+            self.marks.set(i, word)
         else:
-            self.marks.remove(self.query)
+            self.marks.remove(i)
         kept = f"saved in {self.marks.file.name}" if self.marks.file else "not saved: no run_dir was given"
-        self.refresh(f"Query {self.query} {'marked' if on else 'no longer marked'}, {kept}.")
+        self.refresh(f"Query {i} {'marked' if on else 'no longer marked'}, {kept}.")
 
     def export_figure(self) -> list[Path]:
         """Save what is shown as figures in the run's folder, one for each model; returns their files."""
@@ -208,6 +226,9 @@ class RankedBrowser(anywidget.AnyWidget):
             raise ValueError(f"k={k}; the browser shows 1 to {longest} images in a list, plot_ranked draws longer ones")
         self.k, self.ignored = k, ignored
 
+    def _index(self) -> int:
+        return NO_QUERY if self.trail else self.query
+
     def _files(self, j: int) -> tuple[Path, Path]:
         scores, i = self._subjects[0]
         return scores.query.file(i), scores.gallery.file(j)
@@ -229,6 +250,7 @@ class RankedBrowser(anywidget.AnyWidget):
         did = "; ".join(shown["found"] for shown in lists)
         return {
             "name": scores.query.name,
+            "index": self._index(),
             "place": f"{tour.place + 1:,} of {len(tour.chosen):,}",
             "query": query,
             "back": bool(self.trail),

@@ -20,6 +20,7 @@ from PIL import Image
 
 from reidlib.batches import MEAN, STD
 from reidlib.layouts import project
+from reidlib.thumbnails import UNREADABLE
 from reidlib.train import write_whole
 
 BLUE, VERMILLION, GREEN, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9"  # Okabe-Ito
@@ -93,7 +94,7 @@ def _read(path: Path) -> np.ndarray | None:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError):  # missing, or not an image; PIL raises SyntaxError for a broken PNG
+    except UNREADABLE:
         return None
 
 

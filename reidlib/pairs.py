@@ -32,11 +32,12 @@ def similarity_maps(system, a: Path, b: Path) -> np.ndarray:
 
 def heat(place: np.ndarray, most: float) -> bytes:
     """A map (h, w) as a small PNG to lay over its image: cividis from nothing or less (dark) to `most` (bright)."""
-    colours = matplotlib.colormaps["cividis"]((place / most).clip(0, 1), bytes=True)
+    share = place.clip(0, most) / most if most > 0 else np.zeros_like(place)  # nothing may speak for a pair
+    size = place.shape[1] * 8, place.shape[0] * 8
+    image = Image.fromarray((255 * share).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    image.putpalette(matplotlib.colormaps["cividis"](range(256), bytes=True)[:, :3].tobytes())  # a byte a pixel
     body = io.BytesIO()
-    Image.fromarray(colours).resize((place.shape[1] * 8, place.shape[0] * 8), Image.Resampling.BICUBIC).save(
-        body, "PNG"
-    )
+    image.save(body, "PNG")
     return body.getvalue()
 
 

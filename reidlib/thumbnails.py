@@ -1,12 +1,14 @@
 """Small pictures for a page: read on demand, scaled to what is shown, kept for a while."""
 
 import io
+import struct
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
 
 QUALITIES = (85, 70, 50)
+UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)  # what PIL raises
 
 
 def thumbnail(file: Path, box: tuple[int, int], most: int) -> bytes | None:
@@ -16,7 +18,7 @@ def thumbnail(file: Path, box: tuple[int, int], most: int) -> bytes | None:
     """
     try:
         return _encode(file, file.stat().st_mtime_ns, box, most)
-    except (OSError, SyntaxError, Image.DecompressionBombError):  # PIL raises SyntaxError for a broken PNG
+    except UNREADABLE:
         return None
 
 

@@ -8,7 +8,7 @@ from reidlib.ranked import MATCH, found, marks
 from reidlib.thumbnails import thumbnail
 
 SMALL, LARGE = (128, 256), (512, 1024)  # pixels: the boxes of an image in a list and of one in a pair
-SMALL_BYTES, LARGE_BYTES = 40_000, 20_000  # of all images of lists, of both of a pair: keep the state below 100 kB
+SMALL_BYTES, LARGE_BYTES = 40_000, 30_000  # of all images of lists, of both of a pair: keep the state below 100 kB
 
 
 def picture(file: Path, words: str, box: tuple[int, int], most: int) -> dict:

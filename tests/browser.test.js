@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 
 class Element {
   constructor(tag) {
@@ -59,8 +60,13 @@ class Element {
     document.activeElement = this;
     this.dispatch("focusin");
   }
+  write(words) {
+    this.value = words;
+    this.dispatch("input");
+  }
   blur() {
     this.dispatch("change"); // as if it had been typed in
+    this.dispatch("blur");
   }
   all(fits) {
     return [...(fits(this) ? [this] : []), ...this.children.flatMap((child) => child.all(fits))];
@@ -89,8 +95,9 @@ class Model {
     this.sent.push(message);
   }
   set(values) {
+    const changed = Object.keys(values).filter((name) => !isDeepStrictEqual(this.state[name], values[name]));
     Object.assign(this.state, values);
-    for (const name of Object.keys(values)) this.heard[`change:${name}`]?.forEach((heard) => heard());
+    for (const name of changed) this.heard[`change:${name}`]?.forEach((heard) => heard());
   }
   answer(values = {}) {
     this.set({ ...values, answered: this.sent.at(-1).id });
@@ -106,6 +113,7 @@ const card = (index, word) => {
 
 const view = (changes = {}) => ({
   name: "tiny/query",
+  index: 7,
   place: "1 of 3",
   query: { ...card(0, "right"), word: undefined, title: "query 7", alt: "query 7, person 0004, camera 1", file: "a.jpg" },
   back: false,
@@ -128,6 +136,10 @@ const view = (changes = {}) => ({
 
 let model, root, page, stop;
 const found = (fits) => page.all(fits)[0];
+const input = (name) => {
+  const is = (each) => each.getAttribute("aria-label") === name || each.getAttribute("placeholder") === name;
+  return page.querySelectorAll("input").find(is);
+};
 const named = (words) => found((each) => each.tagName === "BUTTON" && each.textContent === words);
 const cards = () => page.all((each) => each.className === "rb-card");
 const last = () => {
@@ -200,14 +212,18 @@ test("a click makes an image the query, its button and P open the pair, S explai
   cards()[1].focus();
   press("p");
   assert.deepEqual(last(), { action: "look", j: 2, model: 0 });
-  const pair = { cards: [view().query, card(2, "right")], maps: [new DataView(new ArrayBuffer(4))], words: "Cosine 0.50." };
+  const pair = { cards: [view().query, card(2, "right")], maps: [], words: "", says: "Pair: query 7; rank 2." };
   model.answer({ pair });
   const panel = found((each) => each.className === "rb-pair");
+  const status = found((each) => each.className === "rb-status");
   assert.ok(!panel.hidden);
-  assert.match(panel.textContent, /Cosine 0.50/);
+  assert.equal(status.textContent, "Pair: query 7; rank 2.");
   press("s");
   assert.deepEqual(last(), { action: "explain" });
-  model.answer();
+  model.answer({ error: "ValueError: no" });
+  assert.equal(status.textContent, "Pair: query 7; rank 2.", "an error draws the view again, which is no news");
+  model.answer({ pair: { ...pair, maps: [new DataView(new ArrayBuffer(4))], words: "Cosine 0.50.", says: "" }, error: "" });
+  assert.match(panel.textContent, /Cosine 0.50/);
   press("Escape");
   assert.deepEqual(last(), { action: "look_away" });
   model.answer({ pair: {} });
@@ -228,7 +244,7 @@ test("fields become filters: percent as fractions, an empty one as nothing", () 
   assert.deepEqual(change("AP to, in %", ""), { action: "filter", ap_high: 1 });
   assert.deepEqual(change("Query camera", "2"), { action: "filter", query_camera: 2 });
   assert.deepEqual(change("Match in camera", ""), { action: "filter", match_camera: null });
-  const jump = page.querySelectorAll("input").find((each) => each.getAttribute("placeholder") === "number or name");
+  const jump = input("number or name");
   jump.value = "12";
   press("Enter", jump);
   assert.deepEqual(last(), { action: "jump", to: "12" });
@@ -240,8 +256,12 @@ test("fields become filters: percent as fractions, an empty one as nothing", () 
   assert.deepEqual(last(), { action: "filter", ap_low: 0.5, ap_high: 0.6 });
   model.answer({ view: view({ filter: { ...view().filter, ap_low: 0.5, ap_high: 0.6 } }) });
   assert.equal(bars[5].getAttribute("aria-pressed"), "true");
+  assert.deepEqual(bars.map((bar) => bar.tabIndex), [-1, -1, -1, -1, -1, 0, -1, -1, -1, -1]);
   bars[5].click();
   assert.deepEqual(last(), { action: "filter", ap_low: 0, ap_high: 1 }, "a second click lifts it");
+  model.answer();
+  press("c");
+  assert.deepEqual(last(), { action: "filter" });
 });
 
 test("an error is shown and announced, and what was refused shows again what holds", () => {
@@ -255,6 +275,31 @@ test("an error is shown and announced, and what was refused shows again what hol
   assert.ok(alert[0].hidden);
 });
 
+test("the same error twice in a row is seen twice", () => {
+  const person = page.all((each) => each.tagName === "LABEL" && each.textContent === "Person")[0].children[1];
+  for (let i = 0; i < 2; i++) {
+    person.write("9999");
+    press("Enter", person);
+    assert.deepEqual(last(), { action: "filter", pid: 9999 });
+    model.answer({ error: "ValueError: no query passes" });
+    assert.equal(person.value, "", "the field shows what holds");
+  }
+});
+
+test("what is being typed stays through an update, a word on a query as long as that query is shown", () => {
+  const [from, word] = [input("AP from, in %"), input("a word on it")];
+  from.write("3");
+  word.write("hal");
+  model.set({ view: view({ place: "1 of 2" }) });
+  assert.deepEqual([from.value, word.value], ["3", "hal"]);
+  model.set({ view: view({ place: "2 of 2", index: 8, mark: "its own" }) });
+  assert.deepEqual([from.value, word.value], ["3", "its own"]);
+  from.blur();
+  assert.deepEqual(last(), { action: "filter", ap_low: 0.03 });
+  model.answer({ view: view({ place: "1 of 3" }) });
+  assert.deepEqual([from.value, word.value], ["0", ""]);
+});
+
 test("a kernel that does not answer is named, with the way to wake it; an answer takes the message away", () => {
   mock.timers.enable({ apis: ["setTimeout"] });
   const asleep = () => page.all((each) => !each.hidden && each.textContent.startsWith("No answer from the kernel")).length;
@@ -262,16 +307,25 @@ test("a kernel that does not answer is named, with the way to wake it; an answer
   press("m");
   mock.timers.tick(7000);
   assert.ok(asleep() > 0);
-  assert.equal(model.sent.length, 1, "what waited is forgotten");
+  assert.equal(model.sent.length, 1);
   press("ArrowDown");
-  assert.equal(model.sent.length, 2, "and it may be tried again");
-  model.answer({ view: view() });
+  assert.equal(last().action, "mark", "what waited is forgotten, but no mark");
+  mock.timers.tick(7000);
+  assert.equal(model.sent.length, 2);
+  model.answer();
   assert.equal(asleep(), 0);
+  assert.equal(model.sent.length, 2, "a late answer: it was kept after all");
+  press("ArrowDown");
+  assert.equal(model.sent.length, 3, "and a step may be tried again");
+  model.answer({ view: view() });
   model.send = () => {
     throw new Error("the connection is gone");
   };
-  press("ArrowDown");
+  press("m");
   assert.ok(asleep() > 0);
+  delete model.send;
+  model.set({ answered: "of another page" });
+  assert.equal(last().action, "mark", "sent as soon as the kernel is heard again");
   mock.timers.reset();
 });
 
@@ -306,19 +360,38 @@ test("an image that cannot be read leaves its name", () => {
 
 test("marks: a toggle, a word, and how many lists would be copied", () => {
   named("☆ Mark").click();
-  assert.deepEqual(last(), { action: "mark", word: "", on: true });
+  assert.deepEqual(last(), { action: "mark", query: 7, word: "", on: true });
   model.answer({ view: view({ mark: "hidden", marked: 2 }) });
   assert.ok(named("Copy lists of 2 marked"));
   named("★ Marked").click();
-  assert.deepEqual(last(), { action: "mark", word: "hidden", on: false });
+  assert.deepEqual(last(), { action: "mark", query: 7, word: "hidden", on: false });
   model.answer({ view: view() });
-  const word = page.querySelectorAll("input").find((each) => each.getAttribute("placeholder") === "a word on it");
+  const word = input("a word on it");
   word.value = "half";
   const sent = model.sent.length;
   word.dispatch("change");
   assert.equal(model.sent.length, sent, "to leave the field marks nothing");
   press("Enter", word);
-  assert.deepEqual(last(), { action: "mark", word: "half" });
+  assert.deepEqual(last(), { action: "mark", query: 7, word: "half", on: true });
+  model.answer({ view: view({ mark: "half" }) });
+  press("l");
+  assert.deepEqual(last(), { action: "export_lists" });
+});
+
+test("a mark is for the query that is seen, wherever the kernel has gone meanwhile", () => {
+  press("ArrowDown");
+  press("m");
+  model.answer({ view: view({ index: 8 }) });
+  assert.deepEqual(last(), { action: "mark", query: 7, word: "", on: true });
+});
+
+test("back at the query, the focus of the button that hides goes to the first image", () => {
+  model.set({ view: view({ back: true }) });
+  cards()[1].focus();
+  named("← Back").focus();
+  named("← Back").click();
+  model.answer({ view: view() });
+  assert.equal(document.activeElement, cards()[0]);
 });
 
 test("a page that is closed listens no more and holds no pictures", () => {

@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).parents[1]
+PATIENCE = 300  # seconds, on a slow machine; nothing waits longer than it must
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [  # without the background ones Chromium looks for hosts of its own at every start
     "--no-sandbox",
@@ -83,16 +84,27 @@ def serving(command: list[str], folder: Path) -> Iterator[str]:
     with open(folder / "server.log", "wb") as log:
         server = subprocess.Popen(command, cwd=folder, env=surroundings(folder), stdout=log, stderr=log)
     try:
-        for _ in range(600):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            assert server.poll() is None, (folder / "server.log").read_text()
-            time.sleep(0.1)
+        if not _answers(server, port):
+            raise RuntimeError(f"{command[2]} does not answer:\n{(folder / 'server.log').read_text()}")
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(20)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _answers(server: subprocess.Popen, port: int) -> bool:
+    """Whether it does within PATIENCE; not, where it has ended."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and server.poll() is None:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return True
+        time.sleep(0.1)
+    return False
 
 
 @contextlib.contextmanager
@@ -122,12 +134,13 @@ def chromium(width: int = 1200, height: int = 1000) -> Iterator:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(1000 * PATIENCE)
         yield page
         browser.close()
 
 
-def run_all(page) -> None:
-    """Run all cells of the notebook that is open in JupyterLab; returns when they have run."""
+def run_all(page, url: str) -> None:
+    """Open a notebook in JupyterLab and run all of its cells; returns when they have run."""
+    page.goto(url, wait_until="commit")
     page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context")
     page.evaluate(RUN_ALL)

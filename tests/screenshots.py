@@ -43,10 +43,9 @@ def take(name: str, act, cell: str | None = None) -> None:
             content.cells[-2:] = [nbformat.v4.new_code_cell(cell)]
             nbformat.write(content, notebook)
         with front_ends.chromium(1200, 1100) as page, front_ends.lab(notebook, dark=act is dark) as url:
-            page.goto(url)
-            front_ends.run_all(page)
+            front_ends.run_all(page, url)
             browser = page.locator(".reid-browser")
-            browser.wait_for(timeout=300_000)
+            browser.wait_for()
             act(page, browser)
             file = front_ends.ROOT / "figures" / f"{name}.png"
             browser.screenshot(path=file)

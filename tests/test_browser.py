@@ -20,7 +20,7 @@ from reidlib.browsing import Filter, Tour, first_match, gallery_query, histogram
 from reidlib.images import read
 from reidlib.marks import Marks
 from reidlib.pairs import heat, similarity_maps, where
-from reidlib.thumbnails import thumbnail
+from reidlib.thumbnails import UNREADABLE, thumbnail
 
 ROOT = Path(__file__).parents[1]
 
@@ -312,8 +312,10 @@ def test_similarity_maps_sum_to_the_cosine_of_the_embeddings(crowd, tiny, tmp_pa
     assert "choose a pair first" in ask(browser, "explain")
     assert not ask(browser, "look", j=card["index"])
     assert [each["alt"] for each in browser.pair["cards"]] == [browser.view["query"]["alt"], card["alt"]]
+    assert browser.pair["says"] == f"Pair: {browser.view['query']['alt']}; {card['alt']}."
     assert not ask(browser, "explain")
     assert browser.pair["words"].startswith(f"Cosine {card['similarity']}.")
+    assert not browser.pair["says"], "what was said when the pair was opened"
     assert all(Image.open(io.BytesIO(png)).format == "PNG" for png in browser.pair["maps"])
     assert not ask(browser, "look_away")
     assert browser.pair == {}
@@ -325,6 +327,20 @@ def test_similarity_maps_sum_to_the_cosine_of_the_embeddings(crowd, tiny, tmp_pa
     assert "they are not of it" in ask(browser, "explain")
     assert "give RankedBrowser(..., system=system)" in _explained(scores, None)
     assert "Linear has no regions()" in _explained(scores, torch.nn.Linear(2, 2))
+
+
+def test_a_second_models_pair_is_explained_only_where_its_embeddings_are_the_first_ones(crowd, tiny, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    system = rl.build(tiny, crowd.train, "cpu")
+    q, g = rl.embed(system, crowd.query), rl.embed(system, crowd.gallery)
+    scores = rl.score(q, g, crowd.query, crowd.gallery)
+    reranked = rl.score(q, g, crowd.query, crowd.gallery, rerank=lambda q, g, keep: rl.rerank(q, g, 5, 2, keep=keep))
+    another = rl.score(q - q.mean(0), g - g.mean(0), crowd.query, crowd.gallery)
+    for other, error in ((reranked, ""), (another, "`system` made that of first model")):
+        browser = rl.RankedBrowser(scores, other, system=system, k=3)
+        assert not ask(browser, "look", j=browser.view["lists"][1]["cards"][1]["index"], model=1)
+        assert error in ask(browser, "explain")
+        assert bool(browser.pair["maps"]) == (not error)
 
 
 def _explained(scores, system) -> str:
@@ -341,6 +357,8 @@ def test_a_map_in_words_and_colours():
     assert where(np.ones((3, 3))).startswith("upper half 50 %, lower half 50 %")
     pixels = np.asarray(Image.open(io.BytesIO(heat(place, 0.3))).convert("RGB"), int)
     assert pixels[0, -1].sum() > pixels[0, 0].sum(), "bright where it is much"
+    dark = np.asarray(Image.open(io.BytesIO(heat(-place, 0.0))).convert("RGB"))
+    assert len(np.unique(dark.reshape(-1, 3), axis=0)) == 1, "nothing speaks for it"
 
 
 # what is kept
@@ -361,6 +379,7 @@ def test_marks_are_kept_in_the_run_and_found_again(browser, scores, tmp_path):
     saved = json.loads((tmp_path / "run" / "marks-tiny.json").read_text())
     assert saved == {"set": "tiny/query", "marks": {str(scores.query.paths[i]): "behind a car"}}
     assert "100 at most" in ask(again, "mark", word="x" * 101)
+    assert "no query 17: there are 17" in ask(again, "mark", query=17)
     assert not list((tmp_path / "run").glob("*.tmp"))
 
 
@@ -391,18 +410,62 @@ def test_a_broken_file_of_marks_is_named_and_set_aside_not_lost(scores, tmp_path
     assert list(json.loads(file.read_text())["marks"].values()) == ["new"]
 
 
+def test_a_mark_is_of_the_query_that_the_page_shows(browser, scores):
+    seen = browser.view["index"]
+    browser.step()
+    assert not ask(browser, "mark", query=seen)
+    assert browser.marks.words == {seen: ""}
+    assert browser.view["mark"] is None
+    browser.make_query(0)
+    assert "go back to mark" in ask(browser, "mark", query=browser.view["index"])
+    assert not ask(browser, "mark", query=seen, on=False), "a page that has not yet drawn the gallery image"
+    assert not browser.marks.words
+
+
+def test_two_readers_of_a_run_keep_each_others_marks(scores, tmp_path):
+    mine, yours = (Marks(scores.query, tmp_path / "run" / "marks.json") for _ in range(2))
+    mine.set(1, "one")
+    yours.set(2, "two")
+    mine.set(3, "three")
+    yours.remove(1)
+    mine.set(4)
+    assert mine.words == {2: "two", 3: "three", 4: ""}
+    assert Marks(scores.query, mine.file).words == mine.words
+
+
+def test_a_file_of_marks_that_breaks_again_or_goes_away_costs_no_mark(scores, tmp_path):
+    file = tmp_path / "marks.json"
+    file.write_text("{")
+    marks = Marks(scores.query, file)
+    file.unlink()  # by hand, the message having been read
+    marks.set(1, "one")
+    for n in ("first", "second"):
+        file.write_text(n)
+        marks.set(2, n)
+    assert (tmp_path / "marks.unused.json").read_text() == "first"
+    assert (tmp_path / "marks.unused2.json").read_text() == "second"
+    file.unlink()
+    marks.set(3)
+    assert Marks(scores.query, file).words == {1: "one", 2: "second", 3: ""}
+
+
 @pytest.mark.parametrize(
     "path",
     ["../../etc/passwd", "/etc/passwd", "query/../../secret.jpg", "..\\secret.jpg", "gallery/0004_c1s1_000000_00.jpg"],
 )
-def test_a_path_in_a_file_of_marks_names_a_query_or_nothing(scores, tmp_path, path):
-    good = str(scores.query.paths[3])
-    (tmp_path / "marks.json").write_text(
-        json.dumps({"marks": {path: "look here", good: "fine", str(scores.query.paths[4]): 7}})
-    )
-    marks = Marks(scores.query, tmp_path / "marks.json")
+def test_a_path_in_a_file_of_marks_names_a_query_or_nothing_and_stays(scores, tmp_path, path):
+    good, odd = str(scores.query.paths[3]), str(scores.query.paths[4])
+    file = tmp_path / "marks.json"
+    file.write_text(json.dumps({"marks": {path: "look here", good: "fine", odd: 7}}))
+    marks = Marks(scores.query, file)
     assert marks.words == {3: "fine"}
     assert marks.problem.startswith("marks.json: 2 of 3 marks left out")
+    marks.set(5, "new")
+    new = str(scores.query.paths[5])
+    assert json.loads(file.read_text())["marks"] == {path: "look here", odd: 7, good: "fine", new: "new"}
+    assert [each.name for each in tmp_path.glob("*.json")] == ["marks.json"]
+    marks.set(4, "a word now")
+    assert Marks(scores.query, file).words == {3: "fine", 4: "a word now", 5: "new"}
 
 
 def test_figures_and_lists_are_exported_to_the_run(browser, scores, other, tmp_path):
@@ -479,6 +542,7 @@ def test_the_state_stays_below_100_kb_with_pictures_of_noise_a_full_list_and_a_p
     for browser in (rl.RankedBrowser(scores, k=20), rl.RankedBrowser(scores, other, k=10)):
         browser.lists(ignored=True)
         browser.look(browser.view["lists"][-1]["cards"][-1]["index"], len(browser.models) - 1)
+        browser.pair = browser.pair | {"maps": [heat(np.random.default_rng(0).random((16, 8)), 1.0)] * 2}
         assert state_size(browser) < 100_000
         assert all(card["image"] for card in browser.pair["cards"])
 
@@ -525,6 +589,15 @@ def test_thumbnails_fit_their_box_and_their_bytes_and_are_never_enlarged(tmp_pat
         assert max(picture.width / 128, picture.height / 256) <= 1
     Image.new("RGB", (20, 40)).save(tmp_path / "small.png")
     assert Image.open(io.BytesIO(thumbnail(tmp_path / "small.png", (128, 256), 3000))).size == (20, 40)
+
+
+def test_whatever_pil_raises_for_a_file_is_no_image(tmp_path, monkeypatch):
+    file = tmp_path / "a.jpg"
+    file.write_bytes(b"")
+    for error in UNREADABLE:
+        monkeypatch.setattr(Image, "open", lambda file, error=error: (_ for _ in ()).throw(error("broken")))
+        assert thumbnail(file, (128, 256), 3000) is None
+        assert figures._read(file) is None
 
 
 def test_in_a_notebook_it_says_what_it_is_and_how_to_wake_it(browser, scores, monkeypatch):

@@ -6,7 +6,7 @@ CHAPTERS := 01_data 02_tricks_ablation 03_train 04_evaluate 05_ranked_images
 LIBRARY := $(wildcard reidlib/*.* reidlib/systems/*.py)
 
 .NOTPARALLEL:
-.PHONY: demo check test lint lab table ladder clean
+.PHONY: demo check test lint bench lab table ladder clean
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('reidlib needs Python 3.11 or newer; try make PYTHON=python3.12' if sys.version_info < (3, 11) else 0)"
@@ -37,6 +37,10 @@ check: lint
 # everything: the notebooks run too, and their outputs are compared
 test: check
 	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval --nbval-current-env notebooks
+
+# side by side with peers, ratios printed: a quarter of an hour on two cores that do nothing else
+bench: .venv/ready
+	for name in evaluate pipeline train browser; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks

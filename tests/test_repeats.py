@@ -2,16 +2,15 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import filelock
 import nbformat
 import pytest
 
+from attempts import is_gone, notes, seeds, wait_for
 import reidlib as rl
 from reidlib import estimate, repeats
 from reidlib.jobs import _fits as fits
@@ -19,12 +18,6 @@ from reidlib.jobs import grid, parameters_of, plan, state, with_data
 from reidlib.sources import source_digest
 
 TRAIN = rl.project() / "notebooks" / "03_train.ipynb"
-
-
-def attempts(folder, word="begin"):
-    file = folder / "attempts.txt"
-    lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
-    return sorted(int(seed) for found, seed, *_ in lines if found == word)
 
 
 def test_a_grid_is_every_combination_in_order():
@@ -124,7 +117,7 @@ def test_a_grid_run_again_does_what_is_left(small, own, tmp_path):
     assert {"result.json", "log.csv", "small.ipynb", "per_query-crowd.npz"} <= {
         file.name for file in outcomes[0].folder.iterdir()
     }
-    assert attempts(tmp_path) == [1, 13]
+    assert seeds(tmp_path) == [1, 13]
 
     first = outcomes[0].folder / "recipe.json"
     older = json.loads(first.read_text()) | {"source": "0123456789ab"}
@@ -132,7 +125,7 @@ def test_a_grid_run_again_does_what_is_left(small, own, tmp_path):
     (job,) = with_data(plan(small, todo[:1]))
     assert state(job, outcomes[0].folder) == "stale: other library sources"
     again = repeats.run(small, todo, tmp_path / "runs", say=said.append)
-    assert attempts(tmp_path) == [1, 1, 13, 13]
+    assert seeds(tmp_path) == [1, 1, 13, 13]
     assert [outcome.error for outcome in again] == [None, "is unlucky"]
     aside = tmp_path / "runs" / ".stale" / f"{job.name}-1"
     assert json.loads((aside / "recipe.json").read_text()) == older, "nothing is lost"
@@ -203,21 +196,25 @@ def command(small, own, runs, *options):
 
 
 def test_a_grid_that_is_killed_and_started_again_runs_no_job_twice(small, own, tmp_path):
-    (tmp_path / "wait.txt").write_text("4")
+    hold = tmp_path / "hold2"
+    hold.touch()
     whole = command(small, own, tmp_path / "runs", "-p", "seed", "1", "2", "--csv", str(tmp_path / "rows.csv"))
     first = subprocess.Popen(whole, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while 2 not in attempts(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    os.kill(first.pid, signal.SIGKILL)  # in the middle of the second job
-    first.wait()
-    assert attempts(tmp_path, "end") == [1]
-    (tmp_path / "wait.txt").write_text("0")
+    try:
+        wait_for(lambda: 2 in seeds(tmp_path) or first.poll() is not None)
+        assert first.poll() is None, "it is in the middle of the second job"
+    finally:
+        first.kill()
+        first.wait()
+    (orphan,) = [note.pid for note in notes(tmp_path) if note.seed == 2]
+    wait_for(lambda: is_gone(orphan))
+    assert seeds(tmp_path, "end") == [1]
+    hold.unlink()
     done = subprocess.run(whole, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 jobs" in done.stdout
     assert "1 of them done before" in done.stdout
-    assert attempts(tmp_path, "end") == [1, 2], "each came to its end once"
+    assert seeds(tmp_path, "end") == [1, 2], "each came to its end once"
     assert [row["seed"] for row in rl.read_csv(tmp_path / "rows.csv")] == [1, 2]
 
 
@@ -251,7 +248,7 @@ def test_a_dry_run_lists_the_jobs_and_measures_how_long_they_take(small, own, tm
     assert all("min  new" in line for line in said[:2])
     assert "2 of 2 jobs to run, about" in said[2]
     assert not (tmp_path / "runs").exists()
-    assert not attempts(tmp_path)
+    assert not notes(tmp_path)
 
 
 def test_an_estimate_counts_steps_images_and_starts(small, own, monkeypatch):

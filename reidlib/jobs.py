@@ -9,6 +9,7 @@ import re
 import tempfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import filelock
 import papermill
@@ -140,27 +141,39 @@ def attempt(notebook, name: str, job: Job, folder: Path) -> str | None:
 
     notebook: a path, or the notebook itself as nbformat reads it; name: of the executed notebook, kept in the folder.
     """
-    before = state(job, folder)
-    if before == "done":
-        return None
-    if before.startswith("stale"):
-        set_aside(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".lock", timeout=LEFTOVER):
-        pass
     try:
         _execute(notebook, folder / name, job.parameters | {"run_dir": str(folder)})
     except PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
     except Exception as error:  # a kernel that died or did not start, a full disk: the other jobs go on
         return f"{type(error).__name__}: {error}".strip().splitlines()[-1]
+        if not is_free(folder, LEFTOVER):
+            return f"{folder}: another process is training in this folder; wait for its end or stop it, then run again"
+        before = state(job, folder)
+        if before == "done":
+            return None
+        if before.startswith("stale"):
+            set_aside(folder)
+        folder.mkdir(parents=True, exist_ok=True)
     after = state(job, folder)
     return None if after == "done" else f"the notebook came to its end, but its folder is not done ({after})"
 
 
 def _execute(notebook, output: Path, parameters: dict) -> None:
-    os.environ.setdefault("TQDM_DISABLE", "1")  # a headless notebook keeps a progress bar as a widget that says 0 %
-    with tempfile.TemporaryDirectory(prefix="reid-") as sockets:  # the default ports are shared by all on a machine
+    unseen = {"TQDM_DISABLE": "1"} | os.environ  # a headless notebook keeps a progress bar as a widget that says 0 %
+    with (
+        tempfile.TemporaryDirectory(prefix="reid-") as sockets,  # the default ports are shared by all on a machine
+        patch.dict(os.environ, unseen),  # papermill hands a kernel no environment of its own
+def is_free(folder: Path, seconds: float = 0) -> bool:
+    """Whether nobody trains in a folder (see `fit`), or will have ended within some seconds."""
+    try:
+        with filelock.FileLock(folder / ".lock", timeout=seconds):
+            return True
+    except filelock.Timeout:
+        return False
+
+
+    ):
         config = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})
         papermill.execute_notebook(
             notebook, output, parameters, kernel_name="python3", progress_bar=False, config=config

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import filelock
 import nbformat
+import papermill
 import pytest
 
 from attempts import is_gone, notes, seeds, wait_for
 import reidlib as rl
-from reidlib import estimate, repeats
+from reidlib import estimate, jobs, repeats
 from reidlib.jobs import _fits as fits
 from reidlib.jobs import grid, parameters_of, plan, state, with_data
 from reidlib.sources import source_digest
@@ -211,6 +212,33 @@ def test_a_grid_that_is_killed_and_started_again_runs_no_job_twice(small, own, t
     assert seeds(tmp_path, "end") == [1]
     hold.unlink()
     done = subprocess.run(whole, capture_output=True, text=True)
+def test_a_folder_that_somebody_trains_in_is_one_failed_job(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "LEFTOVER", 0.1)
+    monkeypatch.setattr(jobs, "_execute", lambda notebook, output, given: finish(planned[given["seed"]], output.parent))
+    todo = grid(**own, seed=[1, 2])
+    planned = {job.recipe.seed: job for job in with_data(plan(TRAIN, todo))}
+    busy = tmp_path / planned[1].name
+    finish(replace(planned[1], data="0" * 20), busy)  # stale, yet nobody's to move while it is written
+    with filelock.FileLock(busy / ".lock"):
+        outcomes = repeats.run(TRAIN, todo, tmp_path)
+    assert outcomes[0].error.startswith(f"{busy}: another process is training in this folder")
+    assert outcomes[1].error is None
+    assert not (tmp_path / ".stale").exists()
+    assert [outcome.error for outcome in repeats.run(TRAIN, todo, tmp_path)] == [None, None]
+
+
+def test_only_the_kernels_of_a_grid_go_without_progress_bars(own, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: seen.append(os.environ["TQDM_DISABLE"]))
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    repeats.run(TRAIN, [own], tmp_path)
+    assert "TQDM_DISABLE" not in os.environ
+    monkeypatch.setenv("TQDM_DISABLE", "")
+    repeats.run(TRAIN, [own], tmp_path)
+    assert os.environ["TQDM_DISABLE"] == ""
+    assert seen == ["1", ""], "who wants bars has them"
+
+
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 jobs" in done.stdout
     assert "1 of them done before" in done.stdout

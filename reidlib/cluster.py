@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 
-from reidlib.jobs import Job, attempt, set_aside, state
+from reidlib.jobs import Job, attempt, is_free, set_aside, state
 from reidlib.sources import source_digest
 from reidlib.train import write_whole
 
@@ -31,8 +31,9 @@ def engine(notebook: str | Path, base: Path, address: str, say):
     `base`. Raises ImportError without Ray, ConnectionError where no cluster answers, ValueError for what is no address.
     """
     ray = _connect(address)
-    resources = share([node["Resources"] for node in ray.nodes() if node["Alive"]])
-    say(f"Ray: {len(ray.nodes())} machines, {resources} for each job")
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    resources = share(machines)
+    say(f"Ray: {len(machines)} machines, {resources} for each job")
     remote = ray.remote(max_retries=RETRIES, **resources)(on_node)
     content = ray.put(nbformat.writes(nbformat.read(notebook, as_version=4)))
     name, source = Path(notebook).name, source_digest()
@@ -66,7 +67,8 @@ def on_node(content: str, name: str, job: Job, source: str) -> tuple[str | None,
     print(f"{job.name} begins on {platform.node()}", flush=True)  # Ray shows this where the grid was started
     folder = Path("runs", job.name).resolve()
     error = attempt(nbformat.reads(content, as_version=4), name, job, folder)
-    return error, {file.name: file.read_bytes() for file in sorted(folder.glob("[!.]*")) if file.is_file()}
+    kept = sorted(folder.glob("[!.]*")) if is_free(folder) else []  # what somebody is still writing stays there
+    return error, {file.name: file.read_bytes() for file in kept if file.is_file()}
 
 
 def _connect(address: str):
@@ -101,7 +103,7 @@ def _fetch(ray, reference, job: Job, folder: Path) -> str | None:
         error, files = ray.get(reference)
     except ray.exceptions.RayError as failure:  # too many retries, or a fault outside the notebook
         return str(failure).strip().splitlines()[-1]
-    if state(job, folder).startswith("stale"):
+    if files and state(job, folder).startswith("stale"):
         set_aside(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda name: name == "result.json"):

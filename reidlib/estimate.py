@@ -36,7 +36,7 @@ def estimate(jobs: list[Job]) -> dict[str, float]:
     speeds, found = {}, {}
     for job in jobs:
         shape = tuple(getattr(job.recipe, name) for name in SHAPE)
-        splits, _ = targets(job.recipe.dataset, _paths(job), job.parameters.get("data_root"))
+        splits, _ = targets(job.recipe.dataset, *job.places)
         split = next(iter(splits.values()))
         if shape not in speeds:
             speeds[shape] = measured(job.recipe, split)
@@ -61,7 +61,3 @@ def measured(recipe: Recipe, split) -> Speed:
 def _steps(recipe: Recipe, split) -> int:
     sampler = PKSampler(split.train.pids, recipe.p, recipe.k, recipe.order, recipe.iterations, recipe.seed)
     return recipe.epochs * len(sampler.epoch(0))
-
-
-def _paths(job: Job) -> dict:
-    return {name: job.parameters.get(f"{name}_path") for name in ("market", "duke")}

@@ -9,6 +9,7 @@ import re
 import tempfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import filelock
 import papermill
@@ -21,7 +22,7 @@ from reidlib.recipe import Recipe
 from reidlib.sources import source_digest
 
 FIELDS = {field.name for field in fields(Recipe)}
-PLACES = ("data_root", "market_path", "duke_path")  # where things lie: no part of what a job is
+PLACES = ("data_root", "market_path", "duke_path")  # where things lie: no part of a job's name
 KINDS = {"int": int, "float": int | float, "str": str, "bool": bool}
 LEFTOVER = 60  # seconds to wait for a kernel whose grid was killed; it ends by itself about a second later
 
@@ -34,6 +35,12 @@ class Job:
     recipe: Recipe
     parameters: dict
     data: str | None = None  # the digest of the training images, None where they are not on this machine
+
+    @property
+    def places(self) -> tuple[dict, str | None]:
+        """The folders of some data sets by name, and the folder of all: as said, each None where nothing is."""
+        root, *own = map(self.parameters.get, PLACES)
+        return dict(zip(("market", "duke"), own, strict=True)), root
 
 
 def grid(**values) -> list[dict]:
@@ -50,7 +57,7 @@ def grid(**values) -> list[dict]:
     for combination in itertools.product(*lists.values()):
         job = dict(zip(lists, combination, strict=True))
         recipe = _recipe({"dataset": "toy"} | job).to_dict() | {"tricks": None}
-        found.setdefault(json.dumps([recipe, _others(job)]), job)
+        found.setdefault(repr((recipe, _others(job))), job)
     return list(found.values())
 
 
@@ -71,7 +78,7 @@ def plan(notebook: str | Path, jobs: list[dict]) -> list[Job]:
     """The jobs as they will run; every mistake that can be seen before is a ValueError here.
 
     That is a parameter that the notebook does not have, one of another type, a recipe that makes no sense, and two
-    recipes that would share a folder.
+    jobs that would share a folder and are not the same.
     """
     known, planned = parameters_of(notebook), {}
     standard = {name: ast.literal_eval(entry["default"]) for name, entry in known.items()}
@@ -79,16 +86,15 @@ def plan(notebook: str | Path, jobs: list[dict]) -> list[Job]:
         _check(notebook, parameters, known)
         recipe = _recipe(standard | parameters)
         others = {name: value for name, value in _others(parameters).items() if value != standard[name]}
-        name = "-".join(
-            [recipe.name(), *(re.sub(r"[^\w.=-]+", "_", f"{key}={value}") for key, value in others.items())]
-        )
-        first = planned.setdefault(name, Job(name, recipe, parameters))
-        if first.recipe != recipe:
+        words = [f"{key}={value}" for key, value in others.items() if key not in PLACES]
+        name = "-".join([recipe.name(), *(re.sub(r"[^\w.=-]+", "_", word) for word in words)])
+        first = planned.setdefault(name, (Job(name, recipe, parameters), others))
+        if (first[0].recipe, first[1]) != (recipe, others):
             raise ValueError(
-                f"{first.parameters} and {parameters} would share the folder {name}; "
-                "give one of the data sets another name, or make two grids with a folder each"
+                f"{first[0].parameters} and {parameters} would share the folder {name}; "
+                "give one of the data sets or values another name, or make two grids with a folder (runs) each"
             )
-    return list(planned.values())
+    return [job for job, _ in planned.values()]
 
 
 def with_data(jobs: list[Job], here: bool = True) -> list[Job]:
@@ -140,15 +146,15 @@ def attempt(notebook, name: str, job: Job, folder: Path) -> str | None:
 
     notebook: a path, or the notebook itself as nbformat reads it; name: of the executed notebook, kept in the folder.
     """
-    before = state(job, folder)
-    if before == "done":
-        return None
-    if before.startswith("stale"):
-        set_aside(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".lock", timeout=LEFTOVER):
-        pass
     try:
+        if not is_free(folder, LEFTOVER):
+            return f"{folder}: another process is training in this folder; wait for its end or stop it, then run again"
+        before = state(job, folder)
+        if before == "done":
+            return None
+        if before.startswith("stale"):
+            set_aside(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         _execute(notebook, folder / name, job.parameters | {"run_dir": str(folder)})
     except PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
@@ -158,9 +164,21 @@ def attempt(notebook, name: str, job: Job, folder: Path) -> str | None:
     return None if after == "done" else f"the notebook came to its end, but its folder is not done ({after})"
 
 
+def is_free(folder: Path, seconds: float = 0) -> bool:
+    """Whether nobody trains in a folder (see `fit`), or will have ended within some seconds."""
+    try:
+        with filelock.FileLock(folder / ".lock", timeout=seconds):
+            return True
+    except filelock.Timeout:
+        return False
+
+
 def _execute(notebook, output: Path, parameters: dict) -> None:
-    os.environ.setdefault("TQDM_DISABLE", "1")  # a headless notebook keeps a progress bar as a widget that says 0 %
-    with tempfile.TemporaryDirectory(prefix="reid-") as sockets:  # the default ports are shared by all on a machine
+    unseen = {"TQDM_DISABLE": "1"} | os.environ  # a headless notebook keeps a progress bar as a widget that says 0 %
+    with (
+        tempfile.TemporaryDirectory(prefix="reid-") as sockets,  # the default ports are shared by all on a machine
+        patch.dict(os.environ, unseen),  # papermill hands a kernel no environment of its own
+    ):
         config = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})
         papermill.execute_notebook(
             notebook, output, parameters, kernel_name="python3", progress_bar=False, config=config
@@ -169,8 +187,8 @@ def _execute(notebook, output: Path, parameters: dict) -> None:
 
 def _source(job: Job) -> tuple[str, str | None]:
     """Which data set a job is trained on, and where it lies if that is said."""
-    name, given = job.recipe.dataset, job.parameters
-    return name, given.get(f"{name}_path") or given.get("data_root")
+    own, root = job.places
+    return job.recipe.dataset, own.get(job.recipe.dataset) or root
 
 
 def _recipe(parameters: dict) -> Recipe:
@@ -178,7 +196,7 @@ def _recipe(parameters: dict) -> Recipe:
 
 
 def _others(parameters: dict) -> dict:
-    return {name: value for name, value in parameters.items() if name not in FIELDS and name not in PLACES}
+    return {name: value for name, value in parameters.items() if name not in FIELDS}
 
 
 def _check(notebook, parameters: dict, known: dict) -> None:

@@ -8,7 +8,8 @@ from statistics import mean, stdev
 from scipy.stats import t
 
 from reidlib.figures import BLUE, GREY, INK, VERMILLION, WIDTH, Picture, styled
-from reidlib.recipe import FIVE, trick_fields
+from reidlib.published import chosen, unusual
+from reidlib.recipe import FIVE
 
 LABELS = {
     "warmup": "warm-up",
@@ -58,14 +59,16 @@ def paired(name: str, a: dict[int, float], b: dict[int, float], level: float = 0
 def by_seed(rows: list[dict], tricks: str, metric: str, trained: str, tested: str | None = None) -> dict[int, float]:
     """Seed -> score of the runs with these tricks, under whatever word, on one test set (default: their own).
 
-    Raises ValueError where there are none.
+    Runs of another than the reference recipe (fewer epochs, another preset) are left out: a table may hold both, and a
+    gain is a difference of the tricks alone. Raises ValueError where none is left.
     """
-    on, where = trick_fields(tricks), (trained, tested or trained, "off")
-    found = [row for row in rows if (row["dataset"], row["test"], row["reranking"]) == where]
-    found = {row["seed"]: row[metric] for row in found if trick_fields(row["tricks"]) == on}
-    if not found:
-        raise ValueError(f"no rows of {tricks}, {where[0]} → {where[1]}; run the grid that makes them")
-    return found
+    found = chosen(rows, trained, tested or trained, tricks)
+    scores = {row["seed"]: row[metric] for row in found if not unusual(row)}
+    if not scores:
+        others = sorted({unusual(row) for row in found})
+        but = f" but of another recipe ({'; '.join(others)})" if others else ""
+        raise ValueError(f"no rows of {tricks}, {trained} → {tested or trained}{but}; run the grid that makes them")
+    return scores
 
 
 def added(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> list[Gain]:
@@ -90,7 +93,8 @@ def erasing_gains(rows: list[dict], sets: tuple[str, str] = ("toy", "toy-duke"),
 
 def published_steps(published: list[dict], dataset: str, metric: str = "mAP") -> list[float]:
     """The paper's own scores of the rungs on "market" or "duke"."""
-    return [by_seed(_paper(published), rung, metric, dataset)["1"] for rung in RUNGS]
+    paper = [row for row in published if row["who"] == "paper"]
+    return [chosen(paper, dataset, dataset, rung)[0][metric] for rung in RUNGS]
 
 
 def published_gains(published: list[dict], dataset: str, metric: str = "mAP") -> list[float]:
@@ -100,14 +104,10 @@ def published_gains(published: list[dict], dataset: str, metric: str = "mAP") ->
 
 def published_erasing(published: list[dict], metric: str = "mAP") -> list[float]:
     """What random erasing gives in the reference implementation's tables, in the order of `erasing_gains`."""
-    rows = [row | {"seed": row["run"]} for row in published if row["who"] == "reference" and row["run"] != "average"]
+    rows = [row for row in published if row["who"] == "reference" and row["run"] != "average"]
     pairs = (("market", "market"), ("duke", "duke"), ("market", "duke"), ("duke", "market"))
-    both = [[by_seed(rows, tricks, metric, *pair).values() for tricks in ("all", "all-erasing")] for pair in pairs]
-    return [mean(a) - mean(b) for a, b in both]
-
-
-def _paper(published: list[dict]) -> list[dict]:
-    return [row | {"seed": str(row["run"])} for row in published if row["who"] == "paper"]
+    both = [[chosen(rows, *pair, tricks) for tricks in ("all", "all-erasing")] for pair in pairs]
+    return [mean(row[metric] for row in a) - mean(row[metric] for row in b) for a, b in both]
 
 
 @styled

@@ -33,7 +33,7 @@ class Line:
     @property
     def recipe(self) -> str:
         """What is not as the reference recipe of the data set says, in words; empty where nothing is."""
-        return _recipe(self.rows[0]) if self.rows else ""
+        return unusual(self.rows[0]) if self.rows else ""
 
     @property
     def verdict(self) -> str:
@@ -60,7 +60,7 @@ def compare_published(rows: list[dict], published: list[dict], sets: tuple[str, 
     found, (a, b) = [], sets
     for trained, tested in ((a, a), (a, b), (b, b), (b, a)):
         for tricks in ("all", "all-erasing"):
-            mine, theirs = (_chosen(table, trained, tested, tricks) for table in (rows, published))
+            mine, theirs = (chosen(table, trained, tested, tricks) for table in (rows, published))
             runs = {who: [row for row in theirs if row["who"] == who] for who in ("reference", "paper")}
             runs["reference"] = [row for row in runs["reference"] if row["run"] != "average"]
             for group in _groups(mine) or [[]]:
@@ -114,7 +114,8 @@ def in_readme(text: str, tables: str) -> str:
     return BLOCK.sub(lambda _: f"\n{tables}\n", text)
 
 
-def _chosen(rows: list[dict], trained: str, tested: str, tricks: str) -> list[dict]:
+def chosen(rows: list[dict], trained: str, tested: str, tricks: str) -> list[dict]:
+    """The rows, measured or published, with these tricks under whatever word, on one test set, not re-ranked."""
     on = trick_fields(tricks)
     here = [row for row in rows if (row["dataset"], row["test"]) == (trained, tested) and row["reranking"] == "off"]
     return [row for row in here if trick_fields(row["tricks"]) == on]
@@ -123,12 +124,13 @@ def _chosen(rows: list[dict], trained: str, tested: str, tricks: str) -> list[di
 def _groups(rows: list[dict]) -> list[list[dict]]:
     """Rows by recipe, the seeds of each in order; the reference recipe comes first."""
     found = {}
-    for row in sorted(rows, key=lambda row: (_recipe(row), row["seed"])):
-        found.setdefault(_recipe(row), []).append(row)
+    for row in sorted(rows, key=lambda row: (unusual(row), row["seed"])):
+        found.setdefault(unusual(row), []).append(row)
     return list(found.values())
 
 
-def _recipe(row: dict) -> str:
+def unusual(row: dict) -> str:
+    """What is not as the reference recipe of the data set says in a measured row, in words; empty where nothing is."""
     parts = [row["preset"]] if row["preset"] != "reference" else []
     parts += [row["changed"]] if row["changed"] else []
     parts += [f"after {row['epoch']} of {row['epochs']} epochs"] if row["epoch"] != row["epochs"] else []
@@ -139,7 +141,7 @@ def _reasons(rows: list[dict], reference: list[dict]) -> list[str]:
     """Why a line cannot be held against the reference implementation's numbers; none where it can."""
     seeds = len({row["seed"] for row in rows})
     reasons = ["no published number"] if not reference else []
-    recipe = _recipe(rows[0])
+    recipe = unusual(rows[0])
     if rows[0]["weights"] != "imagenet" and "weights=" not in recipe:  # the toy recipe has none
         reasons.append("no ImageNet weights")
     reasons += [recipe] if recipe else []

@@ -27,15 +27,8 @@ from reidlib.systems.bag_of_tricks import uses_bf16
 from reidlib.train import write_whole
 
 PARTNERS = {"market": "duke", "duke": "market", "toy": "toy-duke", "toy-duke": "toy"}  # the other half of the table
-TEXT = (
-    "changed",
-    "data",
-    "source",
-    "commit",
-    "date",
-    "torch",
-    "device",
-)  # columns that may look like numbers and are none
+# Columns that may look like numbers and are none.
+TEXT = ("changed", "data", "source", "commit", "date", "torch", "device")
 
 
 def measure(system, split, run_dir: str | Path, epoch: int | None = None, flip: bool = False, **scoring):
@@ -191,11 +184,8 @@ def _brief(scores) -> dict:
     percent = {"rank1": scores.rank(1), "rank5": scores.rank(5), "rank10": scores.rank(10)}
     percent |= {"mAP": scores.mAP, "mINP": scores.mINP}
     brief = {name: round(100 * float(value), 2) for name, value in percent.items()}
-    return brief | {
-        "queries": scores.num_valid,
-        "unmatched": scores.num_invalid,
-        "reranking": _switch(scores.reranked),
-    }
+    brief |= {"queries": scores.num_valid, "unmatched": scores.num_invalid}
+    return brief | {"reranking": _switch(scores.reranked)}
 
 
 def _key(system, split) -> str:

@@ -16,6 +16,7 @@ from reidlib.ladder import LABELS, RUNGS, by_seed, paired
 RESULTS = rl.project() / "results"
 PUBLISHED = rl.read_csv(RESULTS / "published.csv")
 ALL = ("warmup", "erasing", "smoothing", "stride", "bnneck")
+RECIPE = dict(preset="reference", changed="", epoch=20, epochs=20, reranking="off", flip="off")
 
 
 def rows(words, seeds=(1, 2, 3), dataset="toy", tests=("toy",)):
@@ -27,7 +28,7 @@ def rows(words, seeds=(1, 2, 3), dataset="toy", tests=("toy",)):
         base = 50 + on + word.count("+") - word.count("-")
         for seed in seeds:
             score = base + 3 * seed + rng.normal(0, 0.1)
-            common = dict(dataset=dataset, tricks=word, seed=seed, reranking="off", mAP=score, rank1=score + 5)
+            common = RECIPE | dict(dataset=dataset, tricks=word, seed=seed, mAP=score, rank1=score + 5)
             found += [common | {"test": test} for test in tests]
     return found
 
@@ -70,6 +71,14 @@ def test_a_missing_rung_is_named(climbed):
         rl.left_out(left)
     with pytest.raises(ValueError, match="no rows of none, market → market"):
         by_seed(climbed, "none", "mAP", "market")
+
+
+@pytest.mark.parametrize("other", [dict(changed="epochs=2", epochs=2, epoch=2), dict(preset="paper"), dict(flip="on")])
+def test_another_recipe_of_the_same_tricks_is_no_part_of_a_gain(climbed, other):
+    short = [row | {"mAP": 1.0} | other for row in climbed]
+    assert rl.added(climbed + short) == rl.added(climbed) == rl.added(short + climbed)
+    with pytest.raises(ValueError, match=r"no rows of none, toy → toy but of another recipe \(.+\); run the grid"):
+        rl.added(short)
 
 
 def test_erasing_at_home_and_abroad():

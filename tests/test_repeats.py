@@ -2,29 +2,23 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import filelock
 import nbformat
+import papermill
 import pytest
+from attempts import is_gone, notes, seeds, wait_for
 
 import reidlib as rl
-from reidlib import estimate, repeats
+from reidlib import estimate, jobs, repeats
 from reidlib.jobs import _fits as fits
 from reidlib.jobs import grid, parameters_of, plan, state, with_data
 from reidlib.sources import source_digest
 
 TRAIN = rl.project() / "notebooks" / "03_train.ipynb"
-
-
-def attempts(folder, word="begin"):
-    file = folder / "attempts.txt"
-    lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
-    return sorted(int(seed) for found, seed, *_ in lines if found == word)
 
 
 def test_a_grid_is_every_combination_in_order():
@@ -82,11 +76,16 @@ def test_a_notebook_that_is_missing_or_has_no_parameters_is_refused(tmp_path):
         plan(tmp_path / "empty.ipynb", [])
 
 
-def test_a_parameter_without_a_type_takes_any_value(tmp_path):
-    cell = nbformat.v4.new_code_cell("anything = None\nrun_dir: str = None", metadata={"tags": ["parameters"]})
+def free_notebook(folder):
+    text = 'dataset: str = "toy"\nanything = None\nrun_dir: str = None'
+    cell = nbformat.v4.new_code_cell(text, metadata={"tags": ["parameters"]})
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "free.ipynb")
-    known = parameters_of(tmp_path / "free.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), folder / "free.ipynb")
+    return folder / "free.ipynb"
+
+
+def test_a_parameter_without_a_type_takes_any_value(tmp_path):
+    known = parameters_of(free_notebook(tmp_path))
     assert all(fits(value, known["anything"]["inferred_type_name"]) for value in (1, "one", 1.5, True, None))
     assert not fits("one", "float")
     assert fits(1, "float")
@@ -111,6 +110,22 @@ def test_a_folder_is_named_by_what_differs():
 def test_two_data_sets_of_one_name_cannot_share_a_folder():
     with pytest.raises(ValueError, match="would share the folder crowd-reference"):
         plan(TRAIN, [{"dataset": "one/crowd"}, {"dataset": "two/crowd"}])
+    with pytest.raises(ValueError, match="would share the folder toy-reference-all-seed1"):
+        plan(TRAIN, grid(dataset="toy", data_root=["one", "two"]))
+
+
+def test_two_values_of_one_spelling_cannot_share_a_folder(tmp_path):
+    free = free_notebook(tmp_path)
+    assert len(plan(free, [{"anything": "a b"}, {"anything": "a b"}])) == 1, "the same job twice is one"
+    with pytest.raises(ValueError, match=r"'a b'.*'a/b'.*would share the folder toy-reference-all-seed1-anything=a_b"):
+        plan(free, grid(anything=["a b", "a/b"]))
+
+
+def test_where_data_lie_is_said_once_for_all():
+    (job,) = plan(TRAIN, [{"dataset": "market", "data_root": "all", "duke_path": "there"}])
+    assert job.places == ({"market": None, "duke": "there"}, "all")
+    assert jobs._source(job) == ("market", "all")
+    assert jobs._source(replace(job, parameters={"market_path": "here", "data_root": "all"})) == ("market", "here")
 
 
 def test_a_grid_run_again_does_what_is_left(small, own, tmp_path):
@@ -124,7 +139,7 @@ def test_a_grid_run_again_does_what_is_left(small, own, tmp_path):
     assert {"result.json", "log.csv", "small.ipynb", "per_query-crowd.npz"} <= {
         file.name for file in outcomes[0].folder.iterdir()
     }
-    assert attempts(tmp_path) == [1, 13]
+    assert seeds(tmp_path) == [1, 13]
 
     first = outcomes[0].folder / "recipe.json"
     older = json.loads(first.read_text()) | {"source": "0123456789ab"}
@@ -132,7 +147,7 @@ def test_a_grid_run_again_does_what_is_left(small, own, tmp_path):
     (job,) = with_data(plan(small, todo[:1]))
     assert state(job, outcomes[0].folder) == "stale: other library sources"
     again = repeats.run(small, todo, tmp_path / "runs", say=said.append)
-    assert attempts(tmp_path) == [1, 1, 13, 13]
+    assert seeds(tmp_path) == [1, 1, 13, 13]
     assert [outcome.error for outcome in again] == [None, "is unlucky"]
     aside = tmp_path / "runs" / ".stale" / f"{job.name}-1"
     assert json.loads((aside / "recipe.json").read_text()) == older, "nothing is lost"
@@ -197,27 +212,58 @@ def test_what_another_grid_runs_is_waited_for_and_not_run_again(own, tmp_path, m
     assert ran == [three.name, two.name]
 
 
+def test_a_folder_that_somebody_trains_in_is_one_failed_job(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "LEFTOVER", 0.1)
+    monkeypatch.setattr(jobs, "_execute", lambda notebook, output, given: finish(planned[given["seed"]], output.parent))
+    todo = grid(**own, seed=[1, 2])
+    planned = {job.recipe.seed: job for job in with_data(plan(TRAIN, todo))}
+    busy = tmp_path / planned[1].name
+    finish(replace(planned[1], data="0" * 20), busy)  # stale, yet nobody's to move while it is written
+    with filelock.FileLock(busy / ".lock"):
+        outcomes = repeats.run(TRAIN, todo, tmp_path)
+    assert outcomes[0].error.startswith(f"{busy}: another process is training in this folder")
+    assert outcomes[1].error is None
+    assert not (tmp_path / ".stale").exists()
+    assert [outcome.error for outcome in repeats.run(TRAIN, todo, tmp_path)] == [None, None]
+
+
+def test_only_the_kernels_of_a_grid_go_without_progress_bars(own, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: seen.append(os.environ["TQDM_DISABLE"]))
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    repeats.run(TRAIN, [own], tmp_path)
+    assert "TQDM_DISABLE" not in os.environ
+    monkeypatch.setenv("TQDM_DISABLE", "")
+    repeats.run(TRAIN, [own], tmp_path)
+    assert os.environ["TQDM_DISABLE"] == ""
+    assert seen == ["1", ""], "who wants bars has them"
+
+
 def command(small, own, runs, *options):
     words = [word for name, value in own.items() for word in ("-p", name, str(value))]
     return [sys.executable, "-m", "reidlib.repeats", str(small), *words, "--runs", str(runs), *options]
 
 
 def test_a_grid_that_is_killed_and_started_again_runs_no_job_twice(small, own, tmp_path):
-    (tmp_path / "wait.txt").write_text("4")
+    hold = tmp_path / "hold2"
+    hold.touch()
     whole = command(small, own, tmp_path / "runs", "-p", "seed", "1", "2", "--csv", str(tmp_path / "rows.csv"))
     first = subprocess.Popen(whole, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while 2 not in attempts(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    os.kill(first.pid, signal.SIGKILL)  # in the middle of the second job
-    first.wait()
-    assert attempts(tmp_path, "end") == [1]
-    (tmp_path / "wait.txt").write_text("0")
+    try:
+        wait_for(lambda: 2 in seeds(tmp_path) or first.poll() is not None)
+        assert first.poll() is None, "it is in the middle of the second job"
+    finally:
+        first.kill()
+        first.wait()
+    (orphan,) = [note.pid for note in notes(tmp_path) if note.seed == 2]
+    wait_for(lambda: is_gone(orphan))
+    assert seeds(tmp_path, "end") == [1]
+    hold.unlink()
     done = subprocess.run(whole, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 jobs" in done.stdout
     assert "1 of them done before" in done.stdout
-    assert attempts(tmp_path, "end") == [1, 2], "each came to its end once"
+    assert seeds(tmp_path, "end") == [1, 2], "each came to its end once"
     assert [row["seed"] for row in rl.read_csv(tmp_path / "rows.csv")] == [1, 2]
 
 
@@ -251,7 +297,7 @@ def test_a_dry_run_lists_the_jobs_and_measures_how_long_they_take(small, own, tm
     assert all("min  new" in line for line in said[:2])
     assert "2 of 2 jobs to run, about" in said[2]
     assert not (tmp_path / "runs").exists()
-    assert not attempts(tmp_path)
+    assert not notes(tmp_path)
 
 
 def test_an_estimate_counts_steps_images_and_starts(small, own, monkeypatch):

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import pickle
-import resource
+import sys
 import time
 import warnings
 import zipfile
@@ -200,9 +200,19 @@ def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict |
         "images_per_s": sum(map(len, batches)) / seconds,
         "waiting": begun["waiting"] / seconds,  # for batches: of the host's time, which a GPU works through meanwhile
         "saving": saving / seconds,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+        "peak_mb": _peak_mb(),
         "peak_gpu_mb": torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0,
     }
+
+
+def _peak_mb() -> float:
+    """The most main memory that this process has held so far, in MB; 0 on a system that does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def _means(losses: list[dict], epoch: int, batches: list[np.ndarray], names: np.ndarray) -> dict[str, float]:

@@ -30,7 +30,7 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# what a commit needs: style and unit tests, under five minutes
+# what a commit needs: style and unit tests, ten minutes on two cores
 check: lint
 	$(BIN)/python -m pytest
 

@@ -24,6 +24,22 @@ def trained(recipe, shots, run, epochs=None):
     return system, rows
 
 
+def interrupted(recipe, shots, run, at):
+    """A system whose training was stopped from the keyboard at its `at`-th step."""
+    system = rl.build(recipe, shots, "cpu")
+    step, calls = system.step, itertools.count(1)
+
+    def stopped(images, labels):
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        return step(images, labels)
+
+    system.step = stopped
+    with pytest.raises(KeyboardInterrupt):
+        list(rl.fit(system, shots, run))
+    return system
+
+
 def test_two_trainings_with_the_same_seed_give_bit_identical_checkpoints(crowd, tiny, tmp_path):
     first, rows = trained(tiny, crowd.train, tmp_path / "a")
     again, _ = trained(tiny, crowd.train, tmp_path / "b")
@@ -144,17 +160,7 @@ def test_a_broken_image_is_named_before_anything_is_trained(crowd, tiny, tmp_pat
 def test_a_run_stopped_within_an_epoch_ends_bit_identical(crowd, tiny, tmp_path, monkeypatch):
     whole, rows = trained(tiny, crowd.train, tmp_path / "whole")
     monkeypatch.setattr(train, "SAVE_EVERY", -1)  # after every step
-    system = rl.build(tiny, crowd.train, "cpu")
-    step, calls = system.step, itertools.count(1)
-
-    def stopped(images, labels):
-        if next(calls) == 4:
-            raise KeyboardInterrupt
-        return step(images, labels)
-
-    system.step = stopped
-    with pytest.raises(KeyboardInterrupt):
-        list(rl.fit(system, crowd.train, tmp_path / "parts"))
+    interrupted(tiny, crowd.train, tmp_path / "parts", at=4)
     resumed, after = trained(tiny, crowd.train, tmp_path / "parts")
     assert digest(resumed) == digest(whole)
     assert [row["loss"] for row in after] == [row["loss"] for row in rows]
@@ -176,17 +182,7 @@ def test_a_compiled_backbone_is_one_field_and_leaves_the_names_in_a_checkpoint_a
 
 def test_an_interrupt_before_the_first_checkpoint_begins_again_with_the_same_system(crowd, tiny, tmp_path):
     whole, _ = trained(tiny, crowd.train, tmp_path / "whole")
-    system = rl.build(tiny, crowd.train, "cpu")
-    step, calls = system.step, itertools.count(1)
-
-    def stopped(images, labels):
-        if next(calls) == 2:
-            raise KeyboardInterrupt
-        return step(images, labels)
-
-    system.step = stopped
-    with pytest.raises(KeyboardInterrupt):
-        list(rl.fit(system, crowd.train, tmp_path / "parts"))
+    system = interrupted(tiny, crowd.train, tmp_path / "parts", at=2)
     list(rl.fit(system, crowd.train, tmp_path / "parts"))
     assert digest(system) == digest(whole)
 

@@ -26,16 +26,31 @@ def _by_identity(pids: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(pids[order])) + 1)
 
 
+def _hands(pids: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """k images of each identity: (I, k) positions into `pids`, in the order of the identities."""
+    groups = _by_identity(pids)
+    cards = [group if len(group) >= k else np.tile(group, k) for group in groups]
+    return np.stack([rng.permutation(deck)[:k] for deck in cards])
+
+
 def identity_pass(pids: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
     """One pass in which every identity occurs once, whatever its number of images, with k images in a row.
 
     pids (N,); returns (ids * k,) positions into `pids`. An identity with fewer than k images is drawn without
     replacement from k copies of each. Source: ClassUniformlySampler of the reference implementation.
     """
-    groups = _by_identity(pids)
-    cards = [group if len(group) >= k else np.tile(group, k) for group in groups]
-    chosen = [rng.permutation(deck)[:k] for deck in cards]
-    return np.concatenate([chosen[i] for i in rng.permutation(len(groups))])
+    return rng.permutation(_hands(pids, k, rng)).ravel()
+
+
+def modality_pass(pids: np.ndarray, infrared: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """One pass in which every identity occurs once, with k / 2 visible images, then k / 2 infrared ones, in a row.
+
+    pids (N,), infrared (N,) bool; returns (ids * k,) positions into `pids`, drawn within each modality as in
+    `identity_pass`. Source: AlignGAN's code, whose two loaders draw the same identities.
+    """
+    sides = [np.flatnonzero(~infrared), np.flatnonzero(infrared)]
+    hands = [side[_hands(pids[side], k // 2, rng)] for side in sides]  # (I, k / 2) each
+    return rng.permutation(np.concatenate(hands, 1)).ravel()
 
 
 def image_pass(pids: np.ndarray, p: int, k: int, rng: np.random.Generator) -> np.ndarray:
@@ -60,16 +75,28 @@ def image_pass(pids: np.ndarray, p: int, k: int, rng: np.random.Generator) -> np
 class PKSampler:
     """Batches of P identities x K images; `epoch(e)` is a pure function of the 0-based epoch.
 
-    order "identity" follows `identity_pass` and its last batch may be short, "image" follows `image_pass`. With
-    `iterations` an epoch is that many batches and passes run on across epochs; with None an epoch is one pass.
-    Raises ValueError for another order, and where there are fewer than two identities or, for "image", fewer than p.
+    order "identity" follows `identity_pass`, "modality" follows `modality_pass` (and needs `infrared`, (N,) bool), and
+    their last batch may be short; "image" follows `image_pass`. With `iterations` an epoch is that many batches and
+    passes run on across epochs; with None an epoch is one pass. Raises ValueError for another order, where there are
+    fewer than two identities or, for "image", fewer than p, and for "modality" where one is seen in one modality only.
     """
 
-    def __init__(self, pids, p: int, k: int, order: str = "identity", iterations: int | None = 200, seed: int = 1):
+    def __init__(
+        self,
+        pids,
+        p: int,
+        k: int,
+        order: str = "identity",
+        iterations: int | None = 200,
+        seed: int = 1,
+        infrared: np.ndarray | None = None,
+    ):
         self.pids, self.p, self.k = np.asarray(pids), p, k
-        self.order, self.iterations, self.seed = order, iterations, seed
-        if order not in ("identity", "image"):
-            raise ValueError(f"no order {order!r} of batches; choose one of identity, image")
+        self.order, self.iterations, self.seed, self.infrared = order, iterations, seed, infrared
+        if order not in ("identity", "image", "modality"):
+            raise ValueError(f"no order {order!r} of batches; choose one of identity, image, modality")
+        if order == "modality":
+            self._need_both()
         ids, needed = len(np.unique(self.pids)), p if order == "image" else 2
         if ids < needed:
             raise ValueError(f"{ids} identities to train on; batches of p={p} identities need at least {needed}")
@@ -88,9 +115,21 @@ class PKSampler:
             j += 1
         return batches
 
+    def _need_both(self) -> None:
+        if self.infrared is None or self.infrared.all() or not self.infrared.any():
+            raise ValueError(
+                "order='modality' needs visible and infrared images to train on; use order='identity' for one modality"
+            )
+        visible, infrared = np.unique(self.pids[~self.infrared]), np.unique(self.pids[self.infrared])
+        if len(lone := np.setxor1d(visible, infrared)):
+            raise ValueError(
+                f"{len(lone)} training identities are seen in one modality only, first {lone[0]}; leave them out, or "
+                "train with order='identity'"
+            )
+
     def _holding(self, batch: int) -> tuple[int, int]:
         """The pass that holds the batch of this number, and the number of that pass's first batch."""
-        if self.order == "identity":  # all passes are of one length: those before need not be drawn
+        if self.order != "image":  # all passes are of one length: those before need not be drawn
             length = len(self._pass(0))
             return batch // length, batch // length * length
         j = start = 0
@@ -102,8 +141,12 @@ class PKSampler:
     def _pass(self, j: int) -> list[np.ndarray]:
         if self._last[0] != j:
             rng = generator(self.seed, "pass", j)
-            by_identity = self.order == "identity"
-            order = identity_pass(self.pids, self.k, rng) if by_identity else image_pass(self.pids, self.p, self.k, rng)
+            if self.order == "identity":
+                order = identity_pass(self.pids, self.k, rng)
+            elif self.order == "modality":
+                order = modality_pass(self.pids, self.infrared, self.k, rng)
+            else:
+                order = image_pass(self.pids, self.p, self.k, rng)
             size = self.p * self.k
             self._last = (j, [order[i : i + size] for i in range(0, len(order), size)])
         return self._last[1]
@@ -185,6 +228,53 @@ def _gather(images: Tensor, y: np.ndarray, x: np.ndarray, flipped: np.ndarray) -
     return images[rows, y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)[:, None, :]] * inside[..., None]
 
 
+def draw_misalignment(
+    rng: np.random.Generator, n: int, height: int, probability: float = 0.5, ratio: float = 0.05
+) -> tuple[np.ndarray, np.ndarray]:
+    """How n boxes miss the person by a strip at the head or the feet: (n,) scale and (n,) shift for `misalign`.
+
+    With `probability` a strip of up to `ratio` of the height, uniform, is cut off or added, at the top or the bottom.
+    Source: the MisAlgnAug of wangguanan's PCB, as far as it is known: probability, ratio and edges.
+    """
+    strip = rng.uniform(-ratio, ratio, n) * (rng.random(n) < probability)  # positive: cut off, negative: added
+    return 1 - strip, np.where(rng.random(n) < 0.5, strip, 0) * height
+
+
+def misalign(images: Tensor, scale: np.ndarray, shift: np.ndarray) -> Tensor:
+    """Stretch each image down its height, linearly: row y shows what was at y * scale + shift, black outside.
+
+    images uint8 (B, H, W, 3); scale (B,), shift (B,) in pixels. Returns a new tensor of the same shape.
+    """
+    n, height = images.shape[:2]
+    y = (np.arange(height) + 0.5) * scale[:, None] - 0.5 + shift[:, None]  # (B, H)
+    inside = on((y > -1) & (y < height), images.device)[:, :, None, None]
+    above = np.clip(np.floor(y), 0, height - 1).astype(np.int64)
+    share = on(np.clip(y - above, 0, 1).astype(np.float32), images.device)[:, :, None, None]
+    at, below = on(above, images.device), on(np.minimum(above + 1, height - 1), images.device)
+    rows = torch.arange(n, device=images.device)[:, None]
+    stretched = images[rows, at].float().lerp(images[rows, below].float(), share)
+    return (stretched * inside).round().to(torch.uint8)
+
+
+def draw_channels(rng: np.random.Generator, n: int, probability: float = 0.5) -> np.ndarray:
+    """Through what n images are shown: (n,) int64, 0, 1, 2 for a channel, 3 for grey, -1 for an image as it is."""
+    return np.where(rng.random(n) < probability, rng.integers(0, 4, n), -1)
+
+
+def one_channel(images: Tensor, channel: np.ndarray) -> Tensor:
+    """Show images through one of their channels, or as grey, as `draw_channels` says; infrared ones stay as they are.
+
+    images uint8 (B, H, W, 3). Returns a new tensor of the same shape. Source: Ye et al., "Channel Augmented Joint
+    Learning for Visible-Infrared Recognition" (ICCV 2021), section 3.1; grey by the weights of ITU-R BT.601.
+    """
+    weights = np.array([*np.eye(3), (0.299, 0.587, 0.114)], np.float32)
+    chosen = np.flatnonzero(channel >= 0)
+    some, weight = on(chosen, images.device), on(weights[channel[chosen]], images.device)
+    shown = images.clone()
+    shown[some] = torch.einsum("bhwc,bc->bhw", images[some].float(), weight).round().to(torch.uint8)[..., None]
+    return shown
+
+
 def normalise(images: Tensor) -> Tensor:
     """uint8 (B, H, W, 3) to float32 (B, 3, H, W) with ImageNet's mean and standard deviation taken out.
 
@@ -228,9 +318,14 @@ def _mask(images: Tensor, boxes: np.ndarray, colour: np.ndarray) -> None:
 def augment(images: Tensor, recipe, rng: np.random.Generator) -> Tensor:
     """One training batch as the network sees it: flip, pad and crop, normalise, erase, by the recipe's fields.
 
-    images uint8 (B, H, W, 3); returns float32 (B, 3, H, W). Source: the reference implementation's transforms.
+    images uint8 (B, H, W, 3); returns float32 (B, 3, H, W). Source: the reference implementation's transforms; before
+    them what `misalign` and `one_channel` name, where the recipe asks for it.
     """
     n, height, width, _ = images.shape
+    if recipe.misalign:
+        images = misalign(images, *draw_misalignment(rng, n, height, recipe.misalign))
+    if recipe.channels:
+        images = one_channel(images, draw_channels(rng, n, recipe.channels))
     flipped = draw_flips(rng, n, recipe.flip)
     images = normalise(crop_flip(images, *draw_crops(rng, n, recipe.pad), flipped, recipe.pad))
     erase(

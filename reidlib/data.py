@@ -32,6 +32,7 @@ class Shots:
     paths: np.ndarray
     pids: np.ndarray
     camids: np.ndarray
+    infrared_cameras: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         labels, shape = (self.pids, self.camids), self.paths.shape
@@ -46,10 +47,15 @@ class Shots:
     def __getitem__(self, index: np.ndarray | slice | int) -> "Shots":
         """The shots at positions, a mask, a slice, or one position (a set of one)."""
         at = np.atleast_1d(np.arange(len(self))[index])
-        return Shots(self.name, self.root, self.paths[at], self.pids[at], self.camids[at])
+        return replace(self, paths=self.paths[at], pids=self.pids[at], camids=self.camids[at])
 
     def __repr__(self) -> str:
         return f"Shots({self.name}: {len(self):,} images, {len(self.ids):,} ids, {len(np.unique(self.camids))} cameras)"
+
+    @property
+    def infrared(self) -> np.ndarray:
+        """Which images an infrared camera took: (N,) bool."""
+        return np.isin(self.camids, self.infrared_cameras)
 
     @property
     def ids(self) -> np.ndarray:

@@ -8,8 +8,8 @@ from statistics import mean, stdev
 from scipy.stats import t
 
 from reidlib.figures import BLUE, GREY, INK, VERMILLION, WIDTH, Picture, styled
+from reidlib.presets import FIVE
 from reidlib.published import chosen, unusual
-from reidlib.recipe import FIVE
 
 LABELS = {
     "warmup": "warm-up",

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from reidlib.layouts import project
-from reidlib.recipe import trick_fields
+from reidlib.presets import trick_fields
 from reidlib.results import read_csv
 from reidlib.train import write_whole
 

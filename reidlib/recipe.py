@@ -4,31 +4,7 @@ import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-# What each trick is when it is off, and when it is on if that differs from the field's default.
-TRICKS = {
-    "warmup": {"warmup_epochs": 0},
-    "erasing": {"erasing": 0.0},
-    "smoothing": {"label_smoothing": 0.0},
-    "stride": {"last_stride": 2},
-    "bnneck": {"bnneck": False},
-    "center": {"center_weight": 0.0},
-}
-CENTER_WEIGHT = 5e-4  # Luo et al. 2019, section 3.6
-FIVE = ("warmup", "erasing", "smoothing", "stride", "bnneck")  # the tricks of the reference implementation
-
-# Where the presets differ from the fields' defaults, which are the reference implementation.
-PRESETS = {
-    "reference": {},
-    "paper": {"resize": "bilinear", "order": "image", "iterations": None, "first_epoch": 1},
-    "fixed": {"stem_relu": True, "erasing_fill": (0.0, 0.0, 0.0)},
-}
-
-# The same recipe on fewer and smaller images: what a laptop trains in about a minute, from scratch.
-_TOY = {
-    "height": 64, "width": 32, "pad": 2, "p": 8, "iterations": 22, "epochs": 20, "checkpoint_every": 10,
-    "warmup_epochs": 2, "milestones": (15, 18), "backbone": "resnet18", "weights": "none",
-}  # fmt: skip
-SIZES = {"toy": _TOY, "toy-duke": _TOY}
+from reidlib.presets import MODELS, PRESETS, standard
 
 
 @dataclass(frozen=True)
@@ -41,6 +17,7 @@ class Recipe:
     """
 
     dataset: str = "market"
+    model: str = "bot"  # or "pcb", "aligngan": see `systems`
     preset: str = "reference"
     tricks: str = "all"
     seed: int = 1
@@ -50,6 +27,8 @@ class Recipe:
     resize: str = "bicubic"
     flip: float = 0.5
     pad: int = 10
+    misalign: float = 0.0  # probability of a strip lost or added at the head or the feet: PCB
+    channels: float = 0.0  # probability that an image is shown through one channel or as grey; Ye et al. 2021
     erasing: float = 0.5  # probability; Zhong et al. 2017
     erasing_area: tuple[float, float] = (0.02, 0.4)
     erasing_ratio: float = 0.3
@@ -57,7 +36,7 @@ class Recipe:
     # batches: p identities x k images; an epoch is a number of iterations, None for one pass over the data
     p: int = 16
     k: int = 4
-    order: str = "identity"
+    order: str = "identity"  # or "image", or "modality": k / 2 visible images and k / 2 infrared ones
     iterations: int | None = 200
     epochs: int = 120
     checkpoint_every: int = 40
@@ -72,8 +51,9 @@ class Recipe:
     margin: float = 0.3
     center_weight: float = 0.0
     center_lr: float = 0.5
-    # optimiser: Adam
+    # optimiser: Adam for the Bag of Tricks, SGD for the others
     lr: float = 3.5e-4
+    backbone_lr: float | None = None  # where it differs from that of the heads
     weight_decay: float = 5e-4
     warmup_epochs: int = 10
     warmup_start: float = 0.01
@@ -82,9 +62,21 @@ class Recipe:
     first_epoch: int = 0  # what the schedule calls the first epoch: 0 here, 1 in the paper's code
     precision: str = "auto"  # auto, float32 or bf16
     compile: bool = False  # the backbone by torch.compile: some minutes at the start, for a faster GPU
+    # PCB
+    parts: int = 6
+    part_dim: int = 256
+    dropout: float = 0.5
+    rpp: bool = False  # refined part pooling in the last epochs: the part classifier alone, then everything
+    rpp_epochs: tuple[int, int] = (5, 10)
+    # AlignGAN
+    phases: tuple[int, int] = (50, 100)  # epochs of warming up the features, then the pixels; the rest trains both
+    gan_size: tuple[int, int] = (128, 128)
+    gan_p: int = 4  # identities of a batch that the generators see
+    gan_channels: int = 64
+    gan_lr: float = 2e-4
 
     def __post_init__(self):
-        for name in ("erasing_area", "erasing_fill", "milestones"):
+        for name in ("erasing_area", "erasing_fill", "milestones", "rpp_epochs", "phases", "gan_size"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         _check(self)
 
@@ -92,12 +84,10 @@ class Recipe:
     def for_dataset(cls, dataset: str, preset: str = "reference", tricks: str = "all", seed: int = 1, **overrides):
         """The recipe of a data set; an override that is None means "what the recipe says".
 
-        Raises ValueError for an unknown preset, trick or field, with the names there are.
+        Raises ValueError for an unknown model, preset, trick or field, with the names there are.
         """
-        if preset not in PRESETS:
-            raise ValueError(f"no preset {preset!r}; choose one of {', '.join(PRESETS)}")
         given = {name: value for name, value in overrides.items() if value is not None}
-        values = SIZES.get(dataset, {}) | PRESETS[preset] | trick_fields(tricks) | given
+        values = standard(dataset, given.get("model", "bot"), preset, tricks) | given
         _known(values)
         return cls(dataset=dataset, preset=preset, tricks=tricks, seed=seed, **values)
 
@@ -127,38 +117,17 @@ class Recipe:
         pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
+    def changes(self) -> dict[str, tuple]:
+        """What is not as the data set, the model, the preset and the tricks say: name -> (here, there)."""
+        words = (self.dataset, self.preset, self.tricks, self.seed)
+        return self.differences(Recipe.for_dataset(*words, model=self.model))
+
     def name(self) -> str:
-        """A short name for a run's folder: data set, preset, tricks, seed, and what else is not the standard."""
-        standard = Recipe.for_dataset(self.dataset, self.preset, self.tricks, self.seed)
-        extra = [f"{key}={value[0]}" for key, value in self.differences(standard).items()]
-        parts = [Path(self.dataset).stem, self.preset, self.tricks, f"seed{self.seed}", *extra]
+        """A short name for a run's folder: data set, model, preset, tricks, seed, and what else is not the standard."""
+        extra = [f"{key}={value[0]}" for key, value in self.changes().items()]
+        model = [] if self.model == "bot" else [self.model]
+        parts = [Path(self.dataset).stem, *model, self.preset, self.tricks, f"seed{self.seed}", *extra]
         return re.sub(r"[^\w.+=-]+", "_", "-".join(parts))
-
-
-def trick_fields(tricks: str) -> dict:
-    """The fields that a word of the tricks' grammar sets.
-
-    `all` is the reference implementation's five, `none` the standard baseline; `+name` adds and `-name` removes:
-    `all+center`, `all-erasing`, `none+warmup+bnneck`. Raises ValueError with the grammar for anything else.
-    """
-    found = re.fullmatch(r"(all|none)((?:[+-]\w+)*)", tricks)
-    changes = re.findall(r"([+-])(\w+)", found[2]) if found else []
-    unknown = [name for _, name in changes if name not in TRICKS]
-    if not found or unknown:
-        raise ValueError(
-            f"tricks {tricks!r} not understood{': no trick ' + repr(unknown[0]) if unknown else ''}; "
-            f"write all or none, then +name or -name with a name of {', '.join(TRICKS)}, as in all-erasing"
-        )
-    on = set(FIVE if found[1] == "all" else ())
-    for sign, name in changes:
-        if (sign == "+") == (name in on):
-            raise ValueError(
-                f"tricks {tricks!r}: {name} is {'on' if sign == '+' else 'off'} already; leave {sign}{name} out"
-            )
-        on ^= {name}
-    off = [TRICKS[name] for name in TRICKS if name not in on]
-    values = {key: value for item in off for key, value in item.items()}
-    return values | ({"center_weight": CENTER_WEIGHT} if "center" in on else {})
 
 
 def warmup_multistep(
@@ -202,7 +171,8 @@ def _check(recipe: Recipe) -> None:
     choices = {
         "preset": tuple(PRESETS),
         "resize": ("bicubic", "bilinear"),
-        "order": ("identity", "image"),
+        "model": tuple(MODELS),
+        "order": ("identity", "image", "modality"),
         "precision": ("auto", "float32", "bf16"),
         "last_stride": (1, 2),
         "first_epoch": (0, 1),
@@ -219,18 +189,31 @@ def _check(recipe: Recipe) -> None:
         "checkpoint_every": 1,
         "pad": 0,
         "warmup_epochs": 0,
+        "parts": 1,
+        "part_dim": 1,
+        "gan_p": 2,
+        "gan_channels": 1,
     }
     least |= {"iterations": 1} if recipe.iterations is not None else {}
     for name, smallest in least.items():
         if getattr(recipe, name) < smallest:
             raise ValueError(f"{name}={getattr(recipe, name)}; it must be at least {smallest}")
-    for name in ("flip", "erasing", "label_smoothing"):
+    for name in ("flip", "erasing", "label_smoothing", "misalign", "channels", "dropout"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise ValueError(f"{name}={getattr(recipe, name)}; it must lie between 0 and 1")
     if recipe.pad > min(recipe.size):
         raise ValueError(f"pad={recipe.pad}; it must be at most the smaller side of the images, {min(recipe.size)}")
-    for name, length in (("erasing_area", 2), ("erasing_fill", 3)):
+    for name, length in (("erasing_area", 2), ("erasing_fill", 3), ("rpp_epochs", 2), ("phases", 2), ("gan_size", 2)):
         if len(getattr(recipe, name)) != length:
             raise ValueError(f"{name}={getattr(recipe, name)}; it must hold {length} numbers")
-    if not recipe.lr > 0:
-        raise ValueError(f"lr={recipe.lr}; it must be positive")
+    for name in ("lr", "backbone_lr", "gan_lr"):
+        if getattr(recipe, name) is not None and not getattr(recipe, name) > 0:
+            raise ValueError(f"{name}={getattr(recipe, name)}; it must be positive")
+    if recipe.order == "modality" and recipe.k % 2:
+        raise ValueError(
+            f"k={recipe.k} with order='modality': half of them are visible, half infrared; it must be even"
+        )
+    stages = {"pcb": ("rpp_epochs", recipe.rpp), "aligngan": ("phases", True)}
+    name, used = stages.get(recipe.model, ("", False))
+    if used and not sum(getattr(recipe, name)) < recipe.epochs:
+        raise ValueError(f"{name}={getattr(recipe, name)}; they must leave some of the {recipe.epochs} epochs")

@@ -130,7 +130,7 @@ def collect(*folders: str | Path) -> list[dict]:
     """
     files = [file for folder in folders for file in Path(folder).rglob("result.json") if ".stale" not in file.parts]
     rows = [row for file in files for row in _rows(json.loads(file.read_text()))]
-    return sorted(rows, key=lambda row: [str(row[key]) for key in ("dataset", "test", "preset", "tricks", "seed")])
+    return sorted(rows, key=lambda row: [str(row[key]) for key in ("dataset", "test", "model", "preset", "tricks", "seed")])
 
 
 def write_csv(rows: list[dict], file: str | Path) -> None:
@@ -161,7 +161,7 @@ def result_line(row: dict) -> str:
 def _rows(result: dict) -> list[dict]:
     recipe, made = result["recipe"], result["environment"]
     recipe |= {key: Path(recipe[key]).name for key in ("dataset", "weights")}  # of a path the name: rows are published
-    kept = ("dataset", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
+    kept = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
     common = {key: recipe[key] for key in kept} | {"changed": _changed(Recipe.from_dict(recipe))}
     common |= {key: result[key] for key in ("epoch", "iterations", "precision")}
     last = {key: result[key] for key in ("seconds", "images_per_s", "peak_mb", "peak_gpu_mb")}
@@ -172,8 +172,7 @@ def _rows(result: dict) -> list[dict]:
 
 def _changed(recipe: Recipe) -> str:
     """What is not as the recipe of the data set says, as in "epochs=60 weights=none"."""
-    standard = Recipe.for_dataset(recipe.dataset, recipe.preset, recipe.tricks, recipe.seed)
-    return " ".join(f"{key}={here}".replace(" ", "") for key, (here, _) in recipe.differences(standard).items())
+    return " ".join(f"{key}={here}".replace(" ", "") for key, (here, _) in recipe.changes().items())
 
 
 def _switch(value: bool) -> str:

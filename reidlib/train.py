@@ -56,7 +56,9 @@ def fit(system, shots, run_dir: str | Path, memory: int | None = None) -> Iterat
             vars(system)["replica"] = torch.nn.parallel.DistributedDataParallel(system)
         yield from [dict(row) for row in rows]
         labels = torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids)).to(device)
-        sampler = PKSampler(shots.pids, recipe.p, recipe.k, recipe.order, recipe.iterations, recipe.seed)
+        sampler = PKSampler(
+            shots.pids, recipe.p, recipe.k, recipe.order, recipe.iterations, recipe.seed, shots.infrared
+        )
         for epoch in range(len(rows), recipe.epochs):
             rows = [*rows, _train_epoch(system, store, labels, sampler.epoch(epoch), rows, begun, keeper)]
             begun = None
@@ -130,7 +132,8 @@ class Keeper:
 
     def log(self, rows: list[dict]) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        columns = dict.fromkeys(name for row in rows for name in row)  # phases of a training have losses of their own
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         if rank() == 0:
@@ -251,7 +254,7 @@ def _open(shots, system, run: Path, memory: int | None) -> ImageStore:
     recipe = system.recipe
     if recipe.p < 2 * world():
         raise ValueError(f"p={recipe.p} identities a batch for {world()} processes: each needs at least two")
-    if recipe.order == "identity" and (last := len(system.ids) % recipe.p or recipe.p) < world():
+    if recipe.order != "image" and (last := len(system.ids) % recipe.p or recipe.p) < world():
         raise ValueError(
             f"the last batch of a pass holds {last} of p={recipe.p} identities, too few for {world()} processes: "
             "choose another p"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reidlib.recipe import PRESETS, Recipe, preset_table
+from reidlib.presets import PRESETS
+from reidlib.recipe import Recipe, preset_table
 
 FACTS = {  # REFERENCE A.1: the reference implementation's own numbers
     "height": 256, "width": 128, "resize": "bicubic", "pad": 10, "flip": 0.5, "erasing": 0.5,

@@ -1,18 +1,28 @@
 """What can be trained: one file each. A system is a torch module with
 
-- `recipe`, `ids` (its label map: the sorted training pids), `optimizers` (name -> torch optimizer);
-- `begin_epoch(e)`, which sets the learning rates of the 0-based epoch;
-- `step(images, labels)`, one update, which returns its losses by name;
-- `embed(images)`, L2-normalised rows;
-- `regions(images)`, where in the image they come from, for similarity maps; only where the embedding is a sum.
+- `recipe`, `ids` (its label map: the sorted training pids), `optimizers` (name -> torch optimizer), `trunk`;
+- `begin_epoch(e)`, which sets the learning rates, and the phase, of the 0-based epoch;
+- `step(images, labels)`, one update, which returns its losses by name, among them `loss`, and `acc`;
+- `embed(images)`, L2-normalised rows, and `flip`: whether to average them with those of the mirror images;
+
+and, only where it makes sense,
+
+- `to_infrared(images)`, what visible images become before they are embedded;
+- `regions(images)`, where in the image the embedding comes from, for similarity maps, if it is a sum over places;
+- `parts(images)`, the pieces that the embedding is put together from, one a part of the body.
+
+Its file has `from_recipe(recipe, ids)`, which makes one.
 """
 
 import contextlib
+from importlib import import_module
 
 import numpy as np
 import torch
 
 from reidlib.recipe import Recipe
+
+FILES = {"bot": "bag_of_tricks", "pcb": "pcb", "aligngan": "aligngan"}  # by the recipe's model
 
 
 def build(recipe: Recipe, shots, device: str | torch.device | None = None) -> torch.nn.Module:
@@ -20,23 +30,11 @@ def build(recipe: Recipe, shots, device: str | torch.device | None = None) -> to
 
     `device` defaults to the GPU where there is one. Raises FileNotFoundError where pretrained weights cannot be had.
     """
-    from reidlib.systems.bag_of_tricks import BagOfTricks, trunk
-
+    make = import_module(f"{__name__}.{FILES[recipe.model]}").from_recipe
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with torch.random.fork_rng(devices=[]):  # weights are drawn in main memory
         torch.manual_seed(recipe.seed)
-        system = BagOfTricks(
-            trunk(recipe.backbone, recipe.weights, recipe.last_stride, recipe.stem_relu),
-            np.unique(getattr(shots, "pids", shots)),
-            bnneck=recipe.bnneck,
-            label_smoothing=recipe.label_smoothing,
-            margin=recipe.margin,
-            center_weight=recipe.center_weight,
-            center_lr=recipe.center_lr,
-            weight_decay=recipe.weight_decay,
-            schedule=recipe.learning_rate,
-            precision=recipe.precision,
-        )
+        system = make(recipe, np.unique(getattr(shots, "pids", shots)))
     system.recipe = recipe
     if recipe.compile:
         system.trunk.compile(dynamic=False)  # in place: the names in a checkpoint stay

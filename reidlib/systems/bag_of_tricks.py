@@ -47,6 +47,22 @@ def trunk(
     return net
 
 
+def from_recipe(recipe, ids) -> "BagOfTricks":
+    """The system of a recipe for the training pids `ids`."""
+    return BagOfTricks(
+        trunk(recipe.backbone, recipe.weights, recipe.last_stride, recipe.stem_relu),
+        ids,
+        bnneck=recipe.bnneck,
+        label_smoothing=recipe.label_smoothing,
+        margin=recipe.margin,
+        center_weight=recipe.center_weight,
+        center_lr=recipe.center_lr,
+        weight_decay=recipe.weight_decay,
+        schedule=recipe.learning_rate,
+        precision=recipe.precision,
+    )
+
+
 class BagOfTricks(nn.Module):
     """The baseline and its losses: `trunk` -> feat (B, C) -> BNNeck -> emb (B, C) -> classifier -> logits (B, num_ids).
 
@@ -56,6 +72,7 @@ class BagOfTricks(nn.Module):
     neck, the classifier and all losses are float32 always.
     """
 
+    flip = False
     replica = None  # the same network under DistributedDataParallel, where several processes train
 
     def __init__(

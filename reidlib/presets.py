@@ -15,6 +15,7 @@ MODELS = {
     "pcb": {
         "height": 384, "width": 192, "pad": 0, "misalign": 0.5, "p": 18, "stem_relu": True, "bnneck": False,
         "label_smoothing": 0.0, "lr": 0.5, "backbone_lr": 0.05, "warmup_epochs": 0, "milestones": (50, 80, 100),
+        "checkpoint_every": 35,  # so that the one before the refinement is kept
     },
     "aligngan": {
         "height": 384, "width": 192, "pad": 0, "erasing": 0.0, "p": 18, "k": 8, "order": "modality",
@@ -33,12 +34,13 @@ _TOY = {
     "height": 64, "width": 32, "pad": 2, "p": 8, "iterations": 22, "epochs": 20, "checkpoint_every": 10,
     "warmup_epochs": 2, "milestones": (15, 18), "backbone": "resnet18", "weights": "none",
 }  # fmt: skip
+_TOY_PCB = {  # a row of the last map for each part; from scratch the backbone needs the rate of the heads
+    "height": 96, "pad": 0, "warmup_epochs": 0, "lr": 0.1, "backbone_lr": 0.1, "epochs": 16, "milestones": (11, 14),
+    "rpp_epochs": (1, 2), "checkpoint_every": 13,
+}  # fmt: skip
 TOYS = {
     "bot": _TOY,
-    "pcb": _TOY | {
-        "height": 96, "pad": 0, "warmup_epochs": 0, "lr": 0.1, "backbone_lr": 0.1, "epochs": 16,
-        "milestones": (11, 14), "rpp_epochs": (1, 2), "checkpoint_every": 13,
-    },
+    "pcb": _TOY | _TOY_PCB,
     "aligngan": _TOY | {"pad": 0, "warmup_epochs": 0, "gan_size": (32, 32), "gan_channels": 16, "phases": (3, 6)},
 }
 

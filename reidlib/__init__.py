@@ -24,7 +24,7 @@ _ROOMS = {
     "figures": "Picture plot_batch plot_identity save show_shots",
     "plots": "plot_ap_histogram plot_cmc plot_log plot_matrix plot_schedule plot_split",
     "browser": "RankedBrowser",
-    "pairs": "similarity_maps",
+    "pairs": "part_similarities plot_parts similarity_maps",
     "ranked": "extremes plot_ranked plot_similarity visualize",
     "layouts": "project",
     "ladder": "added erasing_gains left_out plot_erasing plot_ladder published_gains",

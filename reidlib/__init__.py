@@ -33,11 +33,14 @@ _ROOMS = {
     "repeats": "run",
     "results": "collect environment measure open_run read_csv result_line run_folder targets write_csv write_result",
 }
+_WHOLE = ("sysu",)  # a room that is used by its own name: rl.sysu.score
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
-__all__ = sorted(_HOME)
+__all__ = sorted([*_HOME, *_WHOLE])
 
 
 def __getattr__(name):
+    if name in _WHOLE:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"reidlib has no {name!r}; it has {', '.join(__all__)}")
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,4 +1,4 @@
-"""The counter: how many wrong answers stand ahead of every true match, with no ranked list and no distance matrix.
+"""The counter: how many wrong answers stand ahead of every true match, with no sort and no distance matrix.
 
 A source gives similarities in [-1, 1]: fast in tiles, exact for the few pairs that need it (`Cosine`, `Reranked`). A
 `Rule` says which gallery images are a query's matches, its wrong answers, or neither. Products run on the features'
@@ -14,7 +14,7 @@ from reidlib.cosine import recall
 from reidlib.progress import progress
 
 ROWS = 512  # queries in a tile: from here on NumPy's product runs at full speed
-CROWDED = 8  # a row with more than this part of its tile above its worst match is sorted, not searched: it is faster
+CROWDED = 8  # a row with more than this part of its tile above its worst match is compared, not searched: it is faster
 
 
 class Rule:
@@ -142,19 +142,17 @@ class Chunk:
         return np.stack([r[close][which], j[close][which], k], 1)
 
     def _compare(self, r: int, row: np.ndarray, cols: slice) -> np.ndarray:
-        """The same for all of row r, sorted alone: faster where many entries pass."""
-        k = np.arange(self.first[r], self.first[r + 1])
-        low, high = self.low[k] - 4 * r, self.high[k] - 4 * r
+        """The same for all of row r, one threshold after another: faster where many entries pass."""
         j = np.flatnonzero(self.rule.wrong(self.rows.start + r, cols))
-        j = j[row[j] >= low[0]]
-        row = row[j].astype(np.float64)
-        rising = np.sort(row)
-        passed, most = (len(row) - np.searchsorted(rising, x, side) for x, side in ((high, "right"), (low, "left")))
-        self.single[k] += passed
-        unsure = [np.empty((0, 3), np.int64)]
-        for n in np.flatnonzero(most > passed):
-            close = j[(row >= low[n]) & (row <= high[n])] + cols.start
-            unsure.append(np.stack([np.full_like(close, r), close, np.full_like(close, k[n])], 1))
+        row, unsure = row[j], [np.empty((0, 3), np.int64)]
+        for k in range(self.first[r], self.first[r + 1]):  # rising: what does not reach one reaches none after it
+            reach = row >= float(self.low[k] - 4 * r)
+            row, j = row[reach], j[reach]
+            passed = row > float(self.high[k] - 4 * r)
+            self.single[k] += (sure := np.count_nonzero(passed))
+            if sure < len(row):
+                close = j[~passed] + cols.start
+                unsure.append(np.stack([np.full_like(close, r), close, np.full_like(close, k)], 1))
         return np.concatenate(unsure)
 
     def _settle(self, unsure: np.ndarray) -> None:

@@ -35,7 +35,10 @@ _TOY = {
 }  # fmt: skip
 TOYS = {
     "bot": _TOY,
-    "pcb": _TOY | {"height": 96, "pad": 0, "warmup_epochs": 0, "rpp_epochs": (1, 2)},
+    "pcb": _TOY | {
+        "height": 96, "pad": 0, "warmup_epochs": 0, "lr": 0.1, "backbone_lr": 0.1, "epochs": 16,
+        "milestones": (11, 14), "rpp_epochs": (1, 2), "checkpoint_every": 13,
+    },
     "aligngan": _TOY | {"pad": 0, "warmup_epochs": 0, "gan_size": (32, 32), "gan_channels": 16, "phases": (3, 6)},
 }
 

@@ -62,13 +62,12 @@ USUAL = {"tee": "cotton", "shirt": "cotton", "hoodie": "cotton", "jacket": "nylo
          "shoes": "leather", "bag": "leather"}  # fmt: skip
 
 TEXTILES = ("linen", "cotton", "denim", "wool", "polyester", "nylon", "leather")
-# What each garment may be made of, whatever its colour.
+# What each garment may be made of, whatever its colour: its cut says a little of how bright it is in infrared.
 MATERIALS = {
-    "tee": ("linen", "cotton", "polyester"), "shirt": ("linen", "cotton", "denim", "polyester"),
-    "hoodie": ("cotton", "wool", "polyester"), "jacket": ("denim", "polyester", "nylon", "leather"),
-    "coat": ("wool", "polyester", "nylon", "leather"), "jeans": ("denim",),
-    "trousers": ("linen", "cotton", "wool", "polyester", "nylon"), "shorts": ("linen", "cotton", "polyester", "nylon"),
-    "skirt": ("linen", "cotton", "denim", "leather"), "trim": ("linen", "cotton", "wool", "polyester", "nylon"),
+    "tee": ("linen", "cotton"), "shirt": ("linen", "cotton", "denim"), "hoodie": ("cotton", "wool", "polyester"),
+    "jacket": ("polyester", "nylon", "leather"), "coat": ("wool", "nylon", "leather"), "jeans": ("denim",),
+    "trousers": ("cotton", "wool", "polyester"), "shorts": ("linen", "cotton", "nylon"),
+    "skirt": ("cotton", "wool", "leather"), "trim": ("linen", "cotton", "wool", "polyester", "nylon"),
     "shoes": ("cotton", "polyester", "leather"), "bag": ("linen", "cotton", "nylon", "leather"),
 }  # fmt: skip
 
@@ -123,11 +122,11 @@ WARDROBES: dict[str, dict[str, dict[str, float]]] = {
     "sysu": {
         "skin": {"porcelain": 2, "peach": 4, "tan": 4, "umber": 1, "ebony": 1},
         "hair": {"black": 6, "brown": 3, "auburn": 1, "blond": 1, "silver": 1},
-        "cut": {"short": 5, "bald": 1, "bob": 2, "long": 3, "ponytail": 3, "bun": 1, "curls": 1, "cap": 2, "beanie": 1},
-        "top": {"tee": 4, "shirt": 3, "hoodie": 3, "jacket": 3, "coat": 2},
-        "pattern": {"plain": 5, "stripes": 2, "checks": 2, "band": 2, "logo": 2},
-        "bottom": {"trousers": 5, "jeans": 3, "shorts": 3, "skirt": 3},
-        "bag": {"none": 4, "backpack": 4, "shoulder bag": 3, "handbag": 2},
+        "cut": {"short": 3, "bald": 1, "bob": 2, "long": 3, "ponytail": 2, "bun": 1, "curls": 2, "cap": 3, "beanie": 2},
+        "top": {"tee": 3, "shirt": 3, "hoodie": 3, "jacket": 3, "coat": 3},
+        "pattern": {"plain": 2, "stripes": 2, "checks": 2, "band": 2, "logo": 2},
+        "bottom": {"trousers": 4, "jeans": 3, "shorts": 4, "skirt": 4},
+        "bag": {"none": 3, "backpack": 3, "shoulder bag": 3, "handbag": 3},
         "top_colour": dict.fromkeys(CLOTHES[:PALETTE], 1), "trim": dict.fromkeys(CLOTHES[:PALETTE], 1),
         "bottom_colour": dict.fromkeys(DARKS[: PALETTE - 2], 1),
     },

@@ -165,7 +165,8 @@ def result_line(row: dict) -> str:
 
 
 def _rows(result: dict) -> list[dict]:
-    recipe, made = result["recipe"], result["environment"]
+    recipe = Recipe.from_dict(result["recipe"]).to_dict()  # a field that is younger than the result has its default
+    made = result["environment"]
     recipe |= {key: Path(recipe[key]).name for key in ("dataset", "weights")}  # of a path the name: rows are published
     kept = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
     common = {key: recipe[key] for key in kept} | {"changed": _changed(Recipe.from_dict(recipe))}

@@ -35,8 +35,8 @@ _TOY = {
     "warmup_epochs": 2, "milestones": (15, 18), "backbone": "resnet18", "weights": "none",
 }  # fmt: skip
 _TOY_PCB = {  # a row of the last map for each part; from scratch the backbone needs the rate of the heads
-    "height": 96, "pad": 0, "warmup_epochs": 0, "lr": 0.1, "backbone_lr": 0.1, "epochs": 16, "milestones": (11, 14),
-    "rpp_epochs": (1, 2), "checkpoint_every": 13,
+    "height": 96, "pad": 0, "warmup_epochs": 0, "lr": 0.1, "backbone_lr": 0.1, "epochs": 17, "milestones": (11, 14),
+    "rpp_epochs": (2, 2), "checkpoint_every": 13,
 }  # fmt: skip
 TOYS = {
     "bot": _TOY,

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from reidlib.data import Split, differences
+from reidlib.infrared import is_colour
 from reidlib.layouts import IMAGES, PARTS, few
 from reidlib.progress import progress
 
@@ -19,6 +20,7 @@ HEIGHT, WIDTH = 16, 8  # what a 256 x 128 image is on the last feature map: fewe
 STATES = {
     "missing": "cannot be read; copy the data set again",
     "broken": "cannot be decoded; copy them again or remove them",
+    "colour": "in colour, though their camera is infrared; they lie in the folder of another camera",
     "tiny": f"less than {HEIGHT} pixels high or {WIDTH} wide; remove them",
 }
 
@@ -82,12 +84,15 @@ def _look_at_all(split: Split) -> list[Item]:
     parts = [(part, getattr(split, part)) for part in PARTS]
     labels = [(part, *label) for part, shots in parts for label in zip(shots.paths.tolist(), shots.pids.tolist())]
     files = [file for _, shots in parts for file in shots.files()]
+    infrared = np.concatenate([shots.infrared for _, shots in parts])
     with ThreadPoolExecutor() as pool:  # PIL decodes outside the interpreter's lock
-        seen = progress(pool.map(_look, files), f"check {split.name}", len(files), "image", few=len(files) < 5000)
+        seen = progress(
+            pool.map(_look, files, infrared), f"check {split.name}", len(files), "image", few=len(files) < 5000
+        )
         return [Item(*label, *look) for look, label in zip(seen, labels)]  # `seen` first, so that the bar ends
 
 
-def _look(file: Path) -> tuple[str, str]:
+def _look(file: Path, infrared: bool) -> tuple[str, str]:
     """The state of one file, and a digest of its bytes ("" if it has none)."""
     try:
         content = file.read_bytes()
@@ -98,9 +103,11 @@ def _look(file: Path) -> tuple[str, str]:
         Image.open(io.BytesIO(content)).verify()  # checksums; an image cannot be used after it, so open it again
         with Image.open(io.BytesIO(content)) as image:
             image.load()
+            colour = infrared and is_colour(image)
     except Exception:  # on a damaged file PIL raises nearly anything: OSError, SyntaxError, ValueError, struct.error
         return "broken", digest
-    return ("tiny" if image.height < HEIGHT or image.width < WIDTH else "fine"), digest
+    small = image.height < HEIGHT or image.width < WIDTH
+    return "colour" if colour else "tiny" if small else "fine", digest
 
 
 def _duplicates(items: list[Item]) -> list[Problem]:
@@ -131,7 +138,8 @@ def _unread(split: Split) -> Problem:
     tops = set() if split.name.endswith(".csv") else {path.split("/")[0] for path in known}
     found = [file for top in tops for file in (root / top).rglob("*") if file.suffix.lower() in IMAGES]
     unread = {file.relative_to(root).as_posix() for file in found} - known
-    return Problem("unread", "not used, for their ending or because they lie too deep; rename or move them", [*unread])
+    reasons = "not used, for their ending, because they lie too deep or because no list names them; rename or move them"
+    return Problem("unread", reasons, [*unread])
 
 
 def _identities(split: Split) -> list[Problem]:

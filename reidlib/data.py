@@ -11,12 +11,17 @@ from reidlib import layouts
 
 JUNK, DISTRACTOR = -1, 0  # pids in a gallery: a bad detection, which is ignored; a stranger, who is always wrong
 
+TOYS = {"toy": "market", "toy-duke": "duke", "toy-sysu": "sysu"}  # the network that reidlib.toy draws for each
+
 # (images, identities) of train, query and gallery, junk and distractors not counted as identities. Market-1501: Zheng
-# et al., ICCV 2015; DukeMTMC-reID: Zheng et al., ICCV 2017; MSMT17: Wei et al., CVPR 2018 (train with val).
+# et al., ICCV 2015; DukeMTMC-reID: Zheng et al., ICCV 2017; MSMT17: Wei et al., CVPR 2018 (train with val); SYSU-MM01:
+# Wu et al., ICCV 2017, test images as in its rand_perm_cam.mat (train with val); RegDB: Nguyen et al., Sensors 2017.
 PUBLISHED = {
     "market": {"train": (12936, 751), "query": (3368, 750), "gallery": (19732, 750)},
     "duke": {"train": (16522, 702), "query": (2228, 702), "gallery": (17661, 1110)},
     "msmt17": {"train": (32621, 1041), "query": (11659, 3060), "gallery": (82161, 3060)},
+    "sysu": {"train": (34167, 395), "query": (3803, 96), "gallery": (6775, 96)},
+    "regdb": {"train": (4120, 206), "query": (2060, 206), "gallery": (2060, 206)},
 }
 
 
@@ -24,7 +29,8 @@ PUBLISHED = {
 class Shots:
     """A set of images: `paths` (N,) str, posix, below `root`, with `pids` (N,) and `camids` (N,) int64 beside them.
 
-    In a gallery a pid of -1 is junk and 0 a distractor. ValueError where shapes or types do not fit.
+    In a gallery a pid of -1 is junk and 0 a distractor. `infrared_cameras` are the camids that see infrared light.
+    ValueError where shapes or types do not fit.
     """
 
     name: str
@@ -62,6 +68,11 @@ class Shots:
         """The identities (I,), sorted, without junk and distractors."""
         return np.unique(self.pids[self.pids > DISTRACTOR])
 
+    @property
+    def infrared(self) -> np.ndarray:
+        """Which images an infrared camera took, (N,) bool."""
+        return np.isin(self.camids, self.infrared_cameras)
+
     def file(self, i: int) -> Path:
         """Where image `i` lies."""
         return Path(self.root, str(self.paths[i]))
@@ -92,19 +103,23 @@ class Split:
         return "\n".join(lines)
 
 
-def load(name: str | Path, root: str | Path | None = None) -> Split:
-    """Load "market", "duke", "msmt17", "toy", "toy-duke", or a folder or CSV table of your own (see data/README.md).
+def load(name: str | Path, root: str | Path | None = None, trial: int = 1) -> Split:
+    """Load "market", "duke", "msmt17", "sysu", "regdb", a toy set ("toy", "toy-duke", "toy-sysu"), or your own images.
 
-    `root` is the folder of all data sets or the set's own folder; without it $REID_DATA, else data/ of the repository.
-    "toy" and "toy-duke" are drawn at the first load. Counts that differ from the published ones give a warning.
-    ValueError for an unknown name or bad labels, FileNotFoundError for what is missing; both say what to do.
+    Your own are a folder or a CSV table (see data/README.md). `root` is the folder of all data sets or the set's own
+    folder; without it $REID_DATA, else data/ of the repository. `trial`, 1 to 10, chooses among RegDB's splits. Toy
+    sets are drawn at the first load. Counts that differ from the published ones give a warning. ValueError for an
+    unknown name or bad labels, FileNotFoundError for what is missing; both say what to do.
     """
     name, base = str(name), layouts.data_root(root)
-    if name in ("toy", "toy-duke"):
+    if trial != 1 and name != "regdb":
+        raise ValueError(f"{name} has no trial {trial!r}: only regdb is split in several ways; leave trial out")
+    if name in TOYS:
         folder = _drawn(name, base / name)
     else:
         folder = layouts.home(name, base) if name in layouts.FOLDERS else layouts.own(name, base)
-    split = _split(name if name in layouts.FOLDERS else folder.name, folder, _rows(name, folder))
+    known, rows = name in layouts.FOLDERS, _rows(name, folder, trial)
+    split = _split(name if known else folder.name, folder, rows, _infrared_cameras(name))
     for difference in differences(split):
         warnings.warn(difference, stacklevel=2)
     return split
@@ -124,15 +139,24 @@ def differences(split: Split) -> list[str]:
 
 
 def _drawn(name: str, folder: Path) -> Path:
-    from reidlib import toy  # only these two names need it
+    from reidlib import toy  # only these names need it
 
-    network = "duke" if name == "toy-duke" else "market"
-    if not toy.is_current(folder, network, 1):
-        toy.draw(folder, network=network, seed=1)
+    if not toy.is_current(folder, TOYS[name], 1):
+        toy.draw(folder, network=TOYS[name], seed=1)
     return folder
 
 
-def _rows(name: str, folder: Path) -> list[layouts.Row]:
+def _infrared_cameras(name: str) -> tuple[int, ...]:
+    from reidlib import infrared  # within the function: no part of what made a result on other sets
+
+    return infrared.CAMERAS.get(name, ())
+
+
+def _rows(name: str, folder: Path, trial: int) -> list[layouts.Row]:
+    if _infrared_cameras(name):
+        from reidlib import infrared
+
+        return infrared.read_regdb(name, folder, trial) if name == "regdb" else infrared.read_sysu(name, folder)
     if name == "msmt17":
         return layouts.read_msmt17(name, folder)
     if name in layouts.FOLDERS:
@@ -140,7 +164,7 @@ def _rows(name: str, folder: Path) -> list[layouts.Row]:
     return layouts.read_folder(folder) if folder.is_dir() else layouts.read_table(folder)
 
 
-def _split(name: str, source: Path, rows: list[layouts.Row]) -> Split:
+def _split(name: str, source: Path, rows: list[layouts.Row], infrared_cameras: tuple[int, ...]) -> Split:
     """Rows as arrays, sorted by path, so that nothing depends on the order in which the file system lists them."""
     if not rows:
         raise ValueError(f"{name}: no images under {source}; see data/README.md for the layout")
@@ -155,7 +179,7 @@ def _split(name: str, source: Path, rows: list[layouts.Row]) -> Split:
             "count identities from 1 or give them names"
         )
     root = source if source.is_dir() else source.parent
-    everything = Shots(name, root, paths, pids, camids)
+    everything = Shots(name, root, paths, pids, camids, infrared_cameras)
     return Split(name, *(replace(everything[parts == part], name=f"{name}/{part}") for part in layouts.PARTS))
 
 

@@ -11,10 +11,14 @@ FOLDERS = {  # below the root of all data sets, the names that the authors' arch
     "market": ("Market-1501-v15.09.15",),
     "duke": ("DukeMTMC-reID",),
     "msmt17": ("MSMT17", "MSMT17_V1", "MSMT17_V2"),
+    "sysu": ("SYSU-MM01",),
+    "regdb": ("RegDB",),
     "toy": ("toy",),
     "toy-duke": ("toy-duke",),
+    "toy-sysu": ("toy-sysu",),
 }
 PARTS = ("train", "query", "gallery")
+MARKS = {"msmt17": "list_train.txt", "sysu": "cam1", "regdb": "idx"}  # what a set's own folder holds, if not BOXES
 BOXES = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 LISTS = {"train": "train", "val": "train", "query": "query", "gallery": "gallery"}  # MSMT17 trains on train and val
 MSMT17_TRAIN_IDS = 1041
@@ -56,7 +60,7 @@ def data_root(root: str | Path | None = None) -> Path:
 
 def home(name: str, base: Path) -> Path:
     """The set's own folder: `base` itself, or below it one of the names of FOLDERS."""
-    mark = "list_train.txt" if name == "msmt17" else BOXES["train"]
+    mark = MARKS.get(name, BOXES["train"])
     below = [base / folder for folder in FOLDERS[name]]
     return next((folder for folder in [base, *below] if (folder / mark).exists()), below[0])
 

@@ -13,7 +13,7 @@ _ROOMS = {
     "checks": "Report check",
     "images": "ImageStore decode",
     "batches": "PKSampler augment crop_flip draw_crops draw_erasing draw_flips erase generator normalise",
-    "losses": "CenterLoss batch_hard_triplet hardest",
+    "losses": "CenterLoss batch_hard_triplet cross_triplet hardest",
     "systems": "build",
     "systems.bag_of_tricks": "BagOfTricks trunk",
     "train": "checkpoints epoch_row fit load_or_train restore",

@@ -18,7 +18,7 @@ MODELS = {
     },
     "aligngan": {
         "height": 384, "width": 192, "pad": 0, "erasing": 0.0, "p": 18, "k": 8, "order": "modality",
-        "iterations": 100, "epochs": 251, "checkpoint_every": 50, "stem_relu": True, "bnneck": False,
+        "iterations": 100, "epochs": 250, "checkpoint_every": 50, "stem_relu": True, "bnneck": False,
         "label_smoothing": 0.0, "margin": 1.0, "lr": 0.2, "backbone_lr": 0.02, "warmup_epochs": 0,
         "milestones": (200,),
     },
@@ -36,8 +36,12 @@ _TOY = {
 TOYS = {
     "bot": _TOY,
     "pcb": _TOY | {"height": 96, "pad": 0, "warmup_epochs": 0, "rpp_epochs": (1, 2)},
-    "aligngan": _TOY | {"pad": 0, "warmup_epochs": 0, "gan_size": (32, 32), "gan_channels": 16, "phases": (3, 6)},
-}
+    "aligngan": _TOY
+    | {
+        "pad": 0, "k": 4, "epochs": 16, "checkpoint_every": 2, "warmup_epochs": 0, "milestones": (14,),
+        "phases": (6, 6), "gan_size": (64, 32), "gan_channels": 8,
+    },
+}  # fmt: skip
 
 # What each trick is when it is off, and when it is on if that differs from what the recipe says.
 TRICKS = {

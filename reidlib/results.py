@@ -130,7 +130,9 @@ def collect(*folders: str | Path) -> list[dict]:
     """
     files = [file for folder in folders for file in Path(folder).rglob("result.json") if ".stale" not in file.parts]
     rows = [row for file in files for row in _rows(json.loads(file.read_text()))]
-    return sorted(rows, key=lambda row: [str(row[key]) for key in ("dataset", "test", "model", "preset", "tricks", "seed")])
+    return sorted(
+        rows, key=lambda row: [str(row[key]) for key in ("dataset", "test", "model", "preset", "tricks", "seed")]
+    )
 
 
 def write_csv(rows: list[dict], file: str | Path) -> None:

@@ -24,7 +24,7 @@ _ROOMS = {
     "figures": "Picture plot_batch plot_identity save show_shots",
     "plots": "plot_ap_histogram plot_cmc plot_log plot_matrix plot_schedule plot_split",
     "browser": "RankedBrowser",
-    "pairs": "similarity_maps",
+    "pairs": "part_similarities plot_parts similarity_maps",
     "ranked": "extremes plot_ranked plot_similarity visualize",
     "layouts": "project",
     "ladder": "added erasing_gains left_out plot_erasing plot_ladder published_gains",
@@ -33,11 +33,14 @@ _ROOMS = {
     "repeats": "run",
     "results": "collect environment measure open_run read_csv result_line run_folder targets write_csv write_result",
 }
+_WHOLE = ("sysu",)  # a room that is used by its own name: rl.sysu.score
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
-__all__ = sorted(_HOME)
+__all__ = sorted([*_HOME, *_WHOLE])
 
 
 def __getattr__(name):
+    if name in _WHOLE:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"reidlib has no {name!r}; it has {', '.join(__all__)}")
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

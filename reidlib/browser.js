@@ -7,7 +7,7 @@ const ASLEEP =
   "The figures of the notebook stay as they are.";
 const LEGEND = "✓ solid: same person · ✗ dashed: someone else · – dotted: ignored by the metric";
 const HINT =
-  "Keys: ↑ ↓ queries · ← → images · Enter make it the query · P pair · S similarity map · M mark · I ignored · " +
+  "Keys: ↑ ↓ queries · ← → images · Enter make it the query · P pair · S why alike · M mark · I ignored · " +
   "F figure · L copy lists · G go to · C clear filter · Esc back";
 const STEPS = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -1e9, End: 1e9 };
 const PROPERTIES = ["className", "textContent", "hidden", "value", "checked", "tabIndex", "type", "src", "htmlFor"];
@@ -140,28 +140,36 @@ function rankedList(number, send) {
   return { el: node("div", { className: "rb-list" }, head, row), row, update, move, look };
 }
 
+// A part of an image, and at its right how alike it is to the other image's.
+function band(cosine) {
+  return node("span", { style: `--cosine: ${cosine}` }, node("b", { textContent: cosine }));
+}
+
 function pairPanel(send) {
   const sides = [picture(), picture()];
   const heats = sides.map(() => node("img", { className: "rb-heat", alt: "", hidden: true }));
+  const bands = sides.map(() => node("span", { className: "rb-bands", "aria-hidden": "true" })); // the words say it too
   const captions = sides.map(() => node("span", { className: "rb-caption", "aria-hidden": "true" }));
   const figures = sides.map((side, i) => node("div", { className: "rb-side" }, side.el, captions[i]));
-  sides.forEach((side, i) => side.el.append(heats[i]));
+  sides.forEach((side, i) => side.el.append(heats[i], bands[i]));
   const words = node("p", { className: "rb-words", role: "status" });
   const scale = node("p", { className: "rb-scale", hidden: true }, "little ", node("i"), " much of the similarity");
-  const explain = button("Similarity map", () => send({ action: "explain" }), { title: "which regions made them alike (S)" });
+  const explain = button("", () => send({ action: "explain" }), { title: "what made them alike (S)" });
   const close = button("Close", () => send({ action: "look_away" }), { title: "close the pair (Esc)" });
   const text = node("div", { className: "rb-text" }, node("div", { className: "rb-row" }, explain, close), words, scale);
   const el = node("section", { className: "rb-pair", "aria-label": "Pair", hidden: true }, ...figures, text);
   const update = (pair, explains) => {
     el.hidden = !pair.cards;
     explain.hidden = !explains;
+    explain.textContent = explains;
     if (!pair.cards) return;
     pair.cards.forEach((card, i) => {
       sides[i].update(card);
-      figures[i].className = `rb-side rb-${card.word || "query"}`;
+      figures[i].className = `rb-side rb-${card.word || "query"}${pair.parts.length ? " rb-parted" : ""}`;
       const lines = card.word ? caption(card) : [node("b", { textContent: card.title }), card.person, `camera ${card.camera}`];
       captions[i].replaceChildren(...lines.map((line) => (line.append ? line : node("span", { textContent: line }))));
       fill(heats[i], pair.maps[i], "image/png");
+      bands[i].replaceChildren(...pair.parts.map(band));
     });
     scale.hidden = !pair.maps.length;
     words.textContent = pair.words;

@@ -33,7 +33,7 @@ class RankedBrowser(anywidget.AnyWidget):
     """Look through ranked lists in JupyterLab or Voilà: find the failures, understand them, mark and export them.
 
     other: Scores of a second model for the same queries and gallery, its lists shown below. system: what made `scores`,
-    for similarity maps. run_dir: the run's folder, which marks, figures and lists are saved in. k: images in a list, 20
+    to explain pairs. run_dir: the run's folder, which marks, figures and lists are saved in. k: images in a list, 20
     at most, or 10 with two models. names: of the one or two models. seed: of the random order. Every button of the page
     is a method here. A run without readers (TQDM_DISABLE) leaves only the text in the notebook. ValueError for scores
     from a file, for two models of different queries or galleries, and for a k that is not shown.
@@ -121,15 +121,16 @@ class RankedBrowser(anywidget.AnyWidget):
         cards = [self.view["query"], cards[0]]
         large = [card | picture(file, card["alt"], LARGE, LARGE_BYTES // 2) for card, file in zip(cards, files)]
         says = f"Pair: {cards[0]['alt']}; {cards[1]['alt']}."
-        self.pair = {"index": j, "model": model, "cards": large, "maps": [], "words": "", "says": says}
+        self.pair = {"index": j, "model": model, "cards": large, "maps": [], "parts": [], "words": "", "says": says}
 
     def explain(self) -> None:
-        """Lay over both images of the pair what each place adds to their similarity: `pairs.similarity_maps`.
+        """Show on both images of the pair what made them alike: how alike parts are, or what each place adds.
 
-        ValueError for a pair from a second model's list where that has other embeddings: `system` is not of it.
+        By `pairs.part_similarities` where `system` has parts, else by `pairs.similarity_maps`. ValueError for a pair
+        from a second model's list where that has other embeddings: `system` is not of it.
         """
         if self.system is None:
-            raise ValueError("a similarity map needs the model: give RankedBrowser(..., system=system)")
+            raise ValueError("to explain a pair takes the model: give RankedBrowser(..., system=system)")
         if not self.pair:
             raise ValueError("choose a pair first")
         j = self.pair["index"]
@@ -267,7 +268,7 @@ class RankedBrowser(anywidget.AnyWidget):
             "histogram": histogram(scores, tour.where, marked),
             "mark": None if self.trail else marked.get(self.query),
             "marked": len(marked),
-            "explains": self.system is not None,
+            "explains": "" if self.system is None else "Parts" if hasattr(self.system, "parts") else "Similarity map",
         }
 
     # how it stands in a notebook

@@ -63,7 +63,11 @@ def parser() -> argparse.ArgumentParser:
     for name in ("data-root", "market-path", "duke-path", "run-dir"):
         made.add_argument(f"--{name}", metavar="FOLDER")
     made.add_argument("--memory", type=float, metavar="GB", help="what the decoded training images may take")
-    made.add_argument("--flip-test", action="store_true", help="average each test image with its mirror image")
+    made.add_argument(
+        "--flip-test",
+        action=argparse.BooleanOptionalAction,
+        help="average each test image with its mirror image; default: what the model's own test does",
+    )
     return made
 
 

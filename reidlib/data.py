@@ -63,11 +63,6 @@ class Shots:
         """The identities (I,), sorted, without junk and distractors."""
         return np.unique(self.pids[self.pids > DISTRACTOR])
 
-    @property
-    def infrared(self) -> np.ndarray:
-        """Which images an infrared camera took, (N,) bool."""
-        return np.isin(self.camids, self.infrared_cameras)
-
     def file(self, i: int) -> Path:
         """Where image `i` lies."""
         return Path(self.root, str(self.paths[i]))

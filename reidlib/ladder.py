@@ -56,18 +56,21 @@ def paired(name: str, a: dict[int, float], b: dict[int, float], level: float = 0
     return Gain(name, tuple(values), mean(values), mean(values) - half, mean(values) + half)
 
 
-def by_seed(rows: list[dict], tricks: str, metric: str, trained: str, tested: str | None = None) -> dict[int, float]:
-    """Seed -> score of the runs with these tricks, under whatever word, on one test set (default: their own).
+def by_seed(
+    rows: list[dict], tricks: str, metric: str, trained: str, tested: str | None = None, model: str = "bot"
+) -> dict[int, float]:
+    """Seed -> score of a model's runs with these tricks, under whatever word, on one test set (default: their own).
 
     Runs of another than the reference recipe (fewer epochs, another preset) are left out: a table may hold both, and a
     gain is a difference of the tricks alone. Raises ValueError where none is left.
     """
-    found = chosen(rows, trained, tested or trained, tricks)
+    found = chosen(rows, trained, tested or trained, tricks, model)
     scores = {row["seed"]: row[metric] for row in found if not unusual(row)}
     if not scores:
         others = sorted({unusual(row) for row in found})
         but = f" but of another recipe ({'; '.join(others)})" if others else ""
-        raise ValueError(f"no rows of {tricks}, {trained} → {tested or trained}{but}; run the grid that makes them")
+        words = tricks if model == "bot" else f"{model}, {tricks}"
+        raise ValueError(f"no rows of {words}, {trained} → {tested or trained}{but}; run the grid that makes them")
     return scores
 
 

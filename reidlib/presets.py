@@ -35,9 +35,11 @@ _TOY = {
 }  # fmt: skip
 TOYS = {
     "bot": _TOY,
-    "pcb": _TOY | {"height": 96, "pad": 0, "warmup_epochs": 0, "rpp_epochs": (1, 2)},
-    "aligngan": _TOY
-    | {
+    "pcb": _TOY | {
+        "height": 96, "pad": 0, "warmup_epochs": 0, "lr": 0.1, "backbone_lr": 0.1, "epochs": 16,
+        "milestones": (11, 14), "rpp_epochs": (1, 2), "checkpoint_every": 13,
+    },
+    "aligngan": _TOY | {
         "pad": 0, "k": 4, "epochs": 16, "checkpoint_every": 2, "warmup_epochs": 0, "milestones": (14,),
         "phases": (6, 6), "gan_size": (64, 32), "gan_channels": 8,
     },

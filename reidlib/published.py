@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -15,7 +16,13 @@ from reidlib.train import write_whole
 TOLERANCE = {"rank1": 1.0, "mAP": 0.5}
 REPEATS = 3
 MEASURES = tuple(TOLERANCE)
-TABLES = {("toy", "toy-duke"): "toy.csv", ("market", "duke"): "market_duke.csv"}  # below results/
+TABLES = {  # files below results/, one a model
+    ("toy", "toy-duke"): ("toy.csv", "toy_pcb.csv"),
+    ("market", "duke"): ("market_duke.csv", "market_duke_pcb.csv"),
+}
+NAMES = {"bot": "Bag of Tricks", "pcb": "PCB"}
+WORDS = {"bot": ("all", "all-erasing"), "pcb": ("all", "all-erasing", "all+rpp", "all-erasing+rpp")}  # the lines of each
+MIRRORED = {"pcb"}  # the models whose own test averages mirror images
 BLOCK = re.compile(r"(?<=<!-- results: written by python -m reidlib.published -->\n).*?(?=<!-- results end -->)", re.S)
 
 
@@ -23,6 +30,7 @@ BLOCK = re.compile(r"(?<=<!-- results: written by python -m reidlib.published --
 class Line:
     """One line of the table: runs of one recipe on one test set, and what was published for it."""
 
+    model: str
     trained: str
     tested: str
     tricks: str
@@ -52,29 +60,31 @@ class Line:
 
 
 def compare_published(rows: list[dict], published: list[dict], sets: tuple[str, str]) -> list[Line]:
-    """The lines of the table of two data sets: each tested on both, with random erasing and without.
+    """The lines of the table of two data sets: each model tested on both, with random erasing and without.
 
     rows: those of `results.collect`; published: those of results/published.csv. Runs of another recipe (no ImageNet
-    weights, another preset, fewer epochs) are a line of their own; a line without runs stands for what is unmeasured.
+    weights, another preset, fewer epochs) are a line of their own; a line without runs stands for what was published
+    and is unmeasured.
     """
     found, (a, b) = [], sets
-    for trained, tested in ((a, a), (a, b), (b, b), (b, a)):
-        for tricks in ("all", "all-erasing"):
-            mine, theirs = (chosen(table, trained, tested, tricks) for table in (rows, published))
+    for model, words in WORDS.items():
+        for (trained, tested), tricks in product(((a, a), (a, b), (b, b), (b, a)), words):
+            mine, theirs = (chosen(table, trained, tested, tricks, model) for table in (rows, published))
             runs = {who: [row for row in theirs if row["who"] == who] for who in ("reference", "paper")}
             runs["reference"] = [row for row in runs["reference"] if row["run"] != "average"]
-            for group in _groups(mine) or [[]]:
-                found.append(Line(trained, tested, tricks, group, **runs))
+            for group in _groups(mine) or ([[]] if theirs else []):
+                found.append(Line(model, trained, tested, tricks, group, **runs))
     return found
 
 
 def markdown(lines: list[Line]) -> str:
     """The lines as a table in Markdown, rank-1 / mAP in percent; a column that is empty throughout is left out."""
-    head = ("trained → tested", "erasing", "recipe", "each run", "mean ± sd", "reference", "paper", "verdict")
+    head = ("model", "trained → tested", "erasing", "recipe", "each run", "mean ± sd", "reference", "paper", "verdict")
     table = [
         (
+            NAMES[line.model] + (" + RPP" if "+rpp" in line.tricks else ""),
             f"{line.trained} → {line.tested}",
-            "yes" if line.tricks == "all" else "no",
+            "no" if "-erasing" in line.tricks else "yes",
             line.recipe,
             " · ".join(f"{row['rank1']:.1f} / {row['mAP']:.1f}" for row in line.rows),
             spread(line.rows),
@@ -84,7 +94,7 @@ def markdown(lines: list[Line]) -> str:
         )
         for line in lines
     ]
-    kept = [i for i in range(len(head)) if i in (3, 4) or any(cells[i] for cells in table)]
+    kept = [i for i in range(len(head)) if i in (4, 5) or any(cells[i] for cells in table)]
     cells = [[row[i] for i in kept] for row in (head, ["---"] * len(head), *table)]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
@@ -98,12 +108,12 @@ def results_tables(folder: str | Path | None = None) -> str:
     """Every table of results/ (or of `folder`) in Markdown, each with a heading: what README and notebook 4 show."""
     base = Path(folder or project() / "results")
     published, found = read_csv(base / "published.csv"), []
-    for sets, name in TABLES.items():
-        rows = read_csv(base / name) if (base / name).is_file() else []
-        lines = compare_published(rows, published, sets)
-        made = f"{len(rows)} rows of results/{name}" if rows else "not measured yet"
+    for sets, names in TABLES.items():
+        tables = {name: read_csv(base / name) for name in names if (base / name).is_file()}
+        lines = compare_published([row for rows in tables.values() for row in rows], published, sets)
+        made = " and ".join(f"{len(rows)} rows of results/{name}" for name, rows in tables.items())
         notes = [f"{row['note']}\n" for line in lines for row in line.paper if row["note"]]
-        found += [f"**{sets[0]} and {sets[1]}**, {made}\n", markdown(lines) + "\n", *notes]
+        found += [f"**{sets[0]} and {sets[1]}**, {made or 'not measured yet'}\n", markdown(lines) + "\n", *notes]
     return "\n".join(found)
 
 
@@ -114,11 +124,16 @@ def in_readme(text: str, tables: str) -> str:
     return BLOCK.sub(lambda _: f"\n{tables}\n", text)
 
 
-def chosen(rows: list[dict], trained: str, tested: str, tricks: str) -> list[dict]:
-    """The rows, measured or published, with these tricks under whatever word, on one test set, not re-ranked."""
-    on = trick_fields(tricks)
-    here = [row for row in rows if (row["dataset"], row["test"]) == (trained, tested) and row["reranking"] == "off"]
-    return [row for row in here if trick_fields(row["tricks"]) == on]
+def chosen(rows: list[dict], trained: str, tested: str, tricks: str, model: str = "bot") -> list[dict]:
+    """A model's rows, measured or published, with these tricks under whatever word, on one test set, not re-ranked.
+
+    Rows that name no model are of the Bag of Tricks, which was the only one for a time.
+    """
+    on, wanted = trick_fields(tricks, model), (model, trained, tested, "off")
+    here = [
+        row for row in rows if (row.get("model", "bot"), row["dataset"], row["test"], row["reranking"]) == wanted
+    ]
+    return [row for row in here if trick_fields(row["tricks"], model) == on]
 
 
 def _groups(rows: list[dict]) -> list[list[dict]]:
@@ -134,7 +149,9 @@ def unusual(row: dict) -> str:
     parts = [row["preset"]] if row["preset"] != "reference" else []
     parts += [row["changed"]] if row["changed"] else []
     parts += [f"after {row['epoch']} of {row['epochs']} epochs"] if row["epoch"] != row["epochs"] else []
-    return ", ".join(parts + (["mirror images averaged"] if row["flip"] == "on" else []))
+    if (row["flip"] == "on") != (row.get("model", "bot") in MIRRORED):
+        parts.append("mirror images averaged" if row["flip"] == "on" else "mirror images not averaged")
+    return ", ".join(parts)
 
 
 def _reasons(rows: list[dict], reference: list[dict]) -> list[str]:

@@ -31,13 +31,15 @@ PARTNERS = {"market": "duke", "duke": "market", "toy": "toy-duke", "toy-duke": "
 TEXT = ("changed", "data", "source", "commit", "date", "torch", "device")
 
 
-def measure(system, split, run_dir: str | Path, epoch: int | None = None, flip: bool = False, **scoring):
+def measure(system, split, run_dir: str | Path, epoch: int | None = None, flip: bool | None = None, **scoring):
     """Embed the query and the gallery of `split` and score them; returns Scores.
 
     The embeddings are kept in `run_dir`/embeddings and used again as long as the weights, the images and the library
     are the same; the scores of each query go to `run_dir`/per_query-<set>.npz. `epoch` names the files of an earlier
-    checkpoint, `scoring` goes to `score`.
+    checkpoint, `flip` averages each image with its mirror image, None does what the system's own test does, and
+    `scoring` goes to `score`.
     """
+    flip = system.flip if flip is None else flip
     suffix = split.name.replace("/", "_") + ("" if epoch is None else f"-epoch{epoch:04d}")
     file = Path(run_dir, "embeddings", f"{suffix}{'-flip' * flip}.npz")
     key = _key(system, split)
@@ -73,13 +75,15 @@ def run_folder(recipe, run_dir: str | Path | None = None) -> Path:
     return Path(run_dir).expanduser() if run_dir else project() / "runs" / recipe.name()
 
 
-def open_run(dataset: str, preset: str, tricks: str, seed: int, run_dir: str | Path | None = None):
-    """The recipe and the folder of a run: what `run_dir` holds, else the standard recipe of the four words."""
+def open_run(
+    dataset: str, preset: str, tricks: str, seed: int, run_dir: str | Path | None = None, model: str = "bot"
+):
+    """The recipe and the folder of a run: what `run_dir` holds, else the standard recipe of the five words."""
     file = Path(run_dir or "", "recipe.json")
     if run_dir and file.is_file():
         recipe = Recipe.from_dict(json.loads(file.read_text())["recipe"])
     else:
-        recipe = Recipe.for_dataset(dataset, preset, tricks, seed)
+        recipe = Recipe.for_dataset(dataset, preset, tricks, seed, model=model)
     return recipe, run_folder(recipe, run_dir)
 
 
@@ -97,12 +101,13 @@ def environment(system: str = "reidlib.systems.bag_of_tricks") -> dict:
     }
 
 
-def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict, flip: bool = False) -> dict:
+def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict, flip: bool | None = None) -> dict:
     """Write `run_dir`/result.json: recipe, training log in brief, the scores of every test set, and what made them.
 
-    `scores` maps the name of a test set to its Scores; `flip` says that test images were averaged with their mirror
-    images. Returns what was written.
+    `scores` maps the name of a test set to its Scores; `flip` says whether test images were averaged with their mirror
+    images, None that it was as in the system's own test. Returns what was written.
     """
+    flip = system.flip if flip is None else flip
     run, recipe = Path(run_dir), system.recipe
     device = next(system.parameters()).device.type
     result = {
@@ -130,9 +135,8 @@ def collect(*folders: str | Path) -> list[dict]:
     """
     files = [file for folder in folders for file in Path(folder).rglob("result.json") if ".stale" not in file.parts]
     rows = [row for file in files for row in _rows(json.loads(file.read_text()))]
-    return sorted(
-        rows, key=lambda row: [str(row[key]) for key in ("dataset", "test", "model", "preset", "tricks", "seed")]
-    )
+    order = ("dataset", "test", "model", "preset", "tricks", "seed")
+    return sorted(rows, key=lambda row: [str(row[key]) for key in order])
 
 
 def write_csv(rows: list[dict], file: str | Path) -> None:
@@ -154,14 +158,17 @@ def read_csv(file: str | Path) -> list[dict]:
 
 def result_line(row: dict) -> str:
     """One line of a row of `collect`: trained on, tested on, the scores, and how they were computed."""
+    model = "" if row.get("model", "bot") == "bot" else f"{row['model']}, "
     return (
         f"{row['dataset']} -> {row['test']}: rank-1 {row['rank1']:.1f}  mAP {row['mAP']:.1f}  "
-        f"({row['preset']}, {row['tricks']}, seed {row['seed']}, epoch {row['epoch']}, re-ranking {row['reranking']})"
+        f"({model}{row['preset']}, {row['tricks']}, seed {row['seed']}, epoch {row['epoch']}, "
+        f"re-ranking {row['reranking']})"
     )
 
 
 def _rows(result: dict) -> list[dict]:
-    recipe, made = result["recipe"], result["environment"]
+    recipe = Recipe.from_dict(result["recipe"]).to_dict()  # a field that is younger than the result has its default
+    made = result["environment"]
     recipe |= {key: Path(recipe[key]).name for key in ("dataset", "weights")}  # of a path the name: rows are published
     kept = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
     common = {key: recipe[key] for key in kept} | {"changed": _changed(Recipe.from_dict(recipe))}
@@ -191,6 +198,7 @@ def _brief(scores) -> dict:
 
 def _key(system, split) -> str:
     digest = hashlib.blake2b(source_digest(type(system).__module__).encode(), digest_size=10)
+    digest.update(getattr(system, "feature", "").encode())  # which of its features, where it has several
     for value in system.state_dict().values():
         digest.update(value.cpu().contiguous().numpy().tobytes())
     for shots in (split.query, split.gallery):

@@ -130,7 +130,7 @@ const view = (changes = {}) => ({
   histogram: [1, 0, 0, 0, 0, 2, 0, 0, 0, 0],
   mark: null,
   marked: 0,
-  explains: true,
+  explains: "Similarity map",
   ...changes,
 });
 
@@ -212,7 +212,7 @@ test("a click makes an image the query, its button and P open the pair, S explai
   cards()[1].focus();
   press("p");
   assert.deepEqual(last(), { action: "look", j: 2, model: 0 });
-  const pair = { cards: [view().query, card(2, "right")], maps: [], words: "", says: "Pair: query 7; rank 2." };
+  const pair = { cards: [view().query, card(2, "right")], maps: [], parts: [], words: "", says: "Pair: query 7; rank 2." };
   model.answer({ pair });
   const panel = found((each) => each.className === "rb-pair");
   const status = found((each) => each.className === "rb-status");
@@ -230,6 +230,32 @@ test("a click makes an image the query, its button and P open the pair, S explai
   assert.ok(panel.hidden);
   press("Escape");
   assert.deepEqual(last(), { action: "back" });
+});
+
+test("parts are bands on both images with a value beside each, and words that say the same", () => {
+  const bands = () => page.all((each) => each.className === "rb-bands").map((each) => each.children);
+  const sides = () => page.all((each) => each.className.startsWith("rb-side") && each.className.includes("rb-parted"));
+  const pair = { cards: [view().query, card(2, "right")], maps: [], parts: [], words: "", says: "" };
+  model.set({ view: view({ explains: "Parts" }), pair });
+  assert.deepEqual([bands().flat().length, sides().length], [0, 0]);
+  named("Parts").click();
+  assert.deepEqual(last(), { action: "explain" });
+  model.answer({ pair: { ...pair, parts: ["0.83", "-0.05"], words: "Part 1: cosine 0.83." } });
+  for (const image of bands()) {
+    assert.deepEqual(image.map((each) => each.textContent), ["0.83", "-0.05"]);
+    assert.deepEqual(image.map((each) => each.getAttribute("style")), ["--cosine: 0.83", "--cosine: -0.05"]);
+  }
+  assert.equal(sides().length, 2);
+  const words = found((each) => each.className === "rb-words");
+  assert.deepEqual([words.textContent, words.getAttribute("role")], ["Part 1: cosine 0.83.", "status"]);
+  assert.ok(found((each) => each.className === "rb-scale").hidden, "the scale is of maps");
+  model.set({ pair });
+  assert.equal(bands().flat().length, 0, "another pair begins without");
+});
+
+test("without a model there is nothing to explain a pair with", () => {
+  model.set({ view: view({ explains: "" }), pair: { cards: [view().query, card(2, "right")], maps: [], parts: [], words: "", says: "" } });
+  assert.ok(page.querySelectorAll("button").find((each) => each.getAttribute("title") === "what made them alike (S)").hidden);
 });
 
 test("fields become filters: percent as fractions, an empty one as nothing", () => {

@@ -19,7 +19,7 @@ from reidlib.batches import normalise
 from reidlib.browsing import Filter, Tour, first_match, gallery_query, histogram
 from reidlib.images import read
 from reidlib.marks import Marks
-from reidlib.pairs import heat, similarity_maps, where
+from reidlib.pairs import DIM, heat, part_similarities, plot_parts, similarity_maps, where
 from reidlib.thumbnails import UNREADABLE, thumbnail
 
 ROOT = Path(__file__).parents[1]
@@ -349,6 +349,85 @@ def _explained(scores, system) -> str:
     return ask(browser, "explain")
 
 
+class Parted(torch.nn.Module):
+    """A system whose embedding is put together from what equal bands of an image have, at `places` of their width."""
+
+    def __init__(self, recipe, flip: bool, count: int = 4, places: int = 3):
+        super().__init__()
+        self.recipe, self.flip, self.places = recipe, flip, places
+        self.mix = torch.nn.Parameter(torch.randn(count, 3 * places, 5, generator=torch.Generator().manual_seed(0)))
+
+    def parts(self, images):
+        means = torch.nn.functional.adaptive_avg_pool2d(images, (len(self.mix), self.places))  # (B, 3, P, places)
+        parts = torch.einsum("bcpw,pcwd->bpd", means, self.mix.view(len(self.mix), 3, self.places, -1))
+        return parts / torch.linalg.vector_norm(parts, dim=(1, 2), keepdim=True)
+
+    @torch.inference_mode()
+    def embed(self, images):
+        return self.parts(images).flatten(1)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_what_parts_add_sums_to_the_cosine_of_the_embeddings(crowd, tiny, flip):
+    system = Parted(tiny, flip)
+    pair = crowd.query.file(2), crowd.gallery.file(3)
+    a, b = rl.embed(system, pair)
+    cosines, adds = part_similarities(system, *pair)
+    assert adds.sum() == pytest.approx(float(a @ b), abs=1e-5)
+    for part, own, add in zip(range(4), cosines, adds):
+        x, y = a.view(4, -1)[part], b.view(4, -1)[part]
+        assert add == pytest.approx(float(x @ y), abs=1e-5)
+        assert own == pytest.approx(float(x @ y / x.norm() / y.norm()), abs=1e-5)
+    assert part_similarities(system, pair[0], pair[0])[0] == pytest.approx(np.ones(4), abs=1e-5)
+    with pytest.raises(ValueError, match=r"Linear has no parts\(\)"):
+        part_similarities(torch.nn.Linear(2, 2), *pair)
+    with pytest.raises(FileNotFoundError, match=r"gone\.png"):
+        part_similarities(system, pair[0], crowd.gallery.root / "gone.png")
+
+
+def test_a_pair_is_explained_by_its_parts_in_one_message_where_the_system_has_them(crowd, tiny, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    system = Parted(tiny, flip=True)
+    scores = rl.score(rl.embed(system, crowd.query), rl.embed(system, crowd.gallery), crowd.query, crowd.gallery)
+    browser = rl.RankedBrowser(scores, system=system, k=3)
+    assert browser.view["explains"] == "Parts"
+    j = browser.view["lists"][0]["cards"][1]["index"]
+    ask(browser, "look", j=j)
+    assert browser.pair["parts"] == []
+    sent = []
+    monkeypatch.setattr(browser, "_send", lambda message, buffers=None: sent.append(message))
+    assert not ask(browser, "explain")
+    assert len(sent) == 1
+    assert state_size(browser) < 100_000
+    cosines, adds = part_similarities(system, *browser._files(j))
+    assert browser.pair["parts"] == [f"{own:z.2f}" for own in cosines]
+    assert browser.pair["maps"] == []
+    lines = browser.pair["words"].splitlines()
+    assert lines[0] == f"Cosine {adds.sum():.2f}, which 4 parts add up to, from the top:"
+    assert lines[2] == f"Part 2: cosine {cosines[1]:z.2f}, adds {adds[1]:z.2f}."
+    with torch.no_grad():
+        system.mix.copy_(system.mix.flip(2))
+        system.mix[:, :3] *= -9
+    assert "they are not of it" in ask(browser, "explain")
+
+
+def test_a_figure_of_two_images_by_their_parts(crowd, tiny):
+    system, pair = Parted(tiny, flip=False), (crowd.query.file(2), crowd.gallery.file(3))
+    fig = plot_parts(system, *pair, title="Wrong")
+    cosines, adds = part_similarities(system, *pair)
+    shown = [text.get_text() for text in fig.axes[0].texts]
+    for value in (*cosines, *adds):
+        assert f"{value:z.2f}" in shown
+    assert f"sum {adds.sum():.2f}" in shown
+    assert fig.alt.startswith(f"Wrong. Cosine {adds.sum():.2f}, which 4 parts add up to")
+    assert f"Part 4: cosine {cosines[3]:z.2f}, adds {adds[3]:z.2f}." in fig.alt
+    bands = fig.axes[0].patches
+    assert len(bands) == 2 * 4
+    darkness = [band.get_facecolor()[3] for band in bands[::2]]
+    thickness = [line.get_linewidth() for line in fig.axes[0].lines]
+    assert np.argsort(darkness).tolist() == np.argsort(-cosines).tolist() == np.argsort(-np.array(thickness)).tolist()
+
+
 def test_a_map_in_words_and_colours():
     place = np.zeros((4, 2), np.float32)
     place[0, 1], place[3, 0] = 0.3, 0.1
@@ -620,6 +699,7 @@ def test_in_a_notebook_it_says_what_it_is_and_how_to_wake_it(browser, scores, mo
 
 def test_its_colours_are_those_of_the_figures():
     css = (ROOT / "reidlib" / "browser.css").read_text().lower()
+    assert f"rgb(0 0 0 / calc({DIM} * (1 - var(--like))))" in css
     light, dark = re.findall(r"--right: (#\w+);\s+--wrong: (#\w+)", css)
     assert light == (figures.BLUE.lower(), figures.VERMILLION.lower())
     assert dark[0] == figures.SKY.lower()

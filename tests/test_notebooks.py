@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
-RUNS = ("dataset", "seed", "preset", "tricks")  # the parameters that need a value; all others mean "as published"
+RUNS = ("dataset", "seed", "model", "preset", "tricks")  # the parameters that need a value; all others mean "as published"
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -26,7 +26,7 @@ def is_picture(output):
 
 def test_the_course_is_complete():
     assert [path.stem for path in NOTEBOOKS] == [
-        "01_data", "02_tricks_ablation", "03_train", "04_evaluate", "05_ranked_images"
+        "01_data", "02_tricks_ablation", "03_train", "04_evaluate", "05_ranked_images", "06_pcb"
     ]  # fmt: skip
 
 

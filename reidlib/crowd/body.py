@@ -11,7 +11,6 @@ from .ink import Cloth, Ink
 from .people import Person
 
 BUILDS = {"slim": 0.96, "regular": 1.06, "broad": 1.18}  # widths; a detector's box has already taken the height away
-FABRICS = {"tee": "cotton", "shirt": "cotton", "hoodie": "cotton", "jacket": "nylon", "coat": "wool"}
 
 # Rings (height, half width, half depth) of a body of regular build, from the ground up.
 TORSO = [(0.47, 0.096, 0.070), (0.54, 0.094, 0.068), (0.61, 0.086, 0.060), (0.68, 0.096, 0.066), (0.75, 0.108, 0.068),
@@ -75,8 +74,8 @@ def _scaled(rings: list, wide: float) -> list:
 def _legs(ink: Ink, person: Person, legs: dict) -> Iterator[tuple]:
     wide = BUILDS[person.build]
     radii = [radius * wide for radius in LEGS[person.bottom]]
-    cloth = Cloth(person.bottom_colour, "denim" if person.bottom == "jeans" else "cotton")
-    skin, shoe = Cloth(person.skin, "skin"), Cloth(person.shoes, "leather")
+    cloth = Cloth(person.bottom_colour, person.material("bottom"))
+    skin, shoe = Cloth(person.skin, "skin"), Cloth(person.shoes, person.material("shoes"))
     for hip, knee, ankle, toe in legs.values():
 
         def foot(ankle=ankle, toe=toe):
@@ -103,7 +102,7 @@ def _mix(a: tuple, b: tuple, t: float) -> tuple:
 def _torso(ink: Ink, person: Person) -> Iterator[tuple]:
     wide, long = BUILDS[person.build], person.top == "coat"
     rings = _scaled(COAT if long else TORSO, wide)
-    cloth, trim, skin = _top(person), Cloth(person.trim, "cotton"), Cloth(person.skin, "skin")
+    cloth, trim, skin = _top(person), Cloth(person.trim, person.material("trim")), Cloth(person.skin, "skin")
 
     def torso():
         ink.limb([(0, 0.80, 0.0), (0, 0.87, 0.012)], [0.034, 0.032], skin)
@@ -114,7 +113,7 @@ def _torso(ink: Ink, person: Person) -> Iterator[tuple]:
             ink.panel(rings[-4:], -0.5, 0.5, trim)
             ink.panel(rings[:-4], -0.06, 0.06, Cloth("black", "wool"))
         if person.top == "hoodie":
-            ink.panel(rings[1:3], -0.6, 0.6, Cloth(person.trim, "cotton"))
+            ink.panel(rings[1:3], -0.6, 0.6, trim)
         if person.top in ("tee", "shirt"):
             ink.panel(rings[-2:], -0.7, 0.7, skin)
         if person.pattern == "logo":
@@ -127,7 +126,7 @@ def _torso(ink: Ink, person: Person) -> Iterator[tuple]:
 
 
 def _top(person: Person) -> Cloth:
-    return Cloth(person.top_colour, FABRICS[person.top], person.pattern, person.trim)
+    return Cloth(person.top_colour, person.material("top"), person.pattern, person.trim, person.material("thread"))
 
 
 def _arms(ink: Ink, person: Person, arms: dict) -> Iterator[tuple]:
@@ -147,7 +146,7 @@ def _arms(ink: Ink, person: Person, arms: dict) -> Iterator[tuple]:
 
 
 def _bag(ink: Ink, person: Person, arms: dict) -> Iterator[tuple]:
-    cloth, wide = Cloth(person.bag_colour, "leather"), BUILDS[person.build]
+    cloth, wide = Cloth(person.bag_colour, person.material("bag")), BUILDS[person.build]
     chest = _scaled(TORSO, wide * 1.03)
     if person.bag == "backpack":
         yield ink.depth(0, -0.1), lambda: _backpack(ink, cloth)
@@ -172,7 +171,7 @@ def _backpack(ink: Ink, cloth: Cloth) -> None:
 
 
 def _head(ink: Ink, person: Person, gaze: float) -> Iterator[tuple]:
-    hair, skin, hat = Cloth(person.hair, "hair"), Cloth(person.skin, "skin"), Cloth(person.trim, "wool")
+    hair, skin, hat = Cloth(person.hair, "hair"), Cloth(person.skin, "skin"), Cloth(person.trim, person.material("hat"))
     body = ink.yaw
 
     def head():

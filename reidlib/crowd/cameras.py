@@ -1,6 +1,6 @@
 """The cameras of the toy networks: what each looks at, from where, and how it sees colour and sharpness."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import numpy as np
@@ -11,11 +11,29 @@ FLICKER = 0.06  # standard deviation of the exposure between pictures of one cam
 
 
 @dataclass(frozen=True)
+class Lamp:
+    """The infrared lamp of a camera that sees in the dark, and how the camera takes what comes back.
+
+    power is the exposure in the middle of the beam, reach where it has halved, in heights of a picture; behind the
+    share of light that walls get; glow the black level; blur and grain as a `Camera` has them, flicker as `FLICKER`.
+    """
+
+    power: float = 1.0
+    reach: float = 0.7
+    behind: float = 0.4
+    glow: float = 8.0
+    blur: float = 0.5
+    grain: float = 7.0
+    flicker: float = 0.1
+
+
+@dataclass(frozen=True)
 class Camera:
     """One camera: gain, cast, contrast, colour and haze of 1, (1, 1, 1), 1, 1, 0 change nothing.
 
     blur and grain are standard deviations, in pixels of a 64 pixel wide picture and in grey levels; light is where the
     sun stands, -1 left to 1 right; pitch looks down, in radians; views are the odds of a front, side and back view.
+    One with a lamp sees in near infrared and has no colour: see `infrared`.
     """
 
     walls: tuple[str, ...]
@@ -32,6 +50,13 @@ class Camera:
     light: float = -0.6
     pitch: float = 0.2
     views: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    lamp: Lamp | None = field(default=None, repr=False)  # a place is furnished by the repr: the same in the dark
+
+
+# Of the network "sysu": what cameras 2 and 3 look at, by day and in the dark.
+ROOM = Camera(("shelves", "door", "lockers"), "tiles", ("cabinet", "chair", "planter"), horizon=0.44, pitch=0.26,
+              views=(2, 1, 2), light=0.5, gain=0.94, cast=(0.97, 1.0, 1.05), contrast=0.96,
+              colour=0.92, haze=3, blur=0.45, grain=2.4)  # fmt: skip
 
 
 NETWORKS: dict[str, list[Camera]] = {
@@ -82,6 +107,22 @@ NETWORKS: dict[str, list[Camera]] = {
         Camera(("cars", "trees", "stone"), "snow", ("sign", "bin"), horizon=0.64, pitch=0.36,
                views=(2, 3, 1), light=-0.4, gain=0.83, cast=(0.92, 1.01, 1.10), contrast=0.83,
                colour=0.72, haze=13, blur=0.64, grain=2.0),
+    ],
+    # As SYSU-MM01: two rooms, room 2 in the dark, a gate, a garden, a passage in the dark. Lit rooms are warm or cold.
+    "sysu": [
+        Camera(("door", "lockers", "door"), "slabs", ("chair", "bin"), horizon=0.42, pitch=0.24,
+               views=(2, 1, 2), light=-0.4, gain=0.96, cast=(1.06, 1.00, 0.93), contrast=0.98,
+               colour=0.95, haze=2, blur=0.40, grain=2.2),
+        ROOM,
+        replace(ROOM, lamp=Lamp(power=1.08, behind=0.5, reach=0.8, blur=0.5, grain=6)),
+        Camera(("stone", "cars", "glass"), "slabs", ("lamp", "bicycle"), horizon=0.48, pitch=0.22,
+               views=(3, 1, 2), light=-0.7, gain=1.03, cast=(1.00, 1.00, 1.00), contrast=1.02,
+               colour=1.00, haze=1, blur=0.35, grain=1.8),
+        Camera(("hedge", "trees", "brick"), "path", ("tree", "bench"), horizon=0.52, pitch=0.2,
+               views=(2, 2, 2), light=0.6, gain=0.92, cast=(0.97, 1.03, 0.97), contrast=1.0,
+               colour=0.97, haze=3, blur=0.45, grain=2.4),
+        Camera(("brick", "hedge", "plaster"), "asphalt", ("bicycle", "planter"), horizon=0.46, pitch=0.3,
+               views=(2, 1, 2), lamp=Lamp(behind=0.32, reach=0.65, blur=0.65, grain=8, flicker=0.14)),
     ],
 }  # fmt: skip
 

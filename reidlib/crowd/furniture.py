@@ -3,6 +3,7 @@
 Lengths are in statures: people walk at y = 0, x runs along the street.
 """
 
+from collections.abc import Callable
 from random import Random
 
 from PIL import Image, ImageDraw
@@ -11,10 +12,17 @@ HIGH = 1.4  # statures above the feet that a panorama shows
 
 
 class Place:
-    """A picture being drawn with boxes, discs and lines in statures; (left, top) is the point at its upper left."""
+    """A picture being drawn with boxes, discs and lines in statures; (left, top) is the point at its upper left.
 
-    def __init__(self, image: Image.Image, unit: float, rng: Random, left: float = 0.0, top: float = HIGH):
+    seen says how a paint (RGB by day) looks to the camera; None leaves it as it is.
+    """
+
+    def __init__(
+        self, image: Image.Image, unit: float, rng: Random, left: float = 0.0, top: float = HIGH,
+        seen: Callable[[tuple], tuple] | None = None,
+    ):  # fmt: skip
         self.unit, self.rng, self.left, self.top = unit, rng, left, top
+        self.seen = seen or tuple
         self.image, self.pen = image, ImageDraw.Draw(image)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
@@ -22,13 +30,13 @@ class Place:
 
     def box(self, x0, y0, x1, y1, fill, radius=0.0):
         (left, bottom), (right, top) = self.at(x0, y0), self.at(x1, y1)
-        self.pen.rounded_rectangle((left, top, max(left, right), max(top, bottom)), radius * self.unit, fill)
+        self.pen.rounded_rectangle((left, top, max(left, right), max(top, bottom)), radius * self.unit, self.seen(fill))
 
     def disc(self, x, y, r, fill, ry=None):
-        self.pen.ellipse((*self.at(x - r, y + (ry or r)), *self.at(x + r, y - (ry or r))), fill)
+        self.pen.ellipse((*self.at(x - r, y + (ry or r)), *self.at(x + r, y - (ry or r))), self.seen(fill))
 
     def line(self, points, width, fill):
-        self.pen.line([self.at(*p) for p in points], fill, max(1, round(width * self.unit)), "curve")
+        self.pen.line([self.at(*p) for p in points], self.seen(fill), max(1, round(width * self.unit)), "curve")
 
     def leaves(self, x0, y0, x1, y1, fill, count, size=0.05):
         for _ in range(count):
@@ -62,7 +70,7 @@ def _bicycle(p: Place, x, y):
     """A bicycle that stands at (x, y), 0.95 statures long."""
     for wheel in (0.2, 0.75):
         box = (*p.at(x + wheel - 0.18, y + 0.37), *p.at(x + wheel + 0.18, y + 0.01))
-        p.pen.ellipse(box, outline=(40, 42, 46), width=max(1, round(0.022 * p.unit)))
+        p.pen.ellipse(box, outline=p.seen((40, 42, 46)), width=max(1, round(0.022 * p.unit)))
     frame = [(0.2, 0.19), (0.36, 0.40), (0.64, 0.42), (0.42, 0.19), (0.2, 0.19)]
     colour = p.rng.choice([(190, 56, 50), (60, 110, 170), (70, 130, 84), (224, 176, 60)])
     p.line([(x + a, y + b) for a, b in frame], 0.026, colour)

@@ -24,20 +24,22 @@ COLOURS = {
 FADE = {"denim": 0.18, "wool": 0.08}  # material: how far its colours go towards grey
 
 # material: how much it shines, 0 (felt) to 1 (patent leather); the colour names above are what dye was used.
-SHEEN = {"skin": 0.45, "hair": 0.6, "cotton": 0.4, "denim": 0.3, "wool": 0.2, "nylon": 0.75, "leather": 0.9, "ink": 0.0}
+SHEEN = {"skin": 0.45, "hair": 0.6, "cotton": 0.4, "denim": 0.3, "wool": 0.2, "nylon": 0.75, "leather": 0.9, "ink": 0.0,
+         "linen": 0.3, "polyester": 0.6}  # fmt: skip
 
 
 class Cloth(NamedTuple):
-    """What a part is made of; `pattern` is printed over it in the colour `trim`."""
+    """What a part is made of; `pattern` is over it in the colour `trim` and, where it is not printed, of `thread`."""
 
     colour: str
     material: str
     pattern: str = "plain"
     trim: str = "white"
+    thread: str | None = None
 
 
 def paint(colour: str, material: str) -> tuple[int, int, int]:
-    """The RGB that a part of this colour and material shows: every part asks here, so a new spectrum is one change."""
+    """The RGB that a part of this colour and material shows: a spectrum; `infrared.paint` is another."""
     fade = FADE.get(material, 0.0)
     return tuple(round(c + fade * (128 - c)) for c in COLOURS[colour])
 
@@ -47,7 +49,8 @@ class Ink:
     """A transparent sheet that parts are painted on: `sheet` holds colour, `relief` light and shade (128 is neutral).
 
     size is (width, height) and foot (x, y) the point between the feet, in pixels; unit is pixels a stature; yaw 0 faces
-    the camera, pitch is how far the camera looks down; light is -1 from the left to 1 from the right.
+    the camera, pitch is how far the camera looks down; light is -1 from the left to 1 from the right; spectrum is what
+    a colour and a material look like to the camera.
     """
 
     size: tuple[int, int]
@@ -56,6 +59,7 @@ class Ink:
     yaw: float
     pitch: float = 0.2
     light: float = -0.6
+    spectrum: Callable[[str, str], tuple[int, int, int]] = paint
     sheet: Image.Image = field(init=False)
     relief: Image.Image = field(init=False)
 
@@ -103,13 +107,13 @@ class Ink:
         self._fill([edges[0] + edges[1][::-1]], [], cloth)
 
     def _fill(self, polygons: list, discs: list, cloth: Cloth) -> None:
-        rgb = paint(cloth.colour, cloth.material)
+        rgb = self.spectrum(cloth.colour, cloth.material)
         _stamp(self._colour, polygons, discs, (*rgb, 255))
         if cloth.pattern in PATTERNS:
             mask = Image.new("L", self.size)
             _stamp(ImageDraw.Draw(mask), polygons, discs, 255)
             mask = ImageChops.darker(mask, self._weave(cloth.pattern))
-            self.sheet.paste((*paint(cloth.trim, cloth.material), 255), mask=mask)
+            self.sheet.paste((*self.spectrum(cloth.trim, cloth.thread or cloth.material), 255), mask=mask)
 
     def _weave(self, pattern: str) -> Image.Image:
         """Where a pattern shows its second colour, over the whole sheet, hung from the chest."""

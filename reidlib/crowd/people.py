@@ -1,6 +1,6 @@
 """Who walks about: what can be worn, each network's wardrobe, and identities that no two people share."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from random import Random
 
 from .cameras import NETWORKS
@@ -52,6 +52,46 @@ class Person:
             if getattr(self, name) not in values:
                 raise ValueError(f"Person: no {name} {getattr(self, name)!r}; choose one of {', '.join(values)}")
 
+    def material(self, part: str) -> str | None:
+        """What a part is made of, here what is usual: top, thread (None: as the top), trim, hat, bottom, shoes, bag."""
+        return USUAL[{"top": self.top, "bottom": self.bottom}.get(part, part)]
+
+
+USUAL = {"tee": "cotton", "shirt": "cotton", "hoodie": "cotton", "jacket": "nylon", "coat": "wool", "jeans": "denim",
+         "trousers": "cotton", "shorts": "cotton", "skirt": "cotton", "thread": None, "trim": "cotton", "hat": "wool",
+         "shoes": "leather", "bag": "leather"}  # fmt: skip
+
+TEXTILES = ("linen", "cotton", "denim", "wool", "polyester", "nylon", "leather")
+# What each garment may be made of, whatever its colour: its cut says a little of how bright it is in infrared.
+MATERIALS = {
+    "tee": ("linen", "cotton"), "shirt": ("linen", "cotton", "denim"), "hoodie": ("cotton", "wool", "polyester"),
+    "jacket": ("polyester", "nylon", "leather"), "coat": ("wool", "nylon", "leather"), "jeans": ("denim",),
+    "trousers": ("cotton", "wool", "polyester"), "shorts": ("linen", "cotton", "nylon"),
+    "skirt": ("cotton", "wool", "leather"), "trim": ("linen", "cotton", "wool", "polyester", "nylon"),
+    "shoes": ("cotton", "polyester", "leather"), "bag": ("linen", "cotton", "nylon", "leather"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Clothed(Person):
+    """A person whose clothes are of known materials, keys of `infrared.NEAR`: what tells people apart in infrared."""
+
+    top_material: str = "cotton"
+    trim_material: str = "cotton"  # of the pattern, the lining, the hat: one that is the top's shows no pattern
+    bottom_material: str = "denim"
+    shoes_material: str = "leather"
+    bag_material: str = "leather"
+
+    def __post_init__(self):
+        super().__post_init__()
+        for part in ("top", "trim", "bottom", "shoes", "bag"):
+            if self.material(part) not in TEXTILES:
+                known = ", ".join(TEXTILES)
+                raise ValueError(f"Clothed: no {part}_material {self.material(part)!r}; choose one of {known}")
+
+    def material(self, part: str) -> str:
+        return getattr(self, {"thread": "trim", "hat": "trim"}.get(part, part) + "_material")
+
 
 # attribute: odds of each value, in the order that `PALETTE` cuts colours.
 CLOTHES = ("black", "white", "red", "blue", "grey", "green", "beige", "pink", "yellow", "navy", "orange", "teal")
@@ -79,6 +119,17 @@ WARDROBES: dict[str, dict[str, dict[str, float]]] = {
         "top_colour": dict.fromkeys(DARKS[:PALETTE], 1), "trim": dict.fromkeys(CLOTHES[:PALETTE], 1),
         "bottom_colour": dict.fromkeys(DARKS[: PALETTE - 3], 1),
     },
+    "sysu": {
+        "skin": {"porcelain": 2, "peach": 4, "tan": 4, "umber": 1, "ebony": 1},
+        "hair": {"black": 6, "brown": 3, "auburn": 1, "blond": 1, "silver": 1},
+        "cut": {"short": 3, "bald": 1, "bob": 2, "long": 3, "ponytail": 2, "bun": 1, "curls": 2, "cap": 3, "beanie": 2},
+        "top": {"tee": 3, "shirt": 3, "hoodie": 3, "jacket": 3, "coat": 3},
+        "pattern": {"plain": 2, "stripes": 2, "checks": 2, "band": 2, "logo": 2},
+        "bottom": {"trousers": 4, "jeans": 3, "shorts": 4, "skirt": 4},
+        "bag": {"none": 3, "backpack": 3, "shoulder bag": 3, "handbag": 3},
+        "top_colour": dict.fromkeys(CLOTHES[:PALETTE], 1), "trim": dict.fromkeys(CLOTHES[:PALETTE], 1),
+        "bottom_colour": dict.fromkeys(DARKS[: PALETTE - 2], 1),
+    },
 }  # fmt: skip
 EVERYWHERE = {
     "build": {"slim": 3, "regular": 4, "broad": 3},
@@ -88,13 +139,18 @@ EVERYWHERE = {
 
 
 def population(people: int = PEOPLE, seed: int = 1) -> dict[str, list[Person]]:
-    """The identities of every network, no two alike; a third more than `people` each, who are never queried."""
+    """The identities of every network, no two alike; a third more than `people` each, who are never queried.
+
+    Those of a network with infrared cameras are `Clothed`.
+    """
     crowd: dict[str, list[Person]] = {}
     known: list[tuple] = []
     for network in NETWORKS:
         rng, crowd[network] = Random(f"{network} people {seed}"), []
         while len(crowd[network]) < people + people // 3:
             person = _dress(network, rng)
+            if any(camera.lamp for camera in NETWORKS[network]):
+                person = _clothe(person, rng)
             looks = tuple(getattr(person, name) for name in ATTRIBUTES)
             if all(sum(a != b for a, b in zip(looks, other)) >= DIFFERENCES for other in known):
                 crowd[network].append(person)
@@ -114,3 +170,10 @@ def _dress(network: str, rng: Random) -> Person:
     while not hidden and person.trim == person.top_colour:
         person = replace(person, trim=rng.choice(list(odds["trim"])))
     return replace(person, trim="white") if hidden else person
+
+
+def _clothe(person: Person, rng: Random) -> Clothed:
+    """The same person in clothes of materials that are chosen without a look at their colours."""
+    shown = {"top": person.top, "bottom": person.bottom, "shoes": "shoes", "trim": "trim", "bag": "bag"}
+    fabrics = {f"{part}_material": rng.choice(MATERIALS[garment]) for part, garment in shown.items()}
+    return Clothed(**asdict(person), **fabrics)

@@ -6,10 +6,11 @@ from random import Random
 
 from PIL import Image, ImageDraw, ImageFilter
 
+from . import infrared
 from .body import pedestrian
 from .cameras import Camera, develop
 from .furniture import HIGH, OCCLUDERS, Place
-from .ink import Ink
+from .ink import Ink, paint
 from .people import Person
 from .places import WIDE, panorama
 
@@ -22,7 +23,7 @@ def render(
     yaw: float | None = None, phase: float | None = None, place: float | None = None, zoom: float = 1.0,
     shift: tuple[float, float] = (0, 0), occluder: str | None = None, passer: Person | None = None,
 ) -> Image.Image:  # fmt: skip
-    """One RGB picture of a person (None: of the empty place) as a camera takes it.
+    """One RGB picture of a person (None: of the empty place) as a camera takes it; of equal channels if in infrared.
 
     size is (height, width) in pixels. yaw (radians, 0 faces the camera), phase (of the step, radians) and place (along
     the street, statures) are drawn from rng where not given. shift (right and down, statures) and zoom are a detector's
@@ -42,9 +43,11 @@ def render(
         near = foot[0] + rng.choice((-1, 1)) * rng.uniform(0.19, 0.25) * unit, foot[1] + 0.04 * unit
         _walker(canvas, passer, camera, near, unit * zoom * 1.04, view(camera, rng), rng.uniform(0, 2 * pi), rng)
     if occluder:
-        front = Place(canvas, unit, rng, -foot[0] / unit, foot[1] / unit)
+        seen = infrared.surface if camera.lamp else None
+        front = Place(canvas, unit, rng, -foot[0] / unit, foot[1] / unit, seen)
         OCCLUDERS[occluder](front, rng.uniform(-0.12, 0.12), -0.04)
-    return develop(canvas.resize(size[::-1], Image.Resampling.BOX), camera, rng)
+    canvas = canvas.resize(size[::-1], Image.Resampling.BOX)
+    return infrared.develop(canvas, camera.lamp, rng) if camera.lamp else develop(canvas, camera, rng)
 
 
 def view(camera: Camera, rng: Random) -> float:
@@ -63,9 +66,10 @@ def _street(camera: Camera, size: tuple[int, int], unit: int, place: float, foot
 
 def _walker(canvas, person: Person, camera: Camera, foot, unit: float, yaw: float, phase: float, rng: Random) -> None:
     shade = _shadow(round(0.6 * unit), round(0.13 * unit))
-    corner = round(foot[0] - shade.width * (0.5 + 0.22 * camera.light)), round(foot[1] - 0.6 * shade.height)
+    light, spectrum = (0.0, infrared.paint) if camera.lamp else (camera.light, paint)  # the lamp is at the lens
+    corner = round(foot[0] - shade.width * (0.5 + 0.22 * light)), round(foot[1] - 0.6 * shade.height)
     canvas.paste((28, 28, 40), corner, shade)
-    ink = Ink(canvas.size, foot, unit, yaw, camera.pitch, camera.light)
+    ink = Ink(canvas.size, foot, unit, yaw, camera.pitch, light, spectrum)
     pedestrian(ink, person, phase, rng.uniform(0.25, 0.5), rng.gauss(0, 0.25))
     figure, corner = ink.finished()
     canvas.paste(figure, corner, figure)

@@ -9,6 +9,7 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
+from . import infrared, rooms
 from .cameras import Camera
 from .furniture import HIGH, PROPS, Place, tone
 
@@ -106,7 +107,8 @@ def _asphalt(p: Place, horizon, paint):
     p.leaves(0, -LOW, WIDE, horizon, paint, 500, 0.012)
     p.box(0, horizon - 0.05, WIDE, horizon, tone(paint, 1.35))
     for x in np.arange(0, WIDE, 0.8):
-        p.pen.polygon([p.at(x, 0.06), p.at(x + 0.4, 0.06), p.at(x + 0.36, 0.1), p.at(x - 0.02, 0.1)], (222, 220, 208))
+        stripe = p.at(x, 0.06), p.at(x + 0.4, 0.06), p.at(x + 0.36, 0.1), p.at(x - 0.02, 0.1)
+        p.pen.polygon(stripe, p.seen((222, 220, 208)))
 
 
 def _grass(p: Place, horizon, paint):
@@ -144,20 +146,21 @@ def _snow(p: Place, horizon, paint):
 WALLS = {
     "stalls": (_stalls, (150, 92, 70)), "glass": (_glass, (132, 160, 172)), "hedge": (_hedge, (70, 112, 62)),
     "brick": (_brick, (152, 84, 66)), "plaster": (_plaster, (214, 198, 160)), "stone": (_stone, (160, 154, 144)),
-    "trees": (_trees, (110, 100, 78)), "cars": (_cars, (136, 140, 146)),
+    "trees": (_trees, (110, 100, 78)), "cars": (_cars, (136, 140, 146)), **rooms.WALLS,
 }  # fmt: skip
 FLOORS = {
     "tiles": (partial(_grid, across=0.30), (186, 178, 166)), "slabs": (partial(_grid, across=0.55), (154, 156, 158)),
     "asphalt": (_asphalt, (118, 118, 122)), "grass": (_grass, (108, 120, 76)), "path": (_path, (186, 170, 140)),
     "cobbles": (_cobbles, (156, 146, 134)), "steps": (_steps, (172, 168, 160)), "snow": (_snow, (200, 204, 212)),
 }  # fmt: skip
+FURNITURE = {**PROPS, **rooms.PROPS}
 
 
 @lru_cache(maxsize=16)
 def panorama(camera: Camera, unit: int) -> Image.Image:
     """The whole place that a camera looks at, without people; unit is pixels a stature."""
     image = Image.new("RGB", (round(WIDE * unit), round((HIGH + LOW) * unit)))
-    place = Place(image, unit, Random(repr(camera)))
+    place = Place(image, unit, Random(repr(camera)), seen=infrared.surface if camera.lamp else None)
     floor, paint = FLOORS[camera.floor]
     floor(place, camera.horizon, paint)
     part = WIDE / len(camera.walls)
@@ -165,7 +168,10 @@ def panorama(camera: Camera, unit: int) -> Image.Image:
         front, paint = WALLS[wall]
         front(place, k * part, (k + 1) * part, camera.horizon, paint)
     for k, x in enumerate(np.arange(0.3, WIDE, 0.95)):
-        PROPS[camera.props[k % len(camera.props)]](place, x + place.rng.uniform(0, 0.3), camera.horizon - 0.08)
+        FURNITURE[camera.props[k % len(camera.props)]](place, x + place.rng.uniform(0, 0.3), camera.horizon - 0.08)
+    if camera.lamp:
+        image = image.filter(ImageFilter.GaussianBlur(0.006 * unit))  # the focus is on the people
+        return infrared.dim(image, camera.lamp, place.at(0, camera.horizon)[1])
     air = Image.new("RGB", image.size, AIR)
     image = Image.blend(image, air, DISTANCE).filter(ImageFilter.GaussianBlur(0.004 * unit))
     return ImageChops.multiply(image, _sunshine(place.rng, image.size))

@@ -31,7 +31,8 @@ _ROOMS = {
     "published": "compare_published markdown results_tables",
     "jobs": "grid",
     "repeats": "run",
-    "results": "collect environment measure open_run read_csv result_line run_folder targets write_csv write_result",
+    "results": "collect environment measure measure_all open_run read_csv result_line run_folder targets "
+    "write_csv write_result",
 }
 _WHOLE = ("sysu",)  # a room that is used by its own name: rl.sysu.score
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -9,7 +9,6 @@ after another and then together:
 - the joint discriminator, on pairs of an infrared image and a feature map, which ties the two.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
@@ -19,7 +18,7 @@ from torch.nn import functional as F
 
 from reidlib.batches import MEAN, STD
 from reidlib.losses import cross_triplet
-from reidlib.systems.bag_of_tricks import trunk, uses_bf16
+from reidlib.systems.bag_of_tricks import trunk, unpooled, uses_bf16
 from reidlib.systems.translation import Discriminator, Generator, JointDiscriminator
 
 PHASES = ("features", "pixels", "joint")
@@ -39,7 +38,7 @@ def from_recipe(recipe, ids) -> "AlignGAN":
     if dist.is_initialized() and dist.get_world_size() > 1:
         raise ValueError("AlignGAN trains in one process, since its losses do not go through one replica: no torchrun")
     return AlignGAN(
-        trunk(recipe.backbone, recipe.weights, recipe.last_stride, recipe.stem_relu),
+        unpooled(trunk(recipe.backbone, recipe.weights, recipe.last_stride, recipe.stem_relu)),
         ids,
         each=recipe.k // 2,
         gan_p=recipe.gan_p,
@@ -90,10 +89,7 @@ class AlignGAN(nn.Module):
         self.register_buffer("phase", torch.zeros((), dtype=torch.int64))
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
-        stages = [
-            (name, stage) for name, stage in trunk.named_children() if name not in ("avgpool", "fc", "classifier")
-        ]
-        self.trunk = nn.Sequential(OrderedDict(stages))  # (B, 3, H, W) -> (B, C, H/16, W/16)
+        self.trunk = trunk  # (B, 3, H, W) -> (B, C, H/16, W/16)
         self.embedder = nn.Linear(trunk.channels, 256)
         self.bottle = nn.Sequential(nn.Linear(trunk.channels, 256), nn.BatchNorm1d(256), nn.LeakyReLU(0.1))
         self.classifier = nn.Linear(256, len(self.ids))

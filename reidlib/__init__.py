@@ -34,7 +34,7 @@ _ROOMS = {
     "results": "collect environment measure measure_all open_run read_csv result_line run_folder targets "
     "write_csv write_result",
 }
-_WHOLE = ("sysu",)  # a room that is used by its own name: rl.sysu.score
+_WHOLE = ("alignment", "sysu")  # rooms that are used by their own names: rl.sysu.score
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 __all__ = sorted([*_HOME, *_WHOLE])
 

@@ -59,6 +59,11 @@ class Shots:
         return f"Shots({self.name}: {len(self):,} images, {len(self.ids):,} ids, {len(np.unique(self.camids))} cameras)"
 
     @property
+    def infrared(self) -> np.ndarray:
+        """Which images an infrared camera took: (N,) bool."""
+        return np.isin(self.camids, self.infrared_cameras)
+
+    @property
     def ids(self) -> np.ndarray:
         """The identities (I,), sorted, without junk and distractors."""
         return np.unique(self.pids[self.pids > DISTRACTOR])

@@ -61,5 +61,11 @@ ladder: .venv/ready
 	  none+warmup+erasing none+warmup+erasing+smoothing none+warmup+erasing+smoothing+stride all all+center \
 	  all-warmup all-erasing all-smoothing all-stride)
 
+# three seeds of each way to train on two modalities, tested in four ways: results/rgb_infrared.csv; and the stated test
+# of pixel alignment on the runs of AlignGAN: results/pixel_alignment.csv
+cross: .venv/ready
+	$(GRID) -p dataset toy-sysu -p tricks all all+channels -p seed 1 2 3
+	$(GRID) -p dataset toy-sysu -p model aligngan -p seed 1 2 3
+	$(BIN)/python -m reidlib.alignment
 clean:
 	rm -rf runs build .pytest_cache .ruff_cache .hypothesis

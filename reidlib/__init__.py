@@ -13,7 +13,7 @@ _ROOMS = {
     "checks": "Report check",
     "images": "ImageStore decode",
     "batches": "PKSampler augment crop_flip draw_crops draw_erasing draw_flips erase generator normalise",
-    "losses": "CenterLoss batch_hard_triplet hardest",
+    "losses": "CenterLoss batch_hard_triplet cross_triplet hardest",
     "systems": "build",
     "systems.bag_of_tricks": "BagOfTricks trunk",
     "train": "checkpoints epoch_row fit load_or_train restore",
@@ -31,9 +31,10 @@ _ROOMS = {
     "published": "compare_published markdown results_tables",
     "jobs": "grid",
     "repeats": "run",
-    "results": "collect environment measure open_run read_csv result_line run_folder targets write_csv write_result",
+    "results": "collect environment measure measure_all open_run read_csv result_line run_folder targets "
+    "write_csv write_result",
 }
-_WHOLE = ("sysu",)  # a room that is used by its own name: rl.sysu.score
+_WHOLE = ("alignment", "sysu")  # rooms that are used by their own names: rl.sysu.score
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 __all__ = sorted([*_HOME, *_WHOLE])
 

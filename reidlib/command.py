@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from reidlib.recipe import Recipe
-from reidlib.results import measure, run_folder, targets, write_result
+from reidlib.results import measure_all, run_folder, targets, write_result
 from reidlib.systems import build
 from reidlib.train import checkpoints, epoch_row, fit, rank, restore
 
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
         _say(epoch_row(row))
     if rank() == 0:
         system = restore(run, device=device)
-        scores = {name: measure(system, target, run, checkpoints(run)[-1], flip) for name, target in splits.items()}
+        scores = measure_all(system, splits, run, checkpoints(run)[-1], flip)
         write_result(run, system, rows, scores, flip)
         for name, found in scores.items():
             _say(f"{split.name} -> {name}: {found}")

@@ -32,6 +32,20 @@ def batch_hard_triplet(feat: Tensor, labels: Tensor, margin: float = 0.3) -> Ten
     return F.relu(d_pos - d_neg + margin).mean()
 
 
+def cross_triplet(a: Tensor, b: Tensor, a_labels: Tensor, b_labels: Tensor, margin: float = 1.0) -> Tensor:
+    """Batch-hard triplet loss from anchors to images of another kind, by cosine similarity; the mean over the anchors.
+
+    a (A, D), b (B, D), a_labels (A,), b_labels (B,): max(0, s_neg - s_pos + margin), s_pos the similarity of the least
+    similar image in b of the same identity, s_neg that of the most similar one of another; anchors without either
+    count 0. Source: AlignGAN's code, after Hermans et al. 2017, section 2.
+    """
+    similarity = F.normalize(a.float()) @ F.normalize(b.float()).T  # (A, B)
+    same = a_labels[:, None] == b_labels[None, :]
+    positive = similarity.masked_fill(~same, torch.inf).amin(1)
+    negative = similarity.masked_fill(same, -torch.inf).amax(1)
+    return F.relu(negative - positive + margin).mean()
+
+
 class CenterLoss(nn.Module):
     """Mean squared distance of each feature to the learned center of its identity, not halved.
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torchvision
 
+from reidlib import sysu
 from reidlib.data import load
 from reidlib.embedding import embed
 from reidlib.evaluate import score
@@ -27,6 +28,8 @@ from reidlib.systems.bag_of_tricks import uses_bf16
 from reidlib.train import write_whole
 
 PARTNERS = {"market": "duke", "duke": "market", "toy": "toy-duke", "toy-duke": "toy"}  # the other half of the table
+SYSU = ("sysu", "toy-sysu")  # tested by the protocol of SYSU-MM01, in four ways
+WAYS = [(search, shot) for search in sysu.GALLERIES for shot in sysu.SHOTS]
 # Columns that may look like numbers and are none.
 TEXT = ("changed", "data", "source", "commit", "date", "torch", "device")
 
@@ -37,20 +40,32 @@ def measure(system, split, run_dir: str | Path, epoch: int | None = None, flip: 
     The embeddings are kept in `run_dir`/embeddings and used again as long as the weights, the images and the library
     are the same; the scores of each query go to `run_dir`/per_query-<set>.npz. `epoch` names the files of an earlier
     checkpoint, `flip` averages each image with its mirror image, None does what the system's own test does, and
-    `scoring` goes to `score`.
+    `scoring` goes to `score`. Raises ValueError for SYSU-MM01: that is for `measure_all`.
     """
+    _refuse_sysu(split.name)
     flip = system.flip if flip is None else flip
-    suffix = split.name.replace("/", "_") + ("" if epoch is None else f"-epoch{epoch:04d}")
-    file = Path(run_dir, "embeddings", f"{suffix}{'-flip' * flip}.npz")
-    key = _key(system, split)
-    found = _embeddings(file, key)
-    if found is None:
-        found = [embed(system, shots, flip=flip) for shots in (split.query, split.gallery)]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, lambda stream: np.savez(stream, q=found[0], g=found[1], key=key))
-    scores = score(*found, split.query, split.gallery, **scoring)
-    scores.save(Path(run_dir, f"per_query-{suffix}{'-flip' * flip}.npz"))
+    scores = score(*_embedded(system, split, run_dir, epoch, flip), split.query, split.gallery, **scoring)
+    scores.save(Path(run_dir, f"per_query-{_suffix(split, epoch, flip)}.npz"))
     return scores
+
+
+def measure_all(
+    system, splits: dict, run_dir: str | Path, epoch: int | None = None, flip: bool | None = None, **scoring
+) -> dict:
+    """What a model reaches on each of `splits`, of `targets`: {name of the test: its scores}; the rest as `measure`.
+
+    SYSU-MM01, real or drawn, is tested in four ways, as in "sysu all single", by `sysu.score`; its embeddings are kept,
+    the values of each probe are not.
+    """
+    found, flip = {}, system.flip if flip is None else flip
+    for name, split in splits.items():
+        if split.name not in SYSU:
+            found[name] = measure(system, split, run_dir, epoch, flip, **scoring)
+            continue
+        given = (*_embedded(system, split, run_dir, epoch, flip), split.query, split.gallery)
+        for search, shot in WAYS:
+            found[f"{name} {search} {shot}"] = sysu.score(*given, search=search, shot=shot, **scoring)
+    return found
 
 
 def targets(dataset: str, paths: dict[str, str | None] | None = None, root: str | None = None):
@@ -76,12 +91,16 @@ def run_folder(recipe, run_dir: str | Path | None = None) -> Path:
 
 
 def open_run(dataset: str, preset: str, tricks: str, seed: int, run_dir: str | Path | None = None, model: str = "bot"):
-    """The recipe and the folder of a run: what `run_dir` holds, else the standard recipe of the five words."""
+    """The recipe and the folder of a run: what `run_dir` holds, else the standard recipe of the five words.
+
+    For the notebooks 04 and 05. Raises ValueError for a set with infrared queries, which has a notebook of its own.
+    """
     file = Path(run_dir or "", "recipe.json")
     if run_dir and file.is_file():
         recipe = Recipe.from_dict(json.loads(file.read_text())["recipe"])
     else:
         recipe = Recipe.for_dataset(dataset, preset, tricks, seed, model=model)
+    _refuse_sysu(recipe.dataset)
     return recipe, run_folder(recipe, run_dir)
 
 
@@ -118,7 +137,7 @@ def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict, fl
         "precision": "bf16" if uses_bf16(recipe.precision, device) else "float32",
         "peak_mb": round(max(row["peak_mb"] for row in rows)),
         "peak_gpu_mb": round(max(row["peak_gpu_mb"] for row in rows)),
-        "scores": {name: _brief(value) | {"flip": _switch(flip)} for name, value in scores.items()},
+        "scores": {name: _brief(value, recipe) | {"flip": _switch(flip)} for name, value in scores.items()},
         "environment": environment(type(system).__module__),
         "date": datetime.now(UTC).date().isoformat(),
     }
@@ -138,11 +157,12 @@ def collect(*folders: str | Path) -> list[dict]:
 
 
 def write_csv(rows: list[dict], file: str | Path) -> None:
-    """Write rows, all of the same keys, for `read_csv`; whole or not at all."""
+    """Write rows for `read_csv`, a column for each key, empty where a row has none; whole or not at all."""
     if not rows:
         raise ValueError(f"{file}: no rows to write; has any run finished? each leaves a result.json in its folder")
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    columns = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_whole(Path(file), text.getvalue().encode())
@@ -186,12 +206,40 @@ def _switch(value: bool) -> str:
     return "on" if value else "off"
 
 
-def _brief(scores) -> dict:
+def _refuse_sysu(name: str) -> None:
+    if name in SYSU:
+        raise ValueError(
+            f"{name}: infrared queries are tested by a protocol of their own, in four ways: take rl.measure_all or "
+            "rl.sysu.score, and notebook 07_rgb_infrared in place of 04 and 05"
+        )
+
+
+def _brief(scores, recipe: Recipe) -> dict:
     percent = {"rank1": scores.rank(1), "rank5": scores.rank(5), "rank10": scores.rank(10)}
     percent |= {"mAP": scores.mAP, "mINP": scores.mINP}
+    more = {}
+    if isinstance(scores, sysu.SysuScores):  # a protocol of random galleries, in which much is to be said
+        percent |= {"rank20": scores.rank(20), "mAP_sd": scores.spread("mAP")}
+        more = {"draw": scores.draw, "feature": "after the BNNeck" if recipe.bnneck else "pooled"}
     brief = {name: round(100 * float(value), 2) for name, value in percent.items()}
-    brief |= {"queries": scores.num_valid, "unmatched": scores.num_invalid}
+    brief |= {"queries": scores.num_valid, "unmatched": scores.num_invalid} | more
     return brief | {"reranking": _switch(scores.reranked)}
+
+
+def _suffix(split, epoch: int | None, flip: bool) -> str:
+    """What tells the files of one test from those of another."""
+    return split.name.replace("/", "_") + ("" if epoch is None else f"-epoch{epoch:04d}") + "-flip" * flip
+
+
+def _embedded(system, split, run_dir: str | Path, epoch: int | None, flip: bool) -> list[torch.Tensor]:
+    """The embeddings of query and gallery: those kept in the run's folder, or new ones, which are kept."""
+    file, key = Path(run_dir, "embeddings", f"{_suffix(split, epoch, flip)}.npz"), _key(system, split)
+    found = _embeddings(file, key)
+    if found is None:
+        found = [embed(system, shots, flip=flip) for shots in (split.query, split.gallery)]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, lambda stream: np.savez(stream, q=found[0], g=found[1], key=key))
+    return found
 
 
 def _key(system, split) -> str:

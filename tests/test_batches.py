@@ -247,3 +247,35 @@ def test_a_recipe_that_asks_for_misalignment_gets_it_and_no_other_does():
     assert torch.equal(same, normalise(images))
     moved = augment(images, Recipe.for_dataset("market", **plain, misalign=1.0), rng())
     assert not (moved == same).flatten(1).all(1).any()
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
+def test_an_image_is_shown_through_each_channel_and_as_grey_equally_often(probability):
+    channel = batches.draw_channels(rng(), 20_000, probability)
+    assert within((channel >= 0).mean(), probability, len(channel))
+    if probability:
+        assert stats.chisquare(np.bincount(channel[channel >= 0], minlength=4)).pvalue > P_VALUE
+
+
+def test_one_channel_becomes_all_three_and_grey_is_torchvisions():
+    images = torch.from_numpy(rng().integers(0, 256, (5, 8, 4, 3), dtype=np.uint8))
+    before = images.clone()
+    shown = batches.one_channel(images, np.array([-1, 0, 1, 2, 3]))
+    assert torch.equal(images, before)
+    assert torch.equal(shown[0], images[0])
+    for channel in range(3):
+        assert torch.equal(shown[channel + 1], images[channel + 1, ..., [channel]].expand(-1, -1, 3))
+    grey = tv.rgb_to_grayscale(images[4].permute(2, 0, 1).float())[0]
+    assert (shown[4].float() - grey[..., None]).abs().max() <= 0.51
+    assert (shown[1:] == shown[1:, ..., :1]).all()
+
+
+def test_infrared_images_stay_as_they_are_and_a_recipe_without_it_draws_nothing():
+    grey = torch.from_numpy(rng().integers(0, 256, (4, 8, 4, 1), dtype=np.uint8)).expand(-1, -1, -1, 3)
+    assert torch.equal(batches.one_channel(grey, np.array([0, 1, 2, 3])), grey)
+    plain, shown = (Recipe.for_dataset("sysu", tricks=f"all{word}", height=16, width=8, pad=0, erasing=0.0, flip=0.0)
+                    for word in ("", "+channels"))  # fmt: skip
+    images = torch.from_numpy(rng().integers(0, 256, (64, 16, 8, 3), dtype=np.uint8))
+    colourless = augment(images, shown, rng()) * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
+    assert within(float((colourless.std(1).amax((1, 2)) < 1e-5).float().mean()), 0.5, 64)
+    torch.testing.assert_close(augment(images, plain, rng()), normalise(images))

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,3 +163,23 @@ def test_flip_averages_an_image_with_its_mirror(crowd, tiny):
 def test_embedding_nothing_is_an_error(crowd, tiny):
     with pytest.raises(ValueError, match="no images to embed"):
         rl.embed(rl.build(tiny, crowd.train, "cpu"), [])
+
+
+def test_only_images_of_visible_cameras_go_through_what_is_given(crowd, tiny):
+    system, shots = rl.build(tiny, crowd.train, "cpu"), replace(crowd.gallery, infrared_cameras=(2,))
+    seen = []
+
+    def dark(images):
+        seen.append(len(images))
+        return images * 0
+
+    whole, changed = rl.embed(system, crowd.gallery), rl.embed(system, shots, batch=5, through=dark)
+    assert sum(seen) == 6, "half of twelve"
+    assert torch.allclose(changed[shots.infrared], whole[shots.infrared], atol=1e-5)
+    assert torch.allclose(changed[~shots.infrared], changed[~shots.infrared][:1].expand(6, -1), atol=1e-6)
+    system.to_infrared = dark
+    assert torch.allclose(rl.embed(system, shots), changed, atol=1e-5), "what a system has is taken by default"
+    same = rl.embed(system, shots, through=lambda images: images)
+    assert torch.allclose(same, whole, atol=1e-5)
+    files = rl.embed(system, [str(file) for file in shots.files()])
+    assert torch.allclose(files, whole, atol=1e-5), "of plain files nobody knows the camera: they are as they are"

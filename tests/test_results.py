@@ -1,7 +1,9 @@
 """What a run leaves behind, and the rows made of many runs."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import reidlib as rl
@@ -122,3 +124,40 @@ def test_the_run_that_a_folder_holds_is_opened_whatever_else_is_asked(crowd, run
     assert (recipe.height, found.name) == (384, "market-pcb-reference-all-seed1")
     recipe, found = rl.open_run("market", "reference", "all-erasing", 3)
     assert (recipe.height, found.name) == (256, "market-reference-all-erasing-seed3")
+
+
+@pytest.fixture
+def crossed(crowd, tmp_path):
+    """The crowd of six as SYSU-MM01 would have it: queries of camera 3, a gallery of cameras 1 and 5."""
+    train = replace(crowd.train, infrared_cameras=(2,))
+    query = replace(crowd.query, camids=np.full(len(crowd.query), 3), infrared_cameras=(3, 6))
+    gallery = replace(crowd.gallery, camids=np.where(crowd.gallery.camids == 1, 1, 5), infrared_cameras=(3, 6))
+    return rl.Split("toy-sysu", train, query, gallery)
+
+
+def test_sysu_is_tested_in_four_ways_and_every_row_says_how(crowd, crossed, run, tmp_path):
+    folder, rows = run
+    system = rl.restore(folder, device="cpu")
+    found = rl.measure_all(system, {"toy-sysu": crossed, "crowd": crowd}, folder, 3)
+    ways = [f"toy-sysu {search} {shot}" for search in ("all", "indoor") for shot in ("single", "multi")]
+    assert list(found) == [*ways, "crowd"]
+    assert (folder / "embeddings" / "toy-sysu-epoch0003.npz").is_file()
+    rl.write_result(folder, system, rows, found)
+    table = {row["test"]: row for row in rl.collect(tmp_path / "runs")}
+    for way in ways:
+        said = {key: table[way][key] for key in ("draw", "feature", "reranking", "flip", "queries")}
+        assert said == {
+            "draw": "seeded 0", "feature": "after the BNNeck", "reranking": "off", "flip": "off", "queries": 6
+        }  # fmt: skip
+        assert table[way]["rank1"] == round(100 * found[way].rank(1), 2) <= table[way]["rank20"]
+        assert table[way]["mAP_sd"] == round(100 * found[way].spread("mAP"), 2)
+    rl.write_csv(list(table.values()), tmp_path / "rows.csv")
+    assert {row["test"]: row["draw"] for row in rl.read_csv(tmp_path / "rows.csv")}["crowd"] == ""
+
+
+def test_markets_rule_is_refused_for_sysu(crossed, run):
+    folder, _ = run
+    with pytest.raises(ValueError, match="toy-sysu: infrared queries are tested by a protocol of their own"):
+        rl.measure(rl.restore(folder, device="cpu"), crossed, folder)
+    with pytest.raises(ValueError, match="07_rgb_infrared"):
+        rl.open_run("sysu", "reference", "all", 1)

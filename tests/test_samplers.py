@@ -7,7 +7,7 @@ import pytest
 from golden_fill import facts
 from scipy import stats
 
-from reidlib.batches import PKSampler, identity_pass, image_pass
+from reidlib.batches import PKSampler, identity_pass, image_pass, modality_pass
 
 GOLDEN = facts("augment")["sampler_main"]
 PIDS, K = np.array(GOLDEN["sample_pids_in_dataset_order"]), GOLDEN["k"]
@@ -185,3 +185,51 @@ def test_too_few_identities_are_refused(options):
 def test_an_unknown_order_is_refused_with_the_two_there_are():
     with pytest.raises(ValueError, match=r"imgae.*identity.*image"):
         PKSampler(PIDS, 2, 4, order="imgae")
+
+
+def two_modalities() -> tuple[np.ndarray, np.ndarray]:
+    """Labels of ten identities with 3 to 12 images, and which of those are infrared: at least one, never all."""
+    pids = crowd(*range(3, 13))
+    infrared = np.zeros(len(pids), bool)
+    for pid in range(10):
+        mine = np.flatnonzero(pids == pid)
+        infrared[mine[: 1 + pid // 2]] = True
+    return pids, infrared
+
+
+def test_a_pass_of_two_modalities_has_each_identity_once_visible_first_then_infrared():
+    pids, infrared = two_modalities()
+    order = modality_pass(pids, infrared, 4, np.random.default_rng(0)).reshape(-1, 4)
+    assert (pids[order] == pids[order][:, :1]).all()
+    assert sorted(pids[order[:, 0]]) == list(range(10))
+    assert (infrared[order] == [False, False, True, True]).all()
+    plenty = pids[order[:, 0]] >= 4  # two infrared images at least, and more visible ones
+    assert (order[plenty, 2] != order[plenty, 3]).all(), "no image twice where there are others"
+    assert (order[~plenty & (pids[order[:, 0]] < 2), 2] == order[~plenty & (pids[order[:, 0]] < 2), 3]).all()
+
+
+def test_the_images_of_a_modality_come_equally_often():
+    pids, infrared = two_modalities()
+    rng = np.random.default_rng(1)
+    drawn = np.concatenate([modality_pass(pids, infrared, 2, rng) for _ in range(2000)])
+    for side in (infrared, ~infrared):
+        counts = np.bincount(drawn, minlength=len(pids))[side & (pids == 9)]
+        assert stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_batches_of_two_modalities_hold_p_identities_and_are_a_function_of_the_epoch():
+    pids, infrared = two_modalities()
+    sampler = PKSampler(pids, 4, 4, "modality", 7, seed=3, infrared=infrared)
+    epoch = sampler.epoch(2)
+    assert same(epoch, PKSampler(pids, 4, 4, "modality", 7, seed=3, infrared=infrared).epoch(2))
+    assert {len(batch) for batch in epoch} == {16, 8}, "the last of a pass over ten is short"
+    assert all((infrared[batch].reshape(-1, 4) == [False, False, True, True]).all() for batch in epoch)
+
+
+def test_one_modality_or_an_identity_of_one_modality_is_refused():
+    pids, infrared = two_modalities()
+    for missing in (None, np.zeros_like(infrared), np.ones_like(infrared)):
+        with pytest.raises(ValueError, match="order='modality' needs visible and infrared images"):
+            PKSampler(pids, 2, 4, "modality", infrared=missing)
+    with pytest.raises(ValueError, match="1 training identities are seen in one modality only, first 5"):
+        PKSampler(pids, 2, 4, "modality", infrared=infrared & (pids != 5))

@@ -6,6 +6,7 @@ reference implementation (wangguanan, 2019).
 
 import pickle
 import urllib.error
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def trunk(
             if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
                 module.stride = (1, 1)
     return net
+
+
+def unpooled(net: nn.Module) -> nn.Module:
+    """A backbone of `trunk` up to its last feature map: (B, 3, H, W) to (B, channels, h, w); the names of it stay."""
+    stages = [(name, stage) for name, stage in net.named_children() if name not in ("avgpool", "fc", "classifier")]
+    body = nn.Sequential(OrderedDict(stages))
+    body.channels = net.channels
+    return body
 
 
 def from_recipe(recipe, ids) -> "BagOfTricks":

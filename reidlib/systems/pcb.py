@@ -4,14 +4,13 @@ Source: Sun, Zheng, Yang, Tian, Wang, "Beyond Part Models: Person Retrieval with
 Convolutional Baseline)", ECCV 2018, in the recipe of wangguanan's implementation.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reidlib.systems.bag_of_tricks import trunk, uses_bf16
+from reidlib.systems.bag_of_tricks import trunk, unpooled, uses_bf16
 
 FEATURES = ("G", "H", "across")
 
@@ -35,14 +34,6 @@ def from_recipe(recipe, ids) -> "PCB":
         refine_factor=recipe.gamma,
         precision=recipe.precision,
     )
-
-
-def unpooled(net: nn.Module) -> nn.Module:
-    """A backbone of `trunk` up to its last feature map: (B, 3, H, W) to (B, channels, h, w); the names of it stay."""
-    stages = [(name, stage) for name, stage in net.named_children() if name not in ("avgpool", "fc", "classifier")]
-    body = nn.Sequential(OrderedDict(stages))
-    body.channels = net.channels
-    return body
 
 
 class PCB(nn.Module):

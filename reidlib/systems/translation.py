@@ -1,0 +1,116 @@
+"""The networks that AlignGAN translates between visible and infrared images with, and those that judge the result.
+
+Source: Wang et al., "RGB-Infrared Cross-Modality Person Re-Identification via Joint Pixel and Feature Alignment", ICCV
+2019, sizes as in its authors' code (wangguanan/AlignGAN). Images are (B, 3, h, w) between -1 and 1.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PATCHES = 4  # what a discriminator's answers are down to along the smaller side: 4 x 4 for images of 128 x 128
+
+
+def strides(size: tuple[int, int]) -> int:
+    """How often a discriminator halves images of (height, width): 5 times for 128 x 128, 3 times for 64 x 32.
+
+    Raises ValueError where the smaller side is not 4 times a power of two, 16 at least, or does not divide the other.
+    """
+    smaller = min(size)
+    halvings = (smaller // PATCHES).bit_length() - 1
+    if smaller != PATCHES << halvings or halvings < 2 or max(size) % (smaller // PATCHES):
+        raise ValueError(
+            f"gan_size={size}: the smaller side must be 16, 32, 64, 128 ... pixels, and the other one a multiple of "
+            "a quarter of it"
+        )
+    return halvings
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions around which the input goes too."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.body = nn.Sequential(*_block(channels, channels, 3, 1), *_block(channels, channels, 3, 1)[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class Generator(nn.Sequential):
+    """Images of one modality to images of the other, both (B, 3, h, w): down to a quarter, 4 residual blocks, up again.
+
+    In evaluation mode instance normalisation uses running statistics, as in the authors' code.
+    """
+
+    def __init__(self, channels: int = 64):
+        c = channels
+        super().__init__(
+            *_block(3, c, 7, 1),  # (B, c, h, w)
+            *_block(c, 2 * c, 4, 2),  # (B, 2c, h/2, w/2)
+            *_block(2 * c, 4 * c, 4, 2),  # (B, 4c, h/4, w/4)
+            *(Residual(4 * c) for _ in range(4)),
+            *_block(4 * c, 2 * c, 4, 2, nn.ConvTranspose2d),
+            *_block(2 * c, c, 4, 2, nn.ConvTranspose2d),
+            nn.Conv2d(c, 3, 7, padding=3, bias=False),
+            nn.Tanh(),
+        )
+        self.apply(_start)
+
+
+class Discriminator(nn.Sequential):
+    """Images (B, 3, h, w) to one answer a patch, 1 for real and 0 for generated: (B, 1, 4, 4) for 128 x 128."""
+
+    def __init__(self, size: tuple[int, int] = (128, 128), channels: int = 64):
+        halvings = strides(size)
+        super().__init__(*_judge(3, channels, halvings), _answer(channels << halvings - 1))
+        self.apply(_start)
+
+
+class JointDiscriminator(nn.Module):
+    """Pairs of infrared images (B, 3, h, w) and feature maps (B, dim, y, x) to one answer a patch.
+
+    1 is for a real image with the features of another real image of the same person, 0 for all else. The image is
+    halved until it has 16 x 16 places (of 128 x 128), the features are brought to as many, and both go on together.
+    """
+
+    def __init__(self, size: tuple[int, int] = (128, 128), dim: int = 2048, channels: int = 64):
+        super().__init__()
+        before = strides(size) - 2
+        seen = channels << max(0, before - 1) if before else 3
+        self.image = nn.Sequential(*_judge(3, channels, before))  # (B, 4c, 16, 16)
+        self.feature = nn.Sequential(nn.Conv2d(dim, channels, 1), nn.LeakyReLU(0.2))  # (B, c, y, x)
+        both = [*_halve(seen + channels, 2 * seen), *_halve(2 * seen, 4 * seen)]
+        self.pair = nn.Sequential(*both, _answer(4 * seen))  # (B, 1, 4, 4)
+        self.apply(_start)
+
+    def forward(self, images: Tensor, maps: Tensor) -> Tensor:
+        images, maps = self.image(images), self.feature(maps)
+        maps = F.interpolate(maps, images.shape[2:], mode="bilinear")
+        return self.pair(torch.cat([images, maps], 1))
+
+
+def _block(inside: int, outside: int, kernel: int, stride: int, kind: type = nn.Conv2d) -> list[nn.Module]:
+    convolution = kind(inside, outside, kernel, stride, (kernel - 1) // 2, bias=False)
+    return [convolution, nn.InstanceNorm2d(outside, affine=True, track_running_stats=True), nn.ReLU()]
+
+
+def _halve(inside: int, outside: int) -> list[nn.Module]:
+    return [nn.Conv2d(inside, outside, 4, 2, 1), nn.InstanceNorm2d(outside), nn.LeakyReLU(0.2)]
+
+
+def _judge(inside: int, channels: int, halvings: int) -> list[nn.Module]:
+    """`halvings` convolutions of stride 2, each with twice the channels of the one before; the first not normalised."""
+    if not halvings:
+        return []
+    first = [nn.Conv2d(inside, channels, 4, 2, 1), nn.LeakyReLU(0.2)]
+    return first + [layer for i in range(halvings - 1) for layer in _halve(channels << i, channels << i + 1)]
+
+
+def _answer(channels: int) -> nn.Module:
+    return nn.Conv2d(channels, 1, 3, padding=1, bias=False)
+
+
+def _start(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, std=0.02)

@@ -21,7 +21,8 @@ TABLES = {  # files below results/, one a model
     ("market", "duke"): ("market_duke.csv", "market_duke_pcb.csv"),
 }
 NAMES = {"bot": "Bag of Tricks", "pcb": "PCB"}
-WORDS = {"bot": ("all", "all-erasing"), "pcb": ("all", "all-erasing", "all+rpp", "all-erasing+rpp")}  # the lines of each
+# the lines of each
+WORDS = {"bot": ("all", "all-erasing"), "pcb": ("all", "all-erasing", "all+rpp", "all-erasing+rpp")}
 MIRRORED = {"pcb"}  # the models whose own test averages mirror images
 BLOCK = re.compile(r"(?<=<!-- results: written by python -m reidlib.published -->\n).*?(?=<!-- results end -->)", re.S)
 
@@ -130,9 +131,7 @@ def chosen(rows: list[dict], trained: str, tested: str, tricks: str, model: str 
     Rows that name no model are of the Bag of Tricks, which was the only one for a time.
     """
     on, wanted = trick_fields(tricks, model), (model, trained, tested, "off")
-    here = [
-        row for row in rows if (row.get("model", "bot"), row["dataset"], row["test"], row["reranking"]) == wanted
-    ]
+    here = [row for row in rows if (row.get("model", "bot"), row["dataset"], row["test"], row["reranking"]) == wanted]
     return [row for row in here if trick_fields(row["tricks"], model) == on]
 
 

@@ -90,9 +90,7 @@ def run_folder(recipe, run_dir: str | Path | None = None) -> Path:
     return Path(run_dir).expanduser() if run_dir else project() / "runs" / recipe.name()
 
 
-def open_run(
-    dataset: str, preset: str, tricks: str, seed: int, run_dir: str | Path | None = None, model: str = "bot"
-):
+def open_run(dataset: str, preset: str, tricks: str, seed: int, run_dir: str | Path | None = None, model: str = "bot"):
     """The recipe and the folder of a run: what `run_dir` holds, else the standard recipe of the five words.
 
     For the notebooks 04 and 05. Raises ValueError for a set with infrared queries, which has a notebook of its own.

@@ -8,7 +8,19 @@ from scipy import stats
 from torchvision.transforms.v2 import functional as tv
 
 from reidlib import batches
-from reidlib.batches import MEAN, STD, augment, crop_flip, draw_crops, draw_erasing, draw_flips, erase, normalise
+from reidlib.batches import (
+    MEAN,
+    STD,
+    augment,
+    crop_flip,
+    draw_crops,
+    draw_erasing,
+    draw_flips,
+    draw_misalignment,
+    erase,
+    misalign,
+    normalise,
+)
 from reidlib.recipe import Recipe
 
 ERASING, CROPS = facts("augment")["erasing_main"], facts("augment")["crop_flip_main"]
@@ -188,6 +200,53 @@ def test_a_training_batch_is_padded_before_and_erased_after_normalising():
 def test_boxes_and_images_must_be_as_many():
     with pytest.raises(ValueError, match="3 boxes for 2 images"):
         erase(torch.zeros(2, 3, 4, 4), np.full((3, 4), -1), (0.0, 0.0, 0.0))
+
+
+def test_half_of_the_boxes_miss_the_person_by_a_strip_uniform_up_to_a_twentieth():
+    """Guards: PCB's misalignment: probability .5, ratio .05, cut off or added, at the top or the bottom alike."""
+    scale, shift = draw_misalignment(rng(), N, 384)
+    strip = 1 - scale
+    missed = np.abs(strip) > 1e-12
+    assert within(missed.mean(), 0.5, N)
+    assert stats.kstest(strip[missed] / 0.05, stats.uniform(-1, 2).cdf).pvalue > P_VALUE
+    top = shift != 0
+    assert not (top & ~missed).any()
+    assert within(top[missed].mean(), 0.5, missed.sum())
+    np.testing.assert_allclose(shift[top], 384 * strip[top])
+    assert stats.ks_2samp(strip[top], strip[missed & ~top]).pvalue > P_VALUE
+
+
+def test_a_box_that_misses_nothing_shows_what_it_showed():
+    images = torch.from_numpy(rng().integers(0, 256, (3, 24, 12, 3), dtype=np.uint8))
+    out = misalign(images, np.ones(3), np.zeros(3))
+    assert torch.equal(out, images)
+    assert out.data_ptr() != images.data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "shown"),
+    [
+        (0.5, 0, [100] * 19),  # the lower half is cut off: the upper one fills the box
+        (0.5, 10, [200] * 19),  # the upper half is cut off
+        (1.25, 0, [100] * 8 + [200] * 8 + [0] * 4),  # a quarter is added below, black
+        (1.25, -5, [0] * 4 + [100] * 8 + [200] * 8),  # and above
+    ],
+)
+def test_a_strip_is_cut_off_or_added_at_the_head_or_the_feet(scale, shift, shown):
+    image = torch.full((1, 20, 2, 3), 100, dtype=torch.uint8)
+    image[:, 10:] = 200
+    rows = misalign(image, np.array([scale]), np.array([shift]))[0, :, 0, 0].tolist()
+    rows = rows[1:] if shift == 10 else rows[: len(shown)]  # between the halves one row may show some of both
+    assert rows == pytest.approx(shown, abs=1)
+
+
+def test_a_recipe_that_asks_for_misalignment_gets_it_and_no_other_does():
+    images = torch.from_numpy(rng().integers(0, 256, (16, 40, 16, 3), dtype=np.uint8))
+    plain = dict(height=40, width=16, pad=0, flip=0.0, erasing=0.0)
+    same = augment(images, Recipe.for_dataset("market", **plain), rng())
+    assert torch.equal(same, normalise(images))
+    moved = augment(images, Recipe.for_dataset("market", **plain, misalign=1.0), rng())
+    assert not (moved == same).flatten(1).all(1).any()
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
-RUNS = ("dataset", "seed", "model", "preset", "tricks")  # the parameters that need a value; all others mean "as published"
+RUNS = ("dataset", "seed", "model", "preset", "tricks")  # these need a value; all others mean "as published"
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 

@@ -25,6 +25,11 @@ OFF = {  # what a trick's field is without it: the standard baseline of the pape
     "bnneck": {"bnneck": False},
 }
 CENTER = {"center_weight": 5e-4}
+PCB = {  # REFERENCE C.1: where the same author's PCB differs
+    "model": "pcb", "height": 384, "width": 192, "pad": 0, "misalign": 0.5, "p": 18, "stem_relu": True, "bnneck": False,
+    "label_smoothing": 0.0, "lr": 0.5, "backbone_lr": 0.05, "warmup_epochs": 0, "milestones": (50, 80, 100),
+    "checkpoint_every": 35,
+}  # fmt: skip
 
 
 def market(**choices) -> Recipe:
@@ -199,3 +204,50 @@ def test_the_table_of_presets_names_every_difference_and_stands_in_the_readme():
     differ = {name for preset in ("paper", "fixed") for name in PRESETS[preset]}
     assert {line.split("`")[1] for line in table.splitlines()[2:]} == differ
     assert table in (Path(__file__).parents[1] / "README.md").read_text()
+
+
+@pytest.mark.parametrize("dataset", ["market", "duke"])
+def test_pcb_differs_from_the_bag_of_tricks_in_these_fields_alone(dataset):
+    """Guards: every number of its recipe; all else, the sampler, 200 iterations, erasing, resize, is shared."""
+    pcb = Recipe.for_dataset(dataset, model="pcb")
+    assert changes(pcb, Recipe.for_dataset(dataset)) == PCB
+    assert (pcb.parts, pcb.part_dim, pcb.dropout, pcb.rpp, pcb.rpp_epochs) == (6, 256, 0.5, False, (5, 10))
+
+
+@pytest.mark.parametrize(
+    ("tricks", "expected"),
+    [
+        ("all-erasing", {"erasing": 0.0}),
+        ("all+rpp", {"rpp": True}),
+        ("all-erasing+rpp", {"erasing": 0.0, "rpp": True}),
+        ("none", {"erasing": 0.0, "last_stride": 2}),
+    ],
+)
+def test_a_model_has_tricks_of_its_own(tricks, expected):
+    found = changes(market(model="pcb", tricks=tricks), market(model="pcb"))
+    assert found == expected | {"tricks": tricks}
+
+
+@pytest.mark.parametrize("tricks", ["all-smoothing", "all+center", "none+bnneck"])
+def test_a_trick_of_another_model_is_refused_with_the_names_there_are(tricks):
+    with pytest.raises(ValueError, match=r"erasing, stride, rpp \(those of the model pcb\)"):
+        market(model="pcb", tricks=tricks)
+    with pytest.raises(ValueError, match="no trick 'rpp'"):
+        market(tricks="all+rpp")
+
+
+def test_another_model_has_no_other_preset_and_an_unknown_one_is_refused():
+    for preset in ("paper", "fixed"):
+        with pytest.raises(ValueError, match=rf"preset '{preset}' is one of the model bot; pcb has"):
+            market(model="pcb", preset=preset)
+    with pytest.raises(ValueError, match=r"no model 'pbc'; choose one of bot, pcb, aligngan"):
+        market(model="pbc")
+
+
+def test_the_toy_of_pcb_has_a_row_of_its_last_map_for_each_part_and_a_checkpoint_before_they_are_refined():
+    toy, market = (Recipe.for_dataset(name, model="pcb", tricks="all+rpp") for name in ("toy", "market"))
+    assert toy.height / 16 == toy.parts
+    assert max(toy.milestones) < toy.epochs
+    for recipe in (toy, market):
+        assert (recipe.epochs - sum(recipe.rpp_epochs)) % recipe.checkpoint_every == 0
+    assert toy.name() == "toy-pcb-reference-all+rpp-seed1"

@@ -120,6 +120,8 @@ def test_the_run_that_a_folder_holds_is_opened_whatever_else_is_asked(crowd, run
     folder, _ = run
     recipe, found = rl.open_run("market", "reference", "all", 1, folder)
     assert (recipe.height, found) == (32, folder)
+    recipe, found = rl.open_run("market", "reference", "all", 1, model="pcb")
+    assert (recipe.height, found.name) == (384, "market-pcb-reference-all-seed1")
     recipe, found = rl.open_run("market", "reference", "all-erasing", 3)
     assert (recipe.height, found.name) == (256, "market-reference-all-erasing-seed3")
 

@@ -115,26 +115,26 @@ class PCB(nn.Module):
             group["lr"] = group["rate"] * factor
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images (B, 3, H, W) to the last feature map (B, C, h, w) and the share of each place in each part.
+        """images (B, 3, H, W) to the last feature map (B, C, h, w) and the log of each place's share in each part.
 
-        The shares (B, P, h, w) are 0 or 1 for strips; refined, they sum to 1 over the parts.
+        The shares (B, P, h, w) are 0 or 1 for strips; refined, they sum to 1 over the parts. Their logarithms never
+        leave a part empty, however sure the part classifier is.
         """
         device = images.device.type
         with torch.autocast(device, torch.bfloat16, enabled=uses_bf16(self.precision, device)):
             last = self.trunk(images.contiguous(memory_format=torch.channels_last))
         last = last.to(self.heads[0][1].weight.dtype)
         if self.refined:
-            return last, self.part_classifier(last).softmax(1)
+            return last, self.part_classifier(last).log_softmax(1)
         (b, _, h, w), parts = last.shape, len(self.heads)
         row, part = torch.arange(h, device=last.device), torch.arange(parts, device=last.device)[:, None]
         strips = (row >= part * h // parts) & (row < -(-(part + 1) * h // parts))  # (P, h), the rows of a strip
-        return last, strips.to(last.dtype)[None, :, :, None].expand(b, parts, h, w)
+        return last, strips.to(last.dtype).log()[None, :, :, None].expand(b, parts, h, w)
 
     def pooled(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) to a feature of each part (B, P, C): the mean of the map, weighted by the shares."""
-        last, shares = self.maps(images)
-        shares, places = shares.flatten(2), last.flatten(2)  # (B, P, h * w), (B, C, h * w)
-        return shares / shares.sum(2, keepdim=True) @ places.mT
+        last, logs = self.maps(images)
+        return logs.flatten(2).softmax(2) @ last.flatten(2).mT  # (B, P, h * w) @ (B, h * w, C)
 
     def forward(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) to logits (B, P, num_ids), each part's own."""
@@ -183,6 +183,6 @@ class PCB(nn.Module):
         """How much of each place of the map belongs to each part: (B, 3, H, W) to (B, P, h, w), in evaluation mode."""
         training = self.training
         self.eval()
-        shares = self.maps(images)[1].float()
+        shares = self.maps(images)[1].exp().float()
         self.train(training)
         return shares

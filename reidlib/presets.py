@@ -39,8 +39,8 @@ _TOY_PCB = {  # a row of the last map for each part; from scratch the backbone n
     "rpp_epochs": (2, 2), "checkpoint_every": 13,
 }  # fmt: skip
 _TOY_ALIGNGAN = {
-    "pad": 0, "lr": 0.02, "backbone_lr": 0.02, "epochs": 26, "checkpoint_every": 2, "warmup_epochs": 0,
-    "milestones": (24,), "phases": (12, 8), "gan_size": (64, 32), "gan_p": 2, "gan_channels": 8,
+    "pad": 0, "lr": 0.02, "backbone_lr": 0.02, "epochs": 20, "checkpoint_every": 4, "warmup_epochs": 0,
+    "milestones": (19,), "phases": (10, 6), "gan_size": (64, 32), "gan_p": 2, "gan_channels": 8,
 }  # fmt: skip
 TOYS = {
     "bot": _TOY,

@@ -38,7 +38,8 @@ def small():
 
 def recipe_of(**fields):
     given = dict(height=32, width=16, p=3, k=2, iterations=2, epochs=4, phases=(1, 1), checkpoint_every=1)
-    given |= dict(milestones=(3,), gan_size=(32, 16), gan_channels=4, gan_p=2, precision="float32")
+    given |= dict(milestones=(3,), gan_size=(32, 16), gan_channels=4, gan_p=2, lr=0.2, backbone_lr=0.02)
+    given["precision"] = "float32"
     return rl.Recipe.for_dataset("toy-sysu", model="aligngan", **given | fields)
 
 
@@ -265,7 +266,6 @@ def test_the_log_has_the_losses_of_every_phase(crossed, small, tmp_path):
     assert filled == [features, pixels, *2 * [features | pixels | {"feature_gan"}]]
     assert [row["lr"] for row in rows] == [small.learning_rate(epoch) for epoch in range(4)]
     assert "Training over 8 iterations" in rl.plot_log(rl.read_csv(tmp_path / "log.csv")).alt
-    assert len({len(rl.epoch_row(row)) for row in rows}) == 1
     assert digest(rl.restore(tmp_path, device="cpu")) == digest(system)
 
 

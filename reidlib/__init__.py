@@ -16,6 +16,7 @@ _ROOMS = {
     "losses": "CenterLoss batch_hard_triplet cross_triplet hardest",
     "systems": "build",
     "systems.bag_of_tricks": "BagOfTricks trunk",
+    "systems.pcb": "PCB",
     "train": "checkpoints epoch_row fit load_or_train restore",
     "embedding": "embed",
     "evaluate": "Ranking Scores score",

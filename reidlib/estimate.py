@@ -15,7 +15,7 @@ from reidlib.systems import build
 from reidlib.train import fit
 
 STEPS, IMAGES = 5, 64  # enough for a second or two on the toy data
-SHAPE = ("backbone", "last_stride", "height", "width", "p", "k", "precision")  # what a step's time depends on
+SHAPE = ("model", "backbone", "last_stride", "height", "width", "p", "k", "precision")  # what a step's time depends on
 STARTED = "import IPython, ipykernel, reidlib.train, reidlib.plots"
 
 
@@ -47,7 +47,8 @@ def estimate(jobs: list[Job]) -> dict[str, float]:
 
 def measured(recipe: Recipe, split) -> Speed:
     """A run of two short epochs, the first to warm up, a few images embedded, and a Python started as a kernel is."""
-    short = replace(recipe, epochs=2, iterations=STEPS, checkpoint_every=2)
+    # without refined parts, and with all that AlignGAN trains at once from the first epoch on
+    short = replace(recipe, epochs=2, iterations=STEPS, checkpoint_every=2, rpp=False, phases=(0, 0))
     with tempfile.TemporaryDirectory(prefix="reid-") as folder:
         system = build(short, split.train)
         last = list(fit(system, split.train, folder))[-1]

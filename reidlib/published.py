@@ -23,7 +23,7 @@ TABLES = {  # files below results/, one a model
 NAMES = {"bot": "Bag of Tricks", "pcb": "PCB"}
 # the lines of each
 WORDS = {"bot": ("all", "all-erasing"), "pcb": ("all", "all-erasing", "all+rpp", "all-erasing+rpp")}
-MIRRORED = {"pcb"}  # the models whose own test averages mirror images
+MIRRORED = {"pcb", "aligngan"}  # the models whose own test averages mirror images
 BLOCK = re.compile(r"(?<=<!-- results: written by python -m reidlib.published -->\n).*?(?=<!-- results end -->)", re.S)
 
 

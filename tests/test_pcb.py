@@ -12,7 +12,8 @@ from torch.testing import assert_close
 import reidlib as rl
 from reidlib import train
 from reidlib.command import main
-from reidlib.published import MIRRORED, NAMES
+from reidlib.published import MIRRORED
+from reidlib.systems import FILES
 from reidlib.systems.bag_of_tricks import trunk
 from reidlib.systems.pcb import PCB, from_recipe, unpooled
 
@@ -245,7 +246,7 @@ def test_bf16_is_for_the_trunk_alone():
 
 
 def test_the_table_knows_which_models_average_mirror_images():
-    for model in NAMES:
+    for model in FILES:
         recipe = rl.Recipe.for_dataset("toy", model=model, height=32, width=16)
         assert rl.build(recipe, range(3), "cpu").flip == (model in MIRRORED)
 

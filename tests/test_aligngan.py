@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 import reidlib as rl
 from reidlib import train
+from reidlib.batches import MEAN, STD
 from reidlib.systems import aligngan
 from reidlib.systems.translation import Discriminator, Generator, JointDiscriminator, strides
 
@@ -113,12 +114,12 @@ def test_one_identity_alone_costs_no_triplet_loss_and_breaks_nothing():
 
 def shrunk(images):
     """By hand: out of ImageNet's normalisation, to -1..1; the small recipe's gan_size is that of the images."""
-    mean, std = (torch.tensor(values)[:, None, None] for values in (rl.batches.MEAN, rl.batches.STD))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     return 2 * (images * std + mean) - 1
 
 
 def stretched(images):
-    mean, std = (torch.tensor(values)[:, None, None] for values in (rl.batches.MEAN, rl.batches.STD))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     return ((images + 1) / 2 - mean) / std
 
 

@@ -2,11 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
-CHAPTERS := 01_data 02_tricks_ablation 03_train 04_evaluate 05_ranked_images 06_pcb
+CHAPTERS := 01_data 02_tricks_ablation 03_train 04_evaluate 05_ranked_images 06_pcb 07_rgb_infrared
 LIBRARY := $(wildcard reidlib/*.* reidlib/systems/*.py)
 
 .NOTPARALLEL:
-.PHONY: demo check test lint bench lab table ladder clean
+.PHONY: demo check test lint bench lab table ladder cross clean
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('reidlib needs Python 3.11 or newer; try make PYTHON=python3.12' if sys.version_info < (3, 11) else 0)"
@@ -64,8 +64,9 @@ ladder: .venv/ready
 # three seeds of each way to train on two modalities, tested in four ways: results/rgb_infrared.csv; and the stated test
 # of pixel alignment on the runs of AlignGAN: results/pixel_alignment.csv
 cross: .venv/ready
-	$(GRID) -p dataset toy-sysu -p tricks all all+channels -p seed 1 2 3
-	$(GRID) -p dataset toy-sysu -p model aligngan -p seed 1 2 3
+	$(call twice, -p dataset toy-sysu -p tricks all all+channels -p seed 1 2 3)
+	$(call twice, -p dataset toy-sysu -p model aligngan -p seed 1 2 3)
 	$(BIN)/python -m reidlib.alignment
+
 clean:
 	rm -rf runs build .pytest_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 import reidlib as rl
 from reidlib import train
+from reidlib.batches import MEAN, STD
 from reidlib.systems import aligngan
 from reidlib.systems.translation import Discriminator, Generator, JointDiscriminator, strides
 
@@ -38,7 +39,8 @@ def small():
 
 def recipe_of(**fields):
     given = dict(height=32, width=16, p=3, k=2, iterations=2, epochs=4, phases=(1, 1), checkpoint_every=1)
-    given |= dict(milestones=(3,), gan_size=(32, 16), gan_channels=4, gan_p=2, precision="float32")
+    given |= dict(milestones=(3,), gan_size=(32, 16), gan_channels=4, gan_p=2, lr=0.2, backbone_lr=0.02)
+    given["precision"] = "float32"
     return rl.Recipe.for_dataset("toy-sysu", model="aligngan", **given | fields)
 
 
@@ -112,12 +114,12 @@ def test_one_identity_alone_costs_no_triplet_loss_and_breaks_nothing():
 
 def shrunk(images):
     """By hand: out of ImageNet's normalisation, to -1..1; the small recipe's gan_size is that of the images."""
-    mean, std = (torch.tensor(values)[:, None, None] for values in (rl.batches.MEAN, rl.batches.STD))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     return 2 * (images * std + mean) - 1
 
 
 def stretched(images):
-    mean, std = (torch.tensor(values)[:, None, None] for values in (rl.batches.MEAN, rl.batches.STD))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     return ((images + 1) / 2 - mean) / std
 
 
@@ -265,7 +267,6 @@ def test_the_log_has_the_losses_of_every_phase(crossed, small, tmp_path):
     assert filled == [features, pixels, *2 * [features | pixels | {"feature_gan"}]]
     assert [row["lr"] for row in rows] == [small.learning_rate(epoch) for epoch in range(4)]
     assert "Training over 8 iterations" in rl.plot_log(rl.read_csv(tmp_path / "log.csv")).alt
-    assert len({len(rl.epoch_row(row)) for row in rows}) == 1
     assert digest(rl.restore(tmp_path, device="cpu")) == digest(system)
 
 

@@ -62,14 +62,23 @@ USUAL = {"tee": "cotton", "shirt": "cotton", "hoodie": "cotton", "jacket": "nylo
          "shoes": "leather", "bag": "leather"}  # fmt: skip
 
 TEXTILES = ("linen", "cotton", "denim", "wool", "polyester", "nylon", "leather")
-# What each garment may be made of, whatever its colour: its cut says a little of how bright it is in infrared.
+# What each garment may be made of.
 MATERIALS = {
-    "tee": ("linen", "cotton"), "shirt": ("linen", "cotton", "denim"), "hoodie": ("cotton", "wool", "polyester"),
-    "jacket": ("polyester", "nylon", "leather"), "coat": ("wool", "nylon", "leather"), "jeans": ("denim",),
-    "trousers": ("cotton", "wool", "polyester"), "shorts": ("linen", "cotton", "nylon"),
-    "skirt": ("cotton", "wool", "leather"), "trim": ("linen", "cotton", "wool", "polyester", "nylon"),
+    "tee": ("linen", "cotton", "polyester", "nylon"), "shirt": ("linen", "cotton", "denim", "nylon"),
+    "hoodie": ("cotton", "wool", "polyester", "nylon"), "jacket": ("denim", "polyester", "nylon", "leather"),
+    "coat": ("linen", "wool", "nylon", "leather"), "jeans": ("denim",),
+    "trousers": ("linen", "cotton", "wool", "polyester", "leather"), "shorts": ("linen", "cotton", "denim", "nylon"),
+    "skirt": ("linen", "cotton", "wool", "leather"), "trim": ("linen", "cotton", "wool", "polyester", "nylon"),
     "shoes": ("cotton", "polyester", "leather"), "bag": ("linen", "cotton", "nylon", "leather"),
 }  # fmt: skip
+# The fabric that a dye is mostly put on, in this crowd: colours tell a model what to expect in infrared, in an order
+# that is not that of light and dark. Without such a tie nothing of the colours could be carried over.
+DYED = {
+    "black": "cotton", "navy": "leather", "brown": "wool", "red": "linen", "purple": "nylon", "blue": "denim",
+    "green": "polyester", "olive": "linen", "teal": "leather", "grey": "cotton", "orange": "nylon", "pink": "wool",
+    "sky": "cotton", "beige": "linen", "yellow": "polyester", "white": "denim",
+}  # fmt: skip
+MOSTLY = 0.8  # how often
 
 
 @dataclass(frozen=True)
@@ -173,7 +182,13 @@ def _dress(network: str, rng: Random) -> Person:
 
 
 def _clothe(person: Person, rng: Random) -> Clothed:
-    """The same person in clothes of materials that are chosen without a look at their colours."""
-    shown = {"top": person.top, "bottom": person.bottom, "shoes": "shoes", "trim": "trim", "bag": "bag"}
-    fabrics = {f"{part}_material": rng.choice(MATERIALS[garment]) for part, garment in shown.items()}
+    """The same person in clothes of materials: mostly those that go with the dyes, else any of the garments'."""
+    worn = {
+        "top": (person.top, person.top_colour), "trim": ("trim", person.trim), "bag": ("bag", person.bag_colour),
+        "bottom": (person.bottom, person.bottom_colour), "shoes": ("shoes", person.shoes),
+    }  # fmt: skip
+    fabrics = {}
+    for part, (garment, colour) in worn.items():
+        usual = min(MATERIALS[garment], key=lambda fabric: abs(TEXTILES.index(fabric) - TEXTILES.index(DYED[colour])))
+        fabrics[f"{part}_material"] = usual if rng.random() < MOSTLY else rng.choice(MATERIALS[garment])
     return Clothed(**asdict(person), **fabrics)

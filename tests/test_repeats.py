@@ -98,7 +98,7 @@ def test_data_that_are_not_here_are_named_before_anything_runs(tmp_path):
 
 
 def test_a_folder_is_named_by_what_differs():
-    names = [job.name for job in plan(TRAIN, grid(dataset="toy", seed=2, epochs=[None, 3], flip_test=[False, True]))]
+    names = [job.name for job in plan(TRAIN, grid(dataset="toy", seed=2, epochs=[None, 3], flip_test=[None, True]))]
     assert names == [
         "toy-reference-all-seed2",
         "toy-reference-all-seed2-flip_test=True",

@@ -273,9 +273,9 @@ def test_one_channel_becomes_all_three_and_grey_is_torchvisions():
 def test_infrared_images_stay_as_they_are_and_a_recipe_without_it_draws_nothing():
     grey = torch.from_numpy(rng().integers(0, 256, (4, 8, 4, 1), dtype=np.uint8)).expand(-1, -1, -1, 3)
     assert torch.equal(batches.one_channel(grey, np.array([0, 1, 2, 3])), grey)
-    plain, shown = (Recipe.for_dataset("sysu", tricks=f"all{word}", height=16, width=8, pad=0, erasing=0.0, flip=0.0)
+    plain, shown = (Recipe.for_dataset("sysu", tricks=f"all{word}", height=16, width=16, pad=0, erasing=0.0, flip=0.0)
                     for word in ("", "+channels"))  # fmt: skip
-    images = torch.from_numpy(rng().integers(0, 256, (64, 16, 8, 3), dtype=np.uint8))
+    images = torch.from_numpy(rng().integers(0, 256, (64, 16, 16, 3), dtype=np.uint8))
     colourless = augment(images, shown, rng()) * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
     assert within(float((colourless.std(1).amax((1, 2)) < 1e-5).float().mean()), 0.5, 64)
     torch.testing.assert_close(augment(images, plain, rng()), normalise(images))

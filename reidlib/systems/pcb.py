@@ -18,7 +18,7 @@ FEATURES = ("G", "H", "across")
 def from_recipe(recipe, ids) -> "PCB":
     """The system of a recipe for the training pids `ids`. Raises ValueError for refined parts on several processes."""
     if recipe.rpp and torch.distributed.is_initialized():
-        raise ValueError("rpp=True on several processes: its stages train parts of the network; use one, or tricks=all")
+        raise ValueError("rpp=True on several processes: a stage trains a part of the network; use one, or leave rpp out")
     tune = recipe.epochs - recipe.rpp_epochs[1]
     return PCB(
         unpooled(trunk(recipe.backbone, recipe.weights, recipe.last_stride, recipe.stem_relu)),
@@ -44,7 +44,7 @@ class PCB(nn.Module):
     places that a part classifier gives it, which is trained alone from epoch a on, while all else is fixed, and with
     everything from epoch t on (section 3.4, algorithm 1). `schedule(epoch)` is a factor of both rates, `lr` of the
     heads and `backbone_lr`; in the two stages of the refinement, which begin where the schedule has ended, it is
-    `refine_factor`. `precision` is as in BagOfTricks; pooling, heads and loss are float32 always.
+    `refine_factor`, a choice of this library. `precision` is as in BagOfTricks; pooling, heads and loss are float32 always.
 
     What `embed` gives is chosen by `feature`: "G", the parts' features, C * P numbers; "H", what their classifiers see,
     dim * P numbers. "across" is a quirk of wangguanan's code, kept to measure it: a G in which each channel is

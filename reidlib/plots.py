@@ -66,7 +66,7 @@ def plot_log(rows: Sequence[Mapping]) -> Picture:
     """Losses, accuracy on the batches and learning rate over iterations, side by side, as a Picture.
 
     rows: those of `fit`, at least one, each with iteration, loss, acc and lr; every further number but the
-    counters and the times is drawn as a part of the loss.
+    counters and the times is drawn as a part of the loss, in the epochs that have it.
     """
     if not rows:
         raise ValueError("no rows to plot; hand over the rows that fit() yielded, or those of log.csv")
@@ -75,8 +75,14 @@ def plot_log(rows: Sequence[Mapping]) -> Picture:
     marker = "o" if len(rows) < 15 else ""
     others = {"epoch", "iteration", "acc", "lr", "ids_seen", "images_seen"}
     others |= {"seconds", "images_per_s", "waiting", "saving", "peak_mb", "peak_gpu_mb"}
-    for part in [key for key in rows[0] if key not in others]:
-        losses.plot(x, [row[part] for row in rows], marker=marker, label=part)
+    for part in dict.fromkeys(key for row in rows for key in row if key not in others):
+        known = [row.get(part, "") != "" for row in rows]  # the phases of a training have losses of their own
+        losses.plot(
+            [at for at, here in zip(x, known, strict=True) if here],
+            [row[part] for row, here in zip(rows, known, strict=True) if here],
+            marker=marker,
+            label=part,
+        )
     losses.set(title="Loss", ylim=(0, None))
     losses.legend()
     accuracy.plot(x, [100 * row["acc"] for row in rows], marker=marker, color=GREEN)

@@ -17,6 +17,7 @@ _ROOMS = {
     "systems": "build",
     "systems.bag_of_tricks": "BagOfTricks trunk",
     "systems.pcb": "PCB",
+    "systems.aligngan": "AlignGAN",
     "train": "checkpoints epoch_row fit load_or_train restore",
     "embedding": "embed",
     "evaluate": "Ranking Scores score",

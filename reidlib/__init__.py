@@ -33,8 +33,8 @@ _ROOMS = {
     "published": "compare_published markdown results_tables",
     "jobs": "grid",
     "repeats": "run",
-    "results": "collect environment measure measure_all open_run read_csv result_line run_folder targets "
-    "write_csv write_result",
+    "measuring": "measure measure_all targets",
+    "results": "collect environment open_run read_csv result_line run_folder write_csv write_result",
 }
 _WHOLE = ("alignment", "sysu")  # rooms that are used by their own names: rl.sysu.score
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}

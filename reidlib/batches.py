@@ -102,6 +102,11 @@ class PKSampler:
             raise ValueError(f"{ids} identities to train on; batches of p={p} identities need at least {needed}")
         self._last = (-1, [])
 
+    @classmethod
+    def of(cls, recipe, shots) -> "PKSampler":
+        """The batches of a recipe on its training images."""
+        return cls(shots.pids, recipe.p, recipe.k, recipe.order, recipe.iterations, recipe.seed, shots.infrared)
+
     def epoch(self, e: int) -> list[np.ndarray]:
         """The batches of 0-based epoch `e`: arrays of positions into the training shots, (<= p * k,) each."""
         if self.iterations is None:

@@ -17,7 +17,6 @@ from pathlib import Path
 import nbformat
 
 from reidlib.jobs import Job, attempt, is_free, set_aside, state
-from reidlib.sources import source_digest
 from reidlib.train import write_whole
 
 RETRIES = 5  # of a job whose worker or host died; an error in the notebook is none of these
@@ -36,10 +35,10 @@ def engine(notebook: str | Path, base: Path, address: str, say):
     say(f"Ray: {len(machines)} machines, {resources} for each job")
     remote = ray.remote(max_retries=RETRIES, **resources)(on_node)
     content = ray.put(nbformat.writes(nbformat.read(notebook, as_version=4)))
-    name, source = Path(notebook).name, source_digest()
+    name = Path(notebook).name
 
     def carry_out(jobs: Iterable[Job]) -> Iterator[tuple[Job, str | None]]:
-        waiting = {remote.remote(content, name, job, source): job for job in jobs}
+        waiting = {remote.remote(content, name, job, job.source): job for job in jobs}
         while waiting:
             ended, _ = ray.wait(list(waiting), timeout=QUIET)
             for reference in ended:
@@ -62,7 +61,7 @@ def share(machines: list[dict]) -> dict:
 
 def on_node(content: str, name: str, job: Job, source: str) -> tuple[str | None, dict[str, bytes]]:
     """Run a job on the machine that this is; returns its last error line, and the small files of its folder by name."""
-    if source_digest() != source:
+    if job.source != source:
         return f"{platform.node()} has another version of reidlib; install the same one on every machine", {}
     print(f"{job.name} begins on {platform.node()}", flush=True)  # Ray shows this where the grid was started
     folder = Path("runs", job.name).resolve()
@@ -108,4 +107,6 @@ def _fetch(ray, reference, job: Job, folder: Path) -> str | None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda name: name == "result.json"):
         write_whole(folder / name, files[name])
+    if error is None and (found := state(job, folder)) != "done":
+        return f"the job came to its end, but what came home is not its result ({found})"
     return error

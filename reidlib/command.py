@@ -9,8 +9,9 @@ from typing import get_args, get_origin
 import torch
 import torch.distributed as dist
 
+from reidlib.measuring import measure_all, targets
 from reidlib.recipe import Recipe
-from reidlib.results import measure_all, run_folder, targets, write_result
+from reidlib.results import run_folder, write_result
 from reidlib.systems import build
 from reidlib.train import checkpoints, epoch_row, fit, rank, restore
 

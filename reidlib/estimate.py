@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from reidlib.batches import PKSampler
 from reidlib.embedding import embed
 from reidlib.jobs import Job
+from reidlib.measuring import targets
 from reidlib.recipe import Recipe
-from reidlib.results import targets
 from reidlib.systems import build
 from reidlib.train import fit
 
@@ -21,9 +21,9 @@ STARTED = "import IPython, ipykernel, reidlib.train, reidlib.plots"
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds: of a training step, of embedding one image, and from a kernel's start to the first cell."""
+    """Seconds: of a training step in each phase, of embedding one image, from a kernel's start to the first cell."""
 
-    step: float
+    steps: tuple[float, ...]
     image: float
     start: float
 
@@ -41,24 +41,26 @@ def estimate(jobs: list[Job]) -> dict[str, float]:
         if shape not in speeds:
             speeds[shape] = measured(job.recipe, split)
         speed, tested = speeds[shape], sum(len(s.query) + len(s.gallery) for s in splits.values())
-        found[job.name] = speed.start + _steps(job.recipe, split) * speed.step + tested * speed.image
+        length = len(PKSampler.of(job.recipe, split.train).epoch(0))
+        training = sum(n * length * step for n, step in zip(_phases(job.recipe), speed.steps, strict=True))
+        found[job.name] = speed.start + training + tested * speed.image
     return found
 
 
 def measured(recipe: Recipe, split) -> Speed:
-    """A run of two short epochs, the first to warm up, a few images embedded, and a Python started as a kernel is."""
-    # without refined parts, and with all that AlignGAN trains at once from the first epoch on
-    short = replace(recipe, epochs=2, iterations=STEPS, checkpoint_every=2, rpp=False, phases=(0, 0))
+    """A short epoch of each phase after one to warm up, a few images embedded, a Python started as a kernel is."""
+    count = len(_phases(recipe))
+    short = replace(recipe, epochs=1 + count, iterations=STEPS, checkpoint_every=9, rpp=False, phases=(2, 1))
     with tempfile.TemporaryDirectory(prefix="reid-") as folder:
         system = build(short, split.train)
-        last = list(fit(system, split.train, folder))[-1]
+        rows = list(fit(system, split.train, folder))
     few, begin = split.gallery[:IMAGES], time.perf_counter()
     embed(system, few)
     image, begin = (time.perf_counter() - begin) / len(few), time.perf_counter()
     subprocess.run([sys.executable, "-c", STARTED], check=True)
-    return Speed(last["seconds"] / STEPS, image, time.perf_counter() - begin)
+    return Speed(tuple(row["seconds"] / STEPS for row in rows[1:]), image, time.perf_counter() - begin)
 
 
-def _steps(recipe: Recipe, split) -> int:
-    sampler = PKSampler(split.train.pids, recipe.p, recipe.k, recipe.order, recipe.iterations, recipe.seed)
-    return recipe.epochs * len(sampler.epoch(0))
+def _phases(recipe: Recipe) -> tuple[int, ...]:
+    """The epochs of each phase that takes a time of its own: AlignGAN's three, else all (refined parts cost little)."""
+    return (*recipe.phases, recipe.epochs - sum(recipe.phases)) if recipe.model == "aligngan" else (recipe.epochs,)

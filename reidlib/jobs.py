@@ -16,10 +16,12 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from reidlib.data import load
+from reidlib.batches import PKSampler
 from reidlib.images import data_digest
+from reidlib.measuring import targets
 from reidlib.recipe import Recipe
 from reidlib.sources import source_digest
+from reidlib.systems import FILES
 
 FIELDS = {field.name for field in fields(Recipe)}
 PLACES = ("data_root", "market_path", "duke_path")  # where things lie: no part of a job's name
@@ -35,6 +37,12 @@ class Job:
     recipe: Recipe
     parameters: dict
     data: str | None = None  # the digest of the training images, None where they are not on this machine
+    tests: tuple[str, ...] = ()  # the sets that it is tested on, of those on this machine
+
+    @property
+    def source(self) -> str:
+        """The digest of the library's sources that its result depends on, as they are now."""
+        return source_digest(f"reidlib.systems.{FILES[self.recipe.model]}")
 
     @property
     def places(self) -> tuple[dict, str | None]:
@@ -70,21 +78,30 @@ def parameters_of(notebook: str | Path) -> dict:
         raise FileNotFoundError(f"no notebook {notebook}")
     found = papermill.inspect_notebook(str(notebook))
     if "run_dir" not in found:
-        raise ValueError(f"{notebook}: a grid needs a cell tagged parameters, with run_dir: the folder of the run")
+        raise ValueError(
+            f"{notebook}: a grid needs a cell tagged parameters, with run_dir: the folder of one run; 03_train.ipynb "
+            "trains every model there is (-p model pcb, -p model aligngan)"
+        )
     return found
 
 
 def plan(notebook: str | Path, jobs: list[dict]) -> list[Job]:
     """The jobs as they will run; every mistake that can be seen before is a ValueError here.
 
-    That is a parameter that the notebook does not have, one of another type, a recipe that makes no sense, and two
-    jobs that would share a folder and are not the same.
+    That is a parameter that the notebook does not have, one of another type, a recipe that makes no sense, the
+    checkpoint of an epoch of which none is kept, and two jobs that would share a folder and are not the same.
     """
     known, planned = parameters_of(notebook), {}
     standard = {name: ast.literal_eval(entry["default"]) for name, entry in known.items()}
     for parameters in jobs:
         _check(notebook, parameters, known)
         recipe = _recipe(standard | parameters)
+        epoch = parameters.get("resume_test_epoch") or recipe.epochs
+        if epoch > recipe.epochs or (epoch < recipe.epochs and epoch % recipe.checkpoint_every):
+            raise ValueError(
+                f"resume_test_epoch={epoch}: checkpoints are kept of every {recipe.checkpoint_every} epochs and of the "
+                f"last, {recipe.epochs}"
+            )
         others = {name: value for name, value in _others(parameters).items() if value != standard[name]}
         words = [f"{key}={value}" for key, value in others.items() if key not in PLACES]
         name = "-".join([recipe.name(), *(re.sub(r"[^\w.=-]+", "_", word) for word in words)])
@@ -98,24 +115,31 @@ def plan(notebook: str | Path, jobs: list[dict]) -> list[Job]:
 
 
 def with_data(jobs: list[Job], here: bool = True) -> list[Job]:
-    """The jobs, each with the digest of its training images, which must be `here`, or may be where the job runs.
+    """The jobs, each with what is known of its data, which must be `here`, or may be where the job runs.
 
-    Raises what `load` raises where they must be here and are not.
+    Raises what `targets` raises where the data must be here and are not, and ValueError where they do not make the
+    batches of the recipe.
     """
-    digests = {}
-    for name, place in {_source(job) for job in jobs}:
-        try:
-            digests[name, place] = data_digest(load(name, place).train)
-        except FileNotFoundError:
-            if here:
-                raise
-    return [replace(job, data=digests.get(_source(job))) for job in jobs]
+    return [_with_data(job, here) for job in jobs]
+
+
+def _with_data(job: Job, here: bool) -> Job:
+    try:
+        splits, _ = targets(job.recipe.dataset, *job.places)
+    except FileNotFoundError:
+        if here:
+            raise
+        return job
+    train = next(iter(splits.values())).train
+    PKSampler.of(job.recipe, train)
+    return replace(job, data=data_digest(train), tests=tuple(splits))
 
 
 def state(job: Job, folder: Path) -> str:
     """What a folder holds of a job: "new", "begun", "done", or "stale: ..." with what differs from the job.
 
-    Done means a result of this recipe, these training images and the library's sources as they are now.
+    Done means a result of this recipe, these training images and the library's sources as they are now, on every test
+    set that is on this machine.
     """
     try:
         claim = json.loads((folder / "recipe.json").read_text())
@@ -130,7 +154,10 @@ def state(job: Job, folder: Path) -> str:
         result = json.loads((folder / "result.json").read_text())
     except FileNotFoundError:
         return "begun"
-    return "done" if [result["recipe"], result["data"], result["environment"]["source"]] == wanted else "begun"
+    made = [result["recipe"], result["data"], result["environment"]["source"]]
+    tested = [f"{name} " for name in result["scores"]]  # "sysu all single" is a test on sysu
+    complete = all(any(name.startswith(f"{test} ") for name in tested) for test in job.tests)
+    return "done" if made == wanted and complete else "begun"
 
 
 def set_aside(folder: Path) -> Path:
@@ -183,12 +210,6 @@ def _execute(notebook, output: Path, parameters: dict) -> None:
         papermill.execute_notebook(
             notebook, output, parameters, kernel_name="python3", progress_bar=False, config=config
         )
-
-
-def _source(job: Job) -> tuple[str, str | None]:
-    """Which data set a job is trained on, and where it lies if that is said."""
-    own, root = job.places
-    return job.recipe.dataset, own.get(job.recipe.dataset) or root
 
 
 def _recipe(parameters: dict) -> Recipe:

@@ -25,6 +25,15 @@ MODELS = {
     },
 }  # fmt: skip
 
+BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")
+
+# Fields that not every model reads, and which do.
+_HEAD = ("bnneck", "label_smoothing", "center_weight", "center_lr")
+_PARTS = ("parts", "part_dim", "dropout", "rpp", "rpp_epochs")
+_GAN = ("phases", "gan_size", "gan_p", "gan_channels", "gan_lr")
+READERS = dict.fromkeys(_HEAD, ("bot",)) | dict.fromkeys(_PARTS, ("pcb",)) | dict.fromkeys(_GAN, ("aligngan",))
+READERS |= {"margin": ("bot", "aligngan"), "backbone_lr": ("pcb", "aligngan")}
+
 # Two modalities: P identities x (4 visible + 4 infrared) images.
 _CROSS = {"order": "modality", "p": 8, "k": 8}
 DATASETS = {"sysu": _CROSS, "regdb": _CROSS, "toy-sysu": _CROSS}

@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from reidlib.presets import MODELS, PRESETS, standard
+from reidlib.presets import BACKBONES, MODELS, PRESETS, READERS, standard
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,19 @@ class Recipe:
     def for_dataset(cls, dataset: str, preset: str = "reference", tricks: str = "all", seed: int = 1, **overrides):
         """The recipe of a data set; an override that is None means "what the recipe says".
 
-        Raises ValueError for an unknown model, preset, trick or field, with the names there are.
+        Raises ValueError for an unknown model, preset, trick or field, with the names there are, and for a field that
+        the model does not read.
         """
         given = {name: value for name, value in overrides.items() if value is not None}
-        values = standard(dataset, given.get("model", "bot"), preset, tricks) | given
+        model = given.get("model", "bot")
+        values = standard(dataset, model, preset, tricks) | given
         _known(values)
-        return cls(dataset=dataset, preset=preset, tricks=tricks, seed=seed, **values)
+        recipe = cls(dataset=dataset, preset=preset, tricks=tricks, seed=seed, **values)
+        plain = cls(**standard(dataset, model, preset, tricks))
+        for name in given:
+            if model not in READERS.get(name, (model,)) and getattr(recipe, name) != getattr(plain, name):
+                raise ValueError(f"{name}={given[name]!r}: the model {model} has no {name}")
+        return recipe
 
     @property
     def size(self) -> tuple[int, int]:
@@ -172,6 +179,7 @@ def _check(recipe: Recipe) -> None:
         "preset": tuple(PRESETS),
         "resize": ("bicubic", "bilinear"),
         "model": tuple(MODELS),
+        "backbone": BACKBONES,
         "order": ("identity", "image", "modality"),
         "precision": ("auto", "float32", "bf16"),
         "last_stride": (1, 2),
@@ -180,6 +188,8 @@ def _check(recipe: Recipe) -> None:
     for name, allowed in choices.items():
         if getattr(recipe, name) not in allowed:
             raise ValueError(f"{name}={getattr(recipe, name)!r}; choose one of {', '.join(map(str, allowed))}")
+    if recipe.weights not in ("imagenet", "none") and not recipe.weights.endswith(".pth"):
+        raise ValueError(f"weights={recipe.weights!r}; write imagenet, none, or the path of a .pth file")
     least = {
         "height": 16,
         "width": 16,

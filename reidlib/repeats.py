@@ -163,7 +163,9 @@ def _report(outcomes: list[Outcome], notebook: str, csv: str | None) -> int:
         + ("; run again to try the others" * bool(failed))
     )
     if csv and not failed:
-        write_csv(collect(*(outcome.folder for outcome in outcomes)), csv)
+        shelf = outcomes[0].folder.parent / ".locks"
+        with filelock.FileLock(shelf / "csv.lock"):  # grids that share the jobs end together
+            write_csv(collect(*(outcome.folder for outcome in outcomes)), csv)
         print(f"{csv} is written")
     return 1 if failed else 0
 

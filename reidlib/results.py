@@ -1,13 +1,11 @@
-"""What a run leaves behind: embeddings, scores, one result.json; and the rows collected from many runs."""
+"""What a run leaves behind, one result.json, and the rows collected from many runs."""
 
 import csv
-import hashlib
 import io
 import json
 import os
 import platform
 import subprocess
-import zipfile
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -17,72 +15,15 @@ import torch
 import torchvision
 
 from reidlib import sysu
-from reidlib.data import load
-from reidlib.embedding import embed
-from reidlib.evaluate import score
-from reidlib.images import data_digest
 from reidlib.layouts import project
+from reidlib.measuring import refuse_sysu
 from reidlib.recipe import Recipe
 from reidlib.sources import source_digest
 from reidlib.systems.bag_of_tricks import uses_bf16
 from reidlib.train import write_whole
 
-PARTNERS = {"market": "duke", "duke": "market", "toy": "toy-duke", "toy-duke": "toy"}  # the other half of the table
-SYSU = ("sysu", "toy-sysu")  # tested by the protocol of SYSU-MM01, in four ways
-WAYS = [(search, shot) for search in sysu.GALLERIES for shot in sysu.SHOTS]
 # Columns that may look like numbers and are none.
 TEXT = ("changed", "data", "source", "commit", "date", "torch", "device")
-
-
-def measure(system, split, run_dir: str | Path, epoch: int | None = None, flip: bool | None = None, **scoring):
-    """Embed the query and the gallery of `split` and score them; returns Scores.
-
-    The embeddings are kept in `run_dir`/embeddings and used again as long as the weights, the images and the library
-    are the same; the scores of each query go to `run_dir`/per_query-<set>.npz. `epoch` names the files of an earlier
-    checkpoint, `flip` averages each image with its mirror image, None does what the system's own test does, and
-    `scoring` goes to `score`. Raises ValueError for SYSU-MM01: that is for `measure_all`.
-    """
-    _refuse_sysu(split.name)
-    flip = system.flip if flip is None else flip
-    scores = score(*_embedded(system, split, run_dir, epoch, flip), split.query, split.gallery, **scoring)
-    scores.save(Path(run_dir, f"per_query-{_suffix(split, epoch, flip)}.npz"))
-    return scores
-
-
-def measure_all(
-    system, splits: dict, run_dir: str | Path, epoch: int | None = None, flip: bool | None = None, **scoring
-) -> dict:
-    """What a model reaches on each of `splits`, of `targets`: {name of the test: its scores}; the rest as `measure`.
-
-    SYSU-MM01, real or drawn, is tested in four ways, as in "sysu all single", by `sysu.score`; its embeddings are kept,
-    the values of each probe are not.
-    """
-    found, flip = {}, system.flip if flip is None else flip
-    for name, split in splits.items():
-        if split.name not in SYSU:
-            found[name] = measure(system, split, run_dir, epoch, flip, **scoring)
-            continue
-        given = (*_embedded(system, split, run_dir, epoch, flip), split.query, split.gallery)
-        for search, shot in WAYS:
-            found[f"{name} {search} {shot}"] = sysu.score(*given, search=search, shot=shot, **scoring)
-    return found
-
-
-def targets(dataset: str, paths: dict[str, str | None] | None = None, root: str | None = None):
-    """The splits that a model of `dataset` is tested on, and why a set is left out: ({name: Split}, {name: reason}).
-
-    They are the set itself and its partner (Market-1501 and DukeMTMC-reID, toy and toy-duke). Only the set itself must
-    be there; `paths` gives a folder for a name where it does not lie under `root`.
-    """
-    paths = paths or {}
-    home = load(dataset, paths.get(dataset) or root)
-    splits, absent = {home.name: home}, {}
-    if partner := PARTNERS.get(dataset):
-        try:
-            splits[partner] = load(partner, paths.get(partner) or root)
-        except FileNotFoundError as error:
-            absent[partner] = str(error)
-    return splits, absent
 
 
 def run_folder(recipe, run_dir: str | Path | None = None) -> Path:
@@ -100,7 +41,7 @@ def open_run(dataset: str, preset: str, tricks: str, seed: int, run_dir: str | P
         recipe = Recipe.from_dict(json.loads(file.read_text())["recipe"])
     else:
         recipe = Recipe.for_dataset(dataset, preset, tricks, seed, model=model)
-    _refuse_sysu(recipe.dataset)
+    refuse_sysu(recipe.dataset)
     return recipe, run_folder(recipe, run_dir)
 
 
@@ -134,6 +75,7 @@ def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict, fl
         "iterations": rows[-1]["iteration"],
         "seconds": round(sum(row["seconds"] for row in rows), 1),
         "images_per_s": round(float(np.median([row["images_per_s"] for row in rows])), 1),
+        "world": max(row.get("world", 1) for row in rows),
         "precision": "bf16" if uses_bf16(recipe.precision, device) else "float32",
         "peak_mb": round(max(row["peak_mb"] for row in rows)),
         "peak_gpu_mb": round(max(row["peak_gpu_mb"] for row in rows)),
@@ -153,7 +95,7 @@ def collect(*folders: str | Path) -> list[dict]:
     files = [file for folder in folders for file in Path(folder).rglob("result.json") if ".stale" not in file.parts]
     rows = [row for file in files for row in _rows(json.loads(file.read_text()))]
     order = ("dataset", "test", "model", "preset", "tricks", "seed")
-    return sorted(rows, key=lambda row: [str(row[key]) for key in order])
+    return sorted(rows, key=lambda row: [row[key] for key in order])
 
 
 def write_csv(rows: list[dict], file: str | Path) -> None:
@@ -190,7 +132,7 @@ def _rows(result: dict) -> list[dict]:
     recipe |= {key: Path(recipe[key]).name for key in ("dataset", "weights")}  # of a path the name: rows are published
     kept = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
     common = {key: recipe[key] for key in kept} | {"changed": _changed(Recipe.from_dict(recipe))}
-    common |= {key: result[key] for key in ("epoch", "iterations", "precision")}
+    common |= {key: result[key] for key in ("epoch", "iterations", "precision")} | {"world": result.get("world", 1)}
     last = {key: result[key] for key in ("seconds", "images_per_s", "peak_mb", "peak_gpu_mb")}
     last |= {"device": made["device"], "torch": made["torch"], "data": result["data"], "source": made["source"]}
     last |= {"commit": made["commit"], "date": result["date"]}
@@ -206,14 +148,6 @@ def _switch(value: bool) -> str:
     return "on" if value else "off"
 
 
-def _refuse_sysu(name: str) -> None:
-    if name in SYSU:
-        raise ValueError(
-            f"{name}: infrared queries are tested by a protocol of their own, in four ways: take rl.measure_all or "
-            "rl.sysu.score, and notebook 07_rgb_infrared in place of 04 and 05"
-        )
-
-
 def _brief(scores, recipe: Recipe) -> dict:
     percent = {"rank1": scores.rank(1), "rank5": scores.rank(5), "rank10": scores.rank(10)}
     percent |= {"mAP": scores.mAP, "mINP": scores.mINP}
@@ -224,40 +158,6 @@ def _brief(scores, recipe: Recipe) -> dict:
     brief = {name: round(100 * float(value), 2) for name, value in percent.items()}
     brief |= {"queries": scores.num_valid, "unmatched": scores.num_invalid} | more
     return brief | {"reranking": _switch(scores.reranked)}
-
-
-def _suffix(split, epoch: int | None, flip: bool) -> str:
-    """What tells the files of one test from those of another."""
-    return split.name.replace("/", "_") + ("" if epoch is None else f"-epoch{epoch:04d}") + "-flip" * flip
-
-
-def _embedded(system, split, run_dir: str | Path, epoch: int | None, flip: bool) -> list[torch.Tensor]:
-    """The embeddings of query and gallery: those kept in the run's folder, or new ones, which are kept."""
-    file, key = Path(run_dir, "embeddings", f"{_suffix(split, epoch, flip)}.npz"), _key(system, split)
-    found = _embeddings(file, key)
-    if found is None:
-        found = [embed(system, shots, flip=flip) for shots in (split.query, split.gallery)]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, lambda stream: np.savez(stream, q=found[0], g=found[1], key=key))
-    return found
-
-
-def _key(system, split) -> str:
-    digest = hashlib.blake2b(source_digest(type(system).__module__).encode(), digest_size=10)
-    digest.update(getattr(system, "feature", "").encode())  # which of its features, where it has several
-    for value in system.state_dict().values():
-        digest.update(value.cpu().contiguous().numpy().tobytes())
-    for shots in (split.query, split.gallery):
-        digest.update(data_digest(shots).encode())
-    return digest.hexdigest()
-
-
-def _embeddings(file: Path, key: str) -> list[torch.Tensor] | None:
-    try:
-        with np.load(file) as kept:
-            return [torch.from_numpy(kept[name]) for name in "qg"] if str(kept["key"]) == key else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent, cut off, or of another kind
-        return None
 
 
 @cache

@@ -6,15 +6,15 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-ROOTS = ("reidlib.data", "reidlib.train", "reidlib.embedding", "reidlib.evaluate")  # behind every result
+ROOTS = ("reidlib.data", "reidlib.train", "reidlib.measuring")  # behind every result
 
 
 def source_digest(system: str = "reidlib.systems.bag_of_tricks") -> str:
     """A short digest of the library's files that a result of the module `system` depends on: which code made a number.
 
-    They are the modules that load, train, embed and score, that of the system, and all that these import at their
-    top. Figures, the browser, the grid and the other systems may change, and a result stays what it is. A system that
-    is no part of the library is no part of the digest.
+    They are the modules that load, train, embed and score, by both protocols, that of the system, and all that these
+    import at their top. Figures, the browser, the grid and the other systems may change, and a result stays what it
+    is. A system that is no part of the library is no part of the digest.
     """
     digest = hashlib.blake2b(digest_size=6)
     for file in sources(system):

@@ -56,9 +56,7 @@ def fit(system, shots, run_dir: str | Path, memory: int | None = None) -> Iterat
             vars(system)["replica"] = torch.nn.parallel.DistributedDataParallel(system)
         yield from [dict(row) for row in rows]
         labels = torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids)).to(device)
-        sampler = PKSampler(
-            shots.pids, recipe.p, recipe.k, recipe.order, recipe.iterations, recipe.seed, shots.infrared
-        )
+        sampler = PKSampler.of(recipe, shots)
         for epoch in range(len(rows), recipe.epochs):
             rows = [*rows, _train_epoch(system, store, labels, sampler.epoch(epoch), rows, begun, keeper)]
             begun = None
@@ -199,6 +197,7 @@ def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict |
         "lr": next(iter(system.optimizers.values())).param_groups[0]["lr"],
         "ids_seen": len(labels[seen].unique()) / len(system.ids),
         "images_seen": len(seen) / len(labels),
+        "world": world(),  # processes
         "seconds": seconds,
         "images_per_s": sum(map(len, batches)) / seconds,
         "waiting": begun["waiting"] / seconds,  # for batches: of the host's time, which a GPU works through meanwhile
@@ -325,7 +324,10 @@ def _read(file: Path) -> dict:
 
 
 def write_whole(file: Path, content) -> None:
-    """Write bytes, or what `content(stream)` writes, under a temporary name, then rename: all of the file or none."""
+    """Write bytes, or what `content(stream)` writes, under a temporary name, then rename: all of the file or none.
+
+    For one writer at a time.
+    """
     temporary = file.with_name(file.name + ".tmp")
     try:
         with open(temporary, "wb") as stream:

@@ -73,8 +73,9 @@ def note(word):
 note("begin")
 if seed == 13:
     raise RuntimeError(f"seed {seed}\\nis unlucky")
-recipe = rl.Recipe.for_dataset(dataset, preset, tricks, seed, height=height, width=width, p=p, k=k, epochs=epochs,
-                               iterations=iterations, precision=precision, backbone=backbone, weights=weights)
+recipe = rl.Recipe.for_dataset(dataset, preset, tricks, seed, model=model, height=height, width=width, p=p, k=k,
+                               epochs=epochs, iterations=iterations, precision=precision, backbone=backbone,
+                               weights=weights)
 split = rl.load(dataset)
 rows = list(rl.fit(rl.build(recipe, split.train, "cpu"), split.train, run_dir))
 while Path("hold").exists() or (notes.parent / f"hold{seed}").exists():

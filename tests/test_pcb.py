@@ -226,6 +226,7 @@ def test_the_kept_embeddings_of_one_feature_are_not_taken_for_anothers(crowd, fe
 
 def test_refined_parts_are_refused_on_several_processes(few, monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     with pytest.raises(ValueError, match="rpp=True on several processes"):
         from_recipe(few, range(3))
     assert from_recipe(rl.Recipe.from_dict(few.to_dict() | {"rpp": False}), range(3)).refine is None

@@ -60,6 +60,14 @@ def test_a_grid_that_makes_no_sense_is_refused(values, message):
         (dict(run_dir="here"), "say where they are kept with runs"),
         (dict(epochs=0), "epochs=0"),
         (dict(tricks="al"), "tricks 'al' not understood"),
+        (dict(backbone="resnet81"), "backbone='resnet81'; choose one of resnet18"),
+        (dict(weights="imagenett"), "weights='imagenett'; write imagenet"),
+        (
+            dict(resume_test_epoch=15),
+            "checkpoints are kept of every 10 epochs and of the last, 20",
+        ),
+        (dict(resume_test_epoch=30), "resume_test_epoch=30"),
+        (dict(model="aligngan", dataset="toy"), "needs visible and infrared images"),
     ],
 )
 def test_a_mistyped_job_is_refused_before_anything_runs(parameters, message, tmp_path):
@@ -124,8 +132,6 @@ def test_two_values_of_one_spelling_cannot_share_a_folder(tmp_path):
 def test_where_data_lie_is_said_once_for_all():
     (job,) = plan(TRAIN, [{"dataset": "market", "data_root": "all", "duke_path": "there"}])
     assert job.places == ({"market": None, "duke": "there"}, "all")
-    assert jobs._source(job) == ("market", "all")
-    assert jobs._source(replace(job, parameters={"market_path": "here", "data_root": "all"})) == ("market", "here")
 
 
 def test_a_grid_run_again_does_what_is_left(small, own, tmp_path):
@@ -156,6 +162,14 @@ def test_a_grid_run_again_does_what_is_left(small, own, tmp_path):
     assert [row["seed"] for row in rl.collect(tmp_path / "runs")] == [1], "what was set aside is in no table"
 
 
+def test_another_model_is_a_job_like_any_other(small, own, tmp_path):
+    (outcome,) = repeats.run(small, [own | {"model": "pcb", "tricks": "all-erasing"}], tmp_path / "runs")
+    assert outcome.error is None
+    (row,) = rl.collect(outcome.folder)
+    assert (row["model"], row["tricks"], row["test"]) == ("pcb", "all-erasing", "crowd")
+    assert row["source"] == outcome.job.source == source_digest("reidlib.systems.pcb") != source_digest()
+
+
 def test_what_a_folder_holds_of_a_job(own, tmp_path):
     (job,) = with_data(plan(TRAIN, [own]))
     finish(job, tmp_path)
@@ -167,6 +181,8 @@ def test_what_a_folder_holds_of_a_job(own, tmp_path):
     result = json.loads((tmp_path / "result.json").read_text())
     (tmp_path / "result.json").write_text(json.dumps(result | {"environment": {"source": "0123456789ab"}}))
     assert state(job, tmp_path) == "begun", "scored by other sources: scored again, not trained again"
+    finish(replace(job, tests=("other",)), tmp_path)
+    assert state(job, tmp_path) == "begun", "not tested yet on a set that is here"
     (tmp_path / "result.json").unlink()
     assert state(job, tmp_path) == "begun"
     claim = json.loads((tmp_path / "recipe.json").read_text())
@@ -187,7 +203,8 @@ def finish(job, folder):
     common = {"recipe": job.recipe.to_dict(), "data": job.data}
     source = source_digest(system)
     (folder / "recipe.json").write_text(json.dumps(common | {"system": system, "source": source}))
-    (folder / "result.json").write_text(json.dumps(common | {"environment": {"source": source}}))
+    result = common | {"environment": {"source": source}, "scores": {name: {} for name in job.tests}}
+    (folder / "result.json").write_text(json.dumps(result))
 
 
 def test_what_another_grid_runs_is_waited_for_and_not_run_again(own, tmp_path, monkeypatch):
@@ -300,8 +317,26 @@ def test_a_dry_run_lists_the_jobs_and_measures_how_long_they_take(small, own, tm
     assert not notes(tmp_path)
 
 
+@pytest.mark.parametrize("model", ["bot", "pcb", "aligngan"])
+def test_a_short_run_of_every_model_is_measured(model):
+    recipe = rl.Recipe.for_dataset("toy-sysu", model=model, tricks="all+rpp" if model == "pcb" else "all")
+    speed = estimate.measured(recipe, rl.load("toy-sysu"))
+    assert len(speed.steps) == (3 if model == "aligngan" else 1)
+    assert all(step > 0 for step in speed.steps)
+
+
+def test_each_phase_is_charged_what_it_takes(monkeypatch):
+    recipe = rl.Recipe.for_dataset("toy-sysu", model="aligngan")
+    (job,) = plan(TRAIN, [{"dataset": "toy-sysu", "model": "aligngan"}])
+    free = replace(recipe, phases=(recipe.epochs - 2, 1))
+    steps = (1.0, 100.0, 10000.0)
+    monkeypatch.setattr(estimate, "measured", lambda recipe, split: estimate.Speed(steps, 0.0, 0.0))
+    (seconds,) = estimate.estimate([replace(job, recipe=free)]).values()
+    assert seconds == free.iterations * ((free.epochs - 2) * 1 + 100 + 10000)
+
+
 def test_an_estimate_counts_steps_images_and_starts(small, own, monkeypatch):
-    monkeypatch.setattr(estimate, "measured", lambda recipe, split: estimate.Speed(10.0, 1.0, 0.5))
+    monkeypatch.setattr(estimate, "measured", lambda recipe, split: estimate.Speed((10.0,), 1.0, 0.5))
     found = estimate.estimate(plan(small, [own, own | {"epochs": 4}]))
     assert list(found.values()) == [0.5 + 2 * 2 * 10 + 18, 0.5 + 4 * 2 * 10 + 18]
 

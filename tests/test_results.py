@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import reidlib as rl
-from reidlib import results
+from reidlib import measuring, results
 from reidlib.sources import source_digest
 
 
@@ -20,10 +20,10 @@ def run(crowd, tiny, tmp_path):
 def test_embeddings_are_used_again_until_the_weights_or_the_images_change(crowd, run, monkeypatch):
     folder, _ = run
     first = rl.measure(rl.restore(folder, device="cpu"), crowd, folder)
-    embed = results.embed
-    monkeypatch.setattr(results, "embed", lambda *args, **kwargs: pytest.fail("embedded again"))
+    embed = measuring.embed
+    monkeypatch.setattr(measuring, "embed", lambda *args, **kwargs: pytest.fail("embedded again"))
     assert rl.measure(rl.restore(folder, device="cpu"), crowd, folder).mAP == first.mAP
-    monkeypatch.setattr(results, "embed", lambda *args, **kwargs: calls.append(1) or embed(*args, **kwargs))
+    monkeypatch.setattr(measuring, "embed", lambda *args, **kwargs: calls.append(1) or embed(*args, **kwargs))
     calls = []
     rl.measure(rl.restore(folder, 2, device="cpu"), crowd, folder)
     assert len(calls) == 2, "other weights"

@@ -23,7 +23,19 @@ def edited(file):
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "losses", "batches", "counting", "systems/bag_of_tricks", "recipe", "layouts"]
+    "name",
+    [
+        "train",
+        "losses",
+        "batches",
+        "counting",
+        "systems/bag_of_tricks",
+        "recipe",
+        "layouts",
+        "measuring",
+        "sysu",
+        "draws",
+    ],
 )
 def test_a_file_that_a_result_depends_on_changes_the_digest(name, copy):
     before = source_digest()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reidlib.losses import CenterLoss, batch_hard_triplet
+from reidlib.presets import BACKBONES
 
 
 def trunk(
@@ -28,10 +29,8 @@ def trunk(
     section 3.4). `stem_relu=False` leaves out the ReLU after the first BatchNorm, as the reference implementation does.
     Raises ValueError for a name that is not here and FileNotFoundError where the weights cannot be had.
     """
-    if name not in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2"):
-        raise ValueError(
-            f"no backbone {name!r}; choose resnet18, resnet34, resnet50, resnet101, resnet152 or mobilenet_v2"
-        )
+    if name not in BACKBONES:
+        raise ValueError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}")
     net = torchvision.models.get_model(name, weights=None)
     if weights not in (None, "none"):
         _load(net, name, weights)

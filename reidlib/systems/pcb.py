@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 from torch.nn import functional as F
 
 from reidlib.systems.bag_of_tricks import trunk, unpooled, uses_bf16
@@ -17,7 +18,7 @@ FEATURES = ("G", "H", "across")
 
 def from_recipe(recipe, ids) -> "PCB":
     """The system of a recipe for the training pids `ids`. Raises ValueError for refined parts on several processes."""
-    if recipe.rpp and torch.distributed.is_initialized():
+    if recipe.rpp and dist.is_initialized() and dist.get_world_size() > 1:
         raise ValueError("rpp=True on several processes: its stages train some of the weights; leave rpp out")
     tune = recipe.epochs - recipe.rpp_epochs[1]
     return PCB(
@@ -43,9 +44,8 @@ class PCB(nn.Module):
     parts' cross entropies. A part is the mean of its places: of a strip of rows at first; with `refine=(a, t)` of the
     places that a part classifier gives it, which is trained alone from epoch a on, while all else is fixed, and with
     everything from epoch t on (section 3.4, algorithm 1). `schedule(epoch)` is a factor of both rates, `lr` of the
-    heads and `backbone_lr`; in the two stages of the refinement, which begin where the schedule has ended, it is
-    `refine_factor`, a choice of this library. `precision` is as in BagOfTricks; pooling, heads and loss are float32
-    always.
+    heads and `backbone_lr`; in the two stages of the refinement it is `refine_factor`, wherever the schedule was: a
+    choice of this library. `precision` is as in BagOfTricks; pooling, heads and loss are float32 always.
 
     What `embed` gives is chosen by `feature`: "G", the parts' features, C * P numbers; "H", what their classifiers see,
     dim * P numbers. "across" is a quirk of wangguanan's code, kept to measure it: a G in which each channel is

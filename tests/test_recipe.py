@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import reidlib as rl
 from reidlib.presets import PRESETS
 from reidlib.recipe import Recipe, preset_table
 
@@ -251,3 +252,20 @@ def test_the_toy_of_pcb_has_a_row_of_its_last_map_for_each_part_and_a_checkpoint
     for recipe in (toy, market):
         assert (recipe.epochs - sum(recipe.rpp_epochs)) % recipe.checkpoint_every == 0
     assert toy.name() == "toy-pcb-reference-all+rpp-seed1"
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "value"),
+    [
+        ("pcb", "label_smoothing", 0.2),
+        ("pcb", "margin", 0.5),
+        ("bot", "backbone_lr", 0.01),
+        ("bot", "rpp", True),
+        ("aligngan", "center_weight", 0.1),
+    ],
+)
+def test_a_field_that_the_model_does_not_read_is_refused(model, field, value):
+    standing = rl.Recipe.for_dataset("toy-sysu", model=model)
+    assert rl.Recipe.for_dataset("toy-sysu", model=model, **{field: getattr(standing, field)}) == standing
+    with pytest.raises(ValueError, match=f"{field}={value}: the model {model} has no {field}"):
+        rl.Recipe.for_dataset("toy-sysu", model=model, **{field: value})

@@ -27,13 +27,14 @@ def read_sysu(name: str, folder: Path) -> list[Row]:
     """Rows of SYSU-MM01: train and val identities are trained on, of the test identities infrared images are queries.
 
     The gallery is every visible image of a test identity, which `reidlib.sysu` draws from. FileNotFoundError for a
-    missing camera folder or list; ValueError for a list that does not fit the folders or another list, and for colour
-    in an infrared camera's folder. Source: Wu et al., "RGB-Infrared Cross-Modality Person Re-Identification" (2017).
+    missing camera folder or list; ValueError for a camera without images, for a list that does not fit the folders or
+    another list, and for colour in an infrared camera's folder. Source: Wu et al., "RGB-Infrared Cross-Modality Person
+    Re-Identification" (2017).
     """
     need(name, folder, *(f"cam{camera}" for camera in SYSU_CAMERAS), *SYSU_IDS)
     lists, images = _lists(name, folder), {}
     for camera in SYSU_CAMERAS:
-        images |= {(camera, pid): paths for pid, paths in _people(name, folder, f"cam{camera}")}
+        images |= {(camera, pid): paths for pid, paths in _people(name, folder, f"cam{camera}").items()}
     _refuse_absent(name, lists, {pid for _, pid in images})
     list_of = {pid: SYSU_IDS[file] for file, ids in lists.items() for pid in ids}
     rows = []
@@ -74,7 +75,7 @@ def _refuse_absent(name: str, lists: dict[str, set[int]], seen: set[int]) -> Non
 
 
 def _ids(name: str, folder: Path, file: str) -> set[int]:
-    words = [word for word in re.split(r"[,\s]+", (folder / file).read_text()) if word]
+    words = [word for word in re.split(r"[,\s]+", _text(name, folder, file)) if word]
     odd = [word for word in words if not re.fullmatch(r"\d{1,9}", word)]
     if odd or not words:
         found = f"found {few(odd)}" if odd else "it is empty"
@@ -82,18 +83,37 @@ def _ids(name: str, folder: Path, file: str) -> set[int]:
     return {int(word) for word in words}
 
 
-def _people(name: str, folder: Path, camera: str) -> Iterator[tuple[int, list[str]]]:
+def _text(name: str, folder: Path, file: str) -> str:
+    try:
+        return (folder / file).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{name}: {file} is not plain text (ASCII or UTF-8); save it as that") from None
+
+
+def _people(name: str, folder: Path, camera: str) -> dict[int, list[str]]:
     """The identities that a camera's folder has images of, and their paths, in the order of their names."""
+    if not (folder / camera).is_dir():
+        raise ValueError(f"{name}: {camera} is a file; it should be a folder with one folder an identity")
+    found, others = {}, []
     for person in sorted(os.listdir(folder / camera)):
         if not (folder / camera / person).is_dir():
+            others.append(person)
             continue
         if not person.isdigit():
             raise ValueError(
                 f"{name}: {camera}/{person} is no identity; folders of a camera are called 0001, 0002, ..."
             )
-        files = sorted(file for file in os.listdir(folder / camera / person) if file.lower().endswith(".jpg"))
+        inside = sorted(os.listdir(folder / camera / person))
+        files = [file for file in inside if file.lower().endswith(".jpg")]
+        others += [f"{person}/{file}" for file in inside if file not in files]
+        if files and int(person) in found:
+            raise ValueError(f"{name}: {camera} holds identity {int(person)} twice, again as {person}; keep one folder")
         if files:
-            yield int(person), [f"{camera}/{person}/{file}" for file in files]
+            found[int(person)] = [f"{camera}/{person}/{file}" for file in files]
+    if not found:
+        instead = f"it holds {few(others)}" if others else "it is empty"
+        raise ValueError(f"{name}: {camera} has no images such as {camera}/0001/0001.jpg; {instead}")
+    return found
 
 
 def is_colour(image: Image.Image) -> bool:
@@ -143,7 +163,7 @@ def read_regdb(name: str, folder: Path, trial: int = 1) -> list[Row]:
 
 
 def _labelled(name: str, folder: Path, file: str) -> Iterator[tuple[str, int]]:
-    for number, line in enumerate((folder / file).read_text().splitlines(), 1):
+    for number, line in enumerate(_text(name, folder, file).splitlines(), 1):
         path, _, label = line.strip().rpartition(" ")
         if not line.strip():
             continue

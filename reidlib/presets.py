@@ -47,8 +47,8 @@ _TOY_PCB = {  # a row of the last map for each part; from scratch the backbone n
     "height": 96, "pad": 0, "warmup_epochs": 0, "lr": 0.1, "backbone_lr": 0.1, "epochs": 17, "milestones": (11, 14),
     "rpp_epochs": (2, 2), "checkpoint_every": 13,
 }  # fmt: skip
-_TOY_ALIGNGAN = {
-    "pad": 0, "lr": 0.02, "backbone_lr": 0.02, "epochs": 20, "checkpoint_every": 4, "warmup_epochs": 0,
+_TOY_ALIGNGAN = {  # 65 people to train on: batches of 13, so that the last of a pass is whole
+    "p": 13, "pad": 0, "lr": 0.02, "backbone_lr": 0.02, "epochs": 20, "checkpoint_every": 4, "warmup_epochs": 0,
     "milestones": (19,), "phases": (10, 6), "gan_size": (64, 32), "gan_p": 2, "gan_channels": 8,
 }  # fmt: skip
 TOYS = {
@@ -58,7 +58,16 @@ TOYS = {
 }
 
 # Notebook 7 trains three models: fewer epochs, at a larger rate.
-_SHORT = {"k": 4, "epochs": 12, "milestones": (9, 11), "checkpoint_every": 6, "lr": 1e-3, "warmup_epochs": 1}
+_SHORT = {
+    "p": 13,
+    "k": 4,
+    "iterations": 14,
+    "epochs": 12,
+    "milestones": (9, 11),
+    "checkpoint_every": 6,
+    "lr": 1e-3,
+    "warmup_epochs": 1,
+}
 SHORT = {("toy-sysu", "bot"): _SHORT}
 
 # What each trick is when it is off, and when it is on if that differs from what the recipe says.

@@ -121,6 +121,34 @@ def test_lists_that_do_not_fit_are_an_error(sysu, file, text, message):
         load("sysu", sysu)
 
 
+def test_a_camera_without_images_is_named_with_what_it_holds(sysu):
+    for person in (sysu / "cam3").iterdir():
+        for file in person.iterdir():
+            file.rename(file.with_suffix(".png"))
+    with pytest.raises(ValueError, match=r"cam3 has no images such as cam3/0001/0001.jpg; it holds 0001/000\d.png, "):
+        load("sysu", sysu)
+    shutil.rmtree(sysu / "cam3")
+    (sysu / "cam3").mkdir()
+    with pytest.raises(ValueError, match=r"cam3 has no images .* it is empty"):
+        load("sysu", sysu)
+    (sysu / "cam3").rmdir()
+    (sysu / "cam3").write_text("")
+    with pytest.raises(ValueError, match="cam3 is a file; it should be a folder"):
+        load("sysu", sysu)
+
+
+def test_two_folders_of_one_identity_are_an_error(sysu):
+    shutil.copytree(sysu / "cam1" / "0001", sysu / "cam1" / "1")
+    with pytest.raises(ValueError, match="sysu: cam1 holds identity 1 twice, again as 1; keep one folder"):
+        load("sysu", sysu)
+
+
+def test_a_list_that_is_no_plain_text_is_named(sysu):
+    (sysu / "exp" / "test_id.txt").write_text("10,17", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"sysu: exp/test_id\.txt is not plain text"):
+        load("sysu", sysu)
+
+
 def test_a_folder_that_is_no_identity_is_an_error(sysu):
     (sysu / "cam4" / "people").mkdir()
     with pytest.raises(ValueError, match="sysu: cam4/people is no identity; folders of a camera are called 0001"):

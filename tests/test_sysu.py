@@ -139,9 +139,9 @@ def test_repr_names_everything_that_a_number_depends_on():
     assert repr(s).startswith(
         f"rank-1 {100 * s.rank(1):.1f}  rank-10 100.0  rank-20 100.0  mAP {100 * s.mAP:.1f}  mINP "
     )
+    spread = f"sd of rank-1 {100 * s.spread('rank-1'):.1f}, of mAP {100 * s.spread('mAP'):.1f}"
     assert repr(s).endswith(
-        f"(indoor-search, single-shot, 4 trials, sd of mAP {100 * s.spread('mAP'):.1f}, draw seeded 0, 36 probes, "
-        "0 without match, re-ranking off)"
+        f"(indoor-search, single-shot, 4 trials, {spread}, draw seeded 0, 36 probes, 0 without match, re-ranking off)"
     )
     low, high = s.interval("mAP")
     assert low < s.mAP < high

@@ -7,6 +7,10 @@ after another and then together:
 - pixel alignment (`_align_pixels`): two generators, visible -> infrared and back, and what judges their images;
 - feature alignment (`_align_features`): encoder, embedder and classifier, on real infrared and generated infrared;
 - the joint discriminator, on pairs of an infrared image and a feature map, which ties the two.
+
+Beside what is said where it happens, this differs from the authors' code in details: new layers start as torch starts
+them, but for the weights set below; real images go through the encoder before generated ones; the generators' images
+are made from the encoder's, and not read at their own size.
 """
 
 from collections.abc import Callable
@@ -148,7 +152,7 @@ class AlignGAN(nn.Module):
 
         visible, infrared (b, 3, H, W), labels (b,) of both. The first phase knows real infrared only.
         """
-        maps = [self.encode(infrared)]  # (b, C, h, w), float32; each modality has its own BatchNorm statistics
+        maps = [self.encode(infrared)]  # (b, C, h, w), float32; in training each modality is normalised by itself
         if phase == "joint":
             with torch.no_grad():
                 generated = self._stretch(self.to_ir(self._shrink(visible)), visible.shape[2:])

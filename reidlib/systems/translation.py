@@ -70,7 +70,7 @@ class Discriminator(nn.Sequential):
 class JointDiscriminator(nn.Module):
     """Pairs of infrared images (B, 3, h, w) and feature maps (B, dim, y, x) to one answer a patch.
 
-    1 is for a real image with the features of another real image of the same person, 0 for all else. The image is
+    1 is for a real image with its own features, 0 for all else. The image is
     halved until it has 16 x 16 places (of 128 x 128), the features are brought to as many, and both go on together.
     """
 

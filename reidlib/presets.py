@@ -59,15 +59,9 @@ TOYS = {
 
 # Notebook 7 trains three models: fewer epochs, at a larger rate.
 _SHORT = {
-    "p": 13,
-    "k": 4,
-    "iterations": 14,
-    "epochs": 12,
-    "milestones": (9, 11),
-    "checkpoint_every": 6,
-    "lr": 1e-3,
+    "p": 13, "k": 4, "iterations": 14, "epochs": 12, "milestones": (9, 11), "checkpoint_every": 6, "lr": 1e-3,
     "warmup_epochs": 1,
-}
+}  # fmt: skip
 SHORT = {("toy-sysu", "bot"): _SHORT}
 
 # What each trick is when it is off, and when it is on if that differs from what the recipe says.

@@ -15,7 +15,7 @@ from reidlib import sysu
 from reidlib.batches import MEAN, STD
 from reidlib.data import load
 from reidlib.embedding import embed
-from reidlib.layouts import project
+from reidlib.layouts import few, project
 from reidlib.recipe import Recipe
 from reidlib.results import collect, environment, run_folder, write_csv
 from reidlib.train import restore
@@ -64,6 +64,7 @@ def rows(system, split) -> list[dict]:
     found = []
     for name, scores in align(system, split).items():
         percent = {"rank1": scores.rank(1), "rank10": scores.rank(10), "mAP": scores.mAP, "mINP": scores.mINP}
+        percent |= {"rank1_sd": scores.spread("rank-1"), "mAP_sd": scores.spread("mAP")}  # over the trials
         percent = {key: round(100 * value, 2) for key, value in percent.items()}
         counts = {"probes": scores.num_valid, "draw": scores.draw}
         found.append(common | {"gallery": name, "test": "all single"} | percent | counts | last)
@@ -76,6 +77,8 @@ def main(dataset: str = "toy-sysu") -> None:
     runs = [
         Recipe.for_dataset(dataset, tricks=tricks, seed=seed, model=model) for model, tricks in MODELS for seed in SEEDS
     ]
+    if undone := [recipe.name() for recipe in runs if not (run_folder(recipe) / "result.json").is_file()]:
+        raise FileNotFoundError(f"no result of {few(undone)}; make cross runs what is left")
     write_csv(collect(*(run_folder(recipe) for recipe in runs)), base / "rgb_infrared.csv")
     found = []
     for recipe in runs:

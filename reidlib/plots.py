@@ -74,7 +74,7 @@ def plot_log(rows: Sequence[Mapping]) -> Picture:
     x = [row["iteration"] for row in rows]
     marker = "o" if len(rows) < 15 else ""
     others = {"epoch", "iteration", "acc", "lr", "ids_seen", "images_seen"}
-    others |= {"seconds", "images_per_s", "waiting", "saving", "peak_mb", "peak_gpu_mb"}
+    others |= {"world", "seconds", "images_per_s", "waiting", "saving", "peak_mb", "peak_gpu_mb"}
     for part in dict.fromkeys(key for row in rows for key in row if key not in others):
         known = [row.get(part, "") != "" for row in rows]  # the phases of a training have losses of their own
         losses.plot(

@@ -153,7 +153,7 @@ def _brief(scores, recipe: Recipe) -> dict:
     percent |= {"mAP": scores.mAP, "mINP": scores.mINP}
     more = {}
     if isinstance(scores, sysu.SysuScores):  # a protocol of random galleries, in which much is to be said
-        percent |= {"rank20": scores.rank(20), "mAP_sd": scores.spread("mAP")}
+        percent |= {"rank20": scores.rank(20), "rank1_sd": scores.spread("rank-1"), "mAP_sd": scores.spread("mAP")}
         more = {"draw": scores.draw, "feature": "after the BNNeck" if recipe.bnneck else "pooled"}
     brief = {name: round(100 * float(value), 2) for name, value in percent.items()}
     brief |= {"queries": scores.num_valid, "unmatched": scores.num_invalid} | more

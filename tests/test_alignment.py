@@ -9,6 +9,7 @@ from test_aligngan import recipe_of
 from torchvision.transforms.v2 import functional as tv
 
 import reidlib as rl
+from reidlib import alignment
 from reidlib.alignment import align, grey, rows
 from reidlib.batches import MEAN, STD
 
@@ -51,6 +52,18 @@ def test_the_rows_say_how_they_were_measured(crossed):
     assert [row["gallery"] for row in table] == ["visible", "grey", "generated"]
     said = {"seed": 1, "epoch": 2, "test": "all single", "feature": "pooled", "flip": "on", "reranking": "off"}
     assert all(row | said == row for row in table)
+    scores = align(system_at(1), crossed)["generated"]
+    assert table[2]["rank1_sd"] == round(100 * scores.spread("rank-1"), 2)
+
+
+def test_a_seed_that_failed_shortens_no_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(alignment, "run_folder", lambda recipe: tmp_path / recipe.name())
+    monkeypatch.setattr(alignment, "project", lambda: tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"no result of toy-sysu-reference-all-seed1, .*\(9 in all\); make cross"
+    ):
+        alignment.main()
+    assert not list(tmp_path.glob("results/*"))
 
 
 @pytest.mark.parametrize("epoch", [0, 2])

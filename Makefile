@@ -50,10 +50,12 @@ GRID := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m reidlib.repea
 twice = $(GRID) $(1) & other=$$!; $(GRID) $(1); here=$$?; wait $$other && exit $$here
 
 # three seeds of toy and toy-duke, each tested on both, into a file for each model: the Bag of Tricks with random erasing
-# and without, results/toy.csv; PCB likewise, and with refined parts, results/toy_pcb.csv
+# and without, results/toy.csv; PCB likewise, and with refined parts, results/toy_pcb.csv; then all of
+# them on people who are half hidden, results/toy_hidden.csv
 table: .venv/ready
 	$(call twice, -p dataset toy toy-duke -p tricks all all-erasing -p seed 1 2 3 --csv results/toy.csv)
 	$(call twice, -p model pcb -p dataset toy toy-duke -p tricks all all-erasing all+rpp -p seed 1 2 3 --csv results/toy_pcb.csv)
+	$(BIN)/python -m reidlib.hidden
 
 # the paper's steps, then each trick left out (all-bnneck is the fifth step), five seeds: results/toy_ladder.csv
 ladder: .venv/ready

@@ -36,7 +36,7 @@ _ROOMS = {
     "measuring": "measure measure_all targets",
     "results": "collect environment open_run read_csv result_line run_folder write_csv write_result",
 }
-_WHOLE = ("alignment", "sysu")  # rooms that are used by their own names: rl.sysu.score
+_WHOLE = ("alignment", "hidden", "sysu")  # rooms that are used by their own names: rl.sysu.score
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 __all__ = sorted([*_HOME, *_WHOLE])
 

@@ -1,0 +1,49 @@
+"""Queries of a drawn crowd, drawn again in the open and behind something, and what is made of them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import reidlib as rl
+from reidlib import hidden
+
+
+@pytest.fixture(scope="module")
+def split():
+    return rl.load("toy")
+
+
+def pictures(files):
+    return np.stack([np.asarray(Image.open(file).convert("RGB").resize((32, 64)), np.int16) for file in files])
+
+
+def test_only_what_stands_in_front_differs(split, tmp_path):
+    few = split.query[:6]
+    clear, behind = (pictures(hidden.redraw(few, tmp_path, flag)) for flag in (False, True))
+    assert np.array_equal(clear, pictures(hidden.redraw(few, tmp_path / ".." / tmp_path.name, False)))
+    changed = np.abs(clear - behind).max(3) > 30  # (6, 64, 32)
+    assert (changed.mean((1, 2)) > 0.02).all(), "something stands before each"
+    assert (changed[::3, 44:].mean((1, 2)) > 3 * changed[::3, :20].mean((1, 2))).all(), "a bush hides the feet"
+
+
+def test_a_real_set_cannot_be_drawn_again(crowd, tmp_path):
+    with pytest.raises(ValueError, match="crowd: nobody can draw its queries again; take toy or toy-duke"):
+        hidden.redraw(crowd.query, tmp_path, True)
+
+
+def test_the_rows_are_scores_of_the_models_own_test(crowd, tiny):
+    system = rl.build(tiny, crowd.train, "cpu")
+    files = crowd.query.files()
+    plain, other = hidden.rows(system, crowd, {"open": files, "hidden": files[::-1]})
+    expected = rl.score(rl.embed(system, crowd.query), rl.embed(system, crowd.gallery), crowd.query, crowd.gallery)
+    assert plain["mAP"] == round(100 * expected.mAP, 2)
+    assert other["mAP"] != plain["mAP"]
+    assert (plain["queries"], plain["flip"], plain["seed"]) == ("open", "off", 1)
+
+
+def test_a_run_that_is_missing_shortens_no_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(hidden, "run_folder", lambda recipe: tmp_path / recipe.name())
+    monkeypatch.setattr(hidden, "project", lambda: tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no result of toy-reference-all-seed1, .*15 in all.*; make table"):
+        hidden.main("toy")
+    assert not list(tmp_path.iterdir())

@@ -6,8 +6,11 @@ from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
+import torchvision
+
+from reidlib.data import PUBLISHED
 from reidlib.layouts import project
-from reidlib.presets import trick_fields
+from reidlib.presets import standard, trick_fields
 from reidlib.results import read_csv
 from reidlib.train import write_whole
 
@@ -16,10 +19,13 @@ from reidlib.train import write_whole
 TOLERANCE = {"rank1": 1.0, "mAP": 0.5}
 REPEATS = 3
 MEASURES = tuple(TOLERANCE)
-TABLES = {  # files below results/, one a model
+TABLES = {  # files below results/: one a model, and what benchmarks/market1501.py writes
     ("toy", "toy-duke"): ("toy.csv", "toy_pcb.csv"),
-    ("market", "duke"): ("market_duke.csv", "market_duke_pcb.csv"),
+    ("market", "duke"): ("market_duke.csv", "market_duke_pcb.csv", "market1501.csv"),
 }
+# Fields of a recipe that say how it is carried out and not what is trained. The reference implementation computes in
+# float32; auto is that or bf16, as the device has it.
+MANNER = ("checkpoint_every", "compile", "precision")
 NAMES = {"bot": "Bag of Tricks", "pcb": "PCB"}
 # the lines of each
 WORDS = {"bot": ("all", "all-erasing"), "pcb": ("all", "all-erasing", "all+rpp", "all-erasing+rpp")}
@@ -52,7 +58,7 @@ class Line:
         """
         if not self.rows:
             return ""
-        if reasons := _reasons(self.rows, self.reference):
+        if reasons := _reasons(self):
             return f"not comparable: {', '.join(reasons)}"
         apart = {name: _mean(self.rows, name) - _mean(self.reference, name) for name in MEASURES}
         if all(abs(apart[name]) <= TOLERANCE[name] + 1e-9 for name in MEASURES):
@@ -144,23 +150,49 @@ def _groups(rows: list[dict]) -> list[list[dict]]:
 
 
 def unusual(row: dict) -> str:
-    """What is not as the reference recipe of the data set says in a measured row, in words; empty where nothing is."""
+    """What is not as the reference recipe of the data set says in a measured row, in words; empty where nothing is.
+
+    The words tell of the test as well: a checkpoint before the last, mirror images, a part of the queries.
+    """
     parts = [row["preset"]] if row["preset"] != "reference" else []
-    parts += [row["changed"]] if row["changed"] else []
+    parts += [changes] if (changes := _changes(row)) else []
     parts += [f"after {row['epoch']} of {row['epochs']} epochs"] if row["epoch"] != row["epochs"] else []
+    if (processes := row.get("world") or 1) != 1:  # rows older than this column were trained by one
+        parts.append(f"trained by {processes} processes")
     if (row["flip"] == "on") != (row.get("model", "bot") in MIRRORED):
         parts.append("mirror images averaged" if row["flip"] == "on" else "mirror images not averaged")
+    whole = PUBLISHED[row["test"]]["query"][0] if row["test"] in PUBLISHED else None
+    if whole and row["queries"] != whole:
+        parts.append(f"{row['queries']} queries instead of {whole}")
     return ", ".join(parts)
 
 
-def _reasons(rows: list[dict], reference: list[dict]) -> list[str]:
+def _changes(row: dict) -> str:
+    """The changed fields that make it another recipe, as in "epochs=60 weights=none"."""
+    changed = [part for part in row["changed"].split() if part.partition("=")[0] not in MANNER]
+    return " ".join(part for part in changed if not (part.startswith("weights=") and _standard_weights(row)))
+
+
+def _standard_weights(row: dict) -> bool:
+    """Whether the recipe says ImageNet and the training began there, be it from a file."""
+    return _imagenet(row) and standard(row["dataset"], row.get("model", "bot")).get("weights", "imagenet") == "imagenet"
+
+
+def _imagenet(row: dict) -> bool:
+    """Whether a training began from torchvision's IMAGENET1K_V1, fetched or as its file, whose name ends in a hash."""
+    if not row["weights"].endswith(".pth"):
+        return row["weights"] == "imagenet"
+    return row["weights"] == Path(torchvision.models.get_model_weights(row["backbone"])["IMAGENET1K_V1"].url).name
+
+
+def _reasons(line: Line) -> list[str]:
     """Why a line cannot be held against the reference implementation's numbers; none where it can."""
-    seeds = len({row["seed"] for row in rows})
-    reasons = ["no published number"] if not reference else []
-    recipe = unusual(rows[0])
-    if rows[0]["weights"] != "imagenet" and "weights=" not in recipe:  # the toy recipe has none
+    seeds = len({row["seed"] for row in line.rows})
+    missing = "no number of the reference implementation" if line.paper else "no published number"
+    reasons = [] if line.reference else [missing]
+    if not _imagenet(line.rows[0]) and "weights=" not in line.recipe:  # the toy recipe has none
         reasons.append("no ImageNet weights")
-    reasons += [recipe] if recipe else []
+    reasons += [line.recipe] if line.recipe else []
     return reasons + ([f"{seeds} of {REPEATS} seeds"] if seeds < REPEATS else [])
 
 

@@ -62,7 +62,7 @@ def plot_parts(system, a: Path, b: Path, title: str | None = None) -> Picture:
     """Two images cut into the system's parts, as a Picture: the cosine of two parts stands between their bands.
 
     The more alike, the thicker the line and the brighter the band; at the right, what a part adds to the similarity of
-    the images. Parts are drawn as equal bands from top to bottom. ValueError as `part_similarities`.
+    the images. Parts are drawn as equal bands from top to bottom, refined ones too. ValueError as `part_similarities`.
     """
     similarities = part_similarities(system, a, b)
     width, height, between = 1.3, 2.6, 1.5  # inches
@@ -78,7 +78,8 @@ def plot_parts(system, a: Path, b: Path, title: str | None = None) -> Picture:
         _band(ax, (GAP + width, right), top + i * step, (width, step), own)
         note(ax, right + width + GAP, top + (i + 0.5) * step, f"{adds:z.2f}", color=INK, va="center")
     note(ax, right + width + GAP, top + height + 0.05, f"sum {similarities[1].sum():.2f}", color=INK, fontweight="bold")
-    fig.alt = f"{title or 'Two images by their parts'}. {told(similarities)}".replace("\n", " ")
+    words = told(similarities, getattr(system, "refined", False))
+    fig.alt = f"{title or 'Two images by their parts'}. {words}".replace("\n", " ")
     return fig
 
 
@@ -93,11 +94,12 @@ def _band(ax, ends: tuple[float, float], y: float, size: tuple[float, float], co
     note(ax, sum(ends) / 2, middle, f"{cosine:z.2f}", color=INK, ha="center", va="center", bbox=paper)
 
 
-def told(similarities: np.ndarray) -> str:
-    """`part_similarities` in words, a line for each part."""
+def told(similarities: np.ndarray, refined: bool = False) -> str:
+    """`part_similarities` in words, a line for each part; `refined`: parts that are no strips."""
     lines = (f"Part {i}: cosine {own:z.2f}, adds {adds:z.2f}." for i, (own, adds) in enumerate(similarities.T, 1))
     count = similarities.shape[1]
-    return "\n".join([f"Cosine {similarities[1].sum():.2f}, which {count} parts add up to, from the top:", *lines])
+    order = "from the top (refined parts: a band says only about where one lies)" if refined else "from the top"
+    return "\n".join([f"Cosine {similarities[1].sum():.2f}, which {count} parts add up to, {order}:", *lines])
 
 
 def heat(place: np.ndarray, most: float) -> bytes:
@@ -137,7 +139,8 @@ def explanation(system, a: Path, b: Path, kept: float) -> dict:
 
 def _by_parts(system, a: Path, b: Path) -> tuple[float, dict]:
     similarities = part_similarities(system, a, b)
-    words = f"{told(similarities)}\nThe less alike two parts are, the darker their bands."
+    words = told(similarities, getattr(system, "refined", False))
+    words += "\nThe less alike two parts are, the darker their bands."
     return similarities[1].sum(), {"parts": [f"{own:z.2f}" for own in similarities[0]], "words": words}
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from test_train import digest, interrupted, trained
-from torch import nn
 from torch.nn import functional as F
 
 import reidlib as rl
@@ -19,6 +18,8 @@ from reidlib.systems.translation import Discriminator, Generator, JointDiscrimin
 
 WARM, JUDGES = ("warm_visible", "warm_ir"), ("judge_visible", "judge_pair")
 ENCODER, GENERATORS = ("trunk", "embedder", "bottle", "classifier"), ("to_ir", "to_visible")
+# one image of each modality hides how a batch is laid out, two show it
+LAYOUTS = pytest.mark.parametrize("k", [2, 4])
 
 
 @pytest.fixture
@@ -123,15 +124,39 @@ def stretched(images):
     return ((images + 1) / 2 - mean) / std
 
 
+def sides(images, labels, k, ids=3):
+    """By hand, of the first `ids` identities of a batch: visible images, infrared ones, and the labels of either."""
+    visible, infrared = [], []
+    for person in range(ids):
+        for shot in range(k):
+            (visible if shot < k // 2 else infrared).append(person * k + shot)
+    assert labels[visible].tolist() == labels[infrared].tolist()
+    return images[visible], images[infrared], labels[visible]
+
+
+def false_pairs(real, fake, real_map, fake_map, pids):
+    """By hand: an infrared image and a feature map that do not belong together, or of which one is generated."""
+    count = len(pids)
+    others = [(i + count // 2) % count for i in range(count)]  # of two people: the other one
+    assert all(pids[i] != pids[j] for i, j in enumerate(others))
+    return [(fake, real_map), (real, fake_map), (fake, fake_map), (real[others], real_map)]
+
+
+def far(answers, target):
+    return F.mse_loss(answers, torch.full_like(answers, target))
+
+
 def heads(system, maps, dropped=None):
     feat = maps.mean((2, 3))
     kept = feat if dropped is None else F.dropout(feat, 0.5)
     return system.embedder(feat), system.classifier(system.bottle(kept))
 
 
-def test_the_first_phase_is_cross_entropy_and_triplet_loss_of_real_infrared_images():
-    system, (images, labels) = system_at(0), batch()
-    infrared, pids = images[1::2], labels[1::2]  # K = 2: visible, infrared, visible, ...
+@LAYOUTS
+def test_the_first_phase_is_cross_entropy_and_triplet_loss_of_real_infrared_images(k):
+    recipe = recipe_of(k=k)
+    system, (images, labels) = system_at(0, recipe), batch(recipe)
+    _, infrared, pids = sides(images, labels, k)
     torch.manual_seed(1)
     emb, logits = heads(system, system.trunk(infrared), dropped=True)
     ce, triplet = F.cross_entropy(logits, pids), rl.cross_triplet(emb, emb, pids, pids, 1.0)
@@ -142,48 +167,63 @@ def test_the_first_phase_is_cross_entropy_and_triplet_loss_of_real_infrared_imag
     torch.testing.assert_close(found, {name: value.detach() for name, value in expected.items()})
 
 
+@LAYOUTS
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_the_losses_of_the_pixels_are_those_of_the_paper(epoch):
-    """Least squares against 1, 10 x cycle, 5 x identity, .1 x both triplets, .1 x cross entropy; in both phases."""
-    system, (images, labels) = system_at(epoch), batch(ids=2)
+def test_the_losses_of_the_pixels_are_those_of_the_paper(epoch, k):
+    """Least squares against 1, 10 x cycle, 5 x identity, .1 x both triplets, .1 x cross entropy; in both phases.
+
+    The judges learn that what is real is 1 and what is not is 0; the joint one from the mean over four false kinds.
+    """
+    recipe = recipe_of(k=k)
+    system, (images, labels) = system_at(epoch, recipe), batch(recipe)
     if epoch == 2:  # the pixels alone: the features would be trained before
         system._align_features = lambda *_: {"loss": torch.zeros(()), "acc": torch.zeros(())}
-    visible, infrared, pids = shrunk(images[0::2]), shrunk(images[1::2]), labels[0::2]
-    to_ir, to_visible, mse = system.to_ir, system.to_visible, nn.MSELoss()
+    for name in JUDGES + WARM:  # answers far apart: at first they are about 0 whatever the image
+        list(getattr(system, name).modules())[-1].weight.data *= 10
+    seen, dark, pids = sides(images, labels, k, recipe.gan_p)  # of three identities the generators get two
+    visible, infrared = shrunk(seen), shrunk(dark)
+    to_ir, to_visible = system.to_ir, system.to_visible
     fake_ir, fake_visible = to_ir(visible), to_visible(infrared)
     system.trunk.eval(), system.bottle.eval()
-    real_map, fake_map = system.trunk(images[1::2]), system.trunk(stretched(fake_ir))
+    real_map, fake_map = system.trunk(dark), system.trunk(stretched(fake_ir))
     real_emb, fake_emb = heads(system, real_map)[0], heads(system, fake_map)[0]
     logits = heads(system, fake_map)[1]
     if epoch == 1:
-        answers = system.warm_visible(fake_visible), system.warm_ir(fake_ir)
+        judge_visible, judge_ir, false = system.warm_visible, lambda image, _: system.warm_ir(image), [(fake_ir, None)]
     else:
-        answers = system.judge_visible(fake_visible), system.judge_pair(fake_ir, real_map)
-    gan = sum(mse(answer, torch.ones_like(answer)) for answer in answers) / 2
+        judge_visible, judge_ir = system.judge_visible, system.judge_pair
+        false = false_pairs(infrared, fake_ir, real_map, fake_map, pids)
+    gan = (far(judge_visible(fake_visible), 1) + far(judge_ir(fake_ir, real_map), 1)) / 2
+    told_false = torch.stack([far(judge_ir(*pair), 0) for pair in false]).mean()
+    discriminators = (far(judge_visible(visible), 1) + far(judge_visible(fake_visible), 0)) / 2
+    discriminators += (far(judge_ir(infrared, real_map), 1) + told_false) / 2
     cycle = (F.l1_loss(to_visible(fake_ir), visible) + F.l1_loss(to_ir(fake_visible), infrared)) / 2
     identity = (F.l1_loss(to_visible(visible), visible) + F.l1_loss(to_ir(infrared), infrared)) / 2
     triplet = rl.cross_triplet(fake_emb, real_emb, pids, pids) + rl.cross_triplet(real_emb, fake_emb, pids, pids)
     expected = {"pixel_gan": gan, "cycle": 10 * cycle, "identity": 5 * identity, "pixel_triplet": 0.1 * triplet}
     expected |= {"pixel_ce": 0.1 * F.cross_entropy(logits, pids)}
-    expected["loss"] = sum(expected.values())
+    expected |= {"loss": sum(expected.values()), "discriminators": discriminators}
     system.train()
     found = system.step(images, labels)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value.detach(), atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_the_joint_discriminator_learns_from_a_true_pair_and_four_false_ones(monkeypatch):
-    system, (images, labels) = system_at(2), batch(ids=2)
+@LAYOUTS
+def test_the_joint_discriminator_learns_from_a_true_pair_and_four_false_ones(monkeypatch, k):
+    recipe = recipe_of(k=k)
+    system, (images, labels) = system_at(2, recipe), batch(recipe)
     system._align_features = lambda *_: {"loss": torch.zeros(()), "acc": torch.zeros(())}
     asked, forward = [], system.judge_pair.forward
     monkeypatch.setattr(system.judge_pair, "forward", lambda *pair: asked.append(pair) or forward(*pair))
     system.step(images, labels)
-    real = shrunk(images[1::2])
+    _, dark, pids = sides(images, labels, k, recipe.gan_p)
+    real = shrunk(dark)
     fooled, *asked = asked  # the generator's question comes first: a generated image beside the features of a real one
     fake, real_map = fooled
     assert not torch.allclose(fake, real)
     (_, fake_map) = asked[1]
-    kinds = [(fake, real_map), (real, fake_map), (fake, fake_map), (real.flip(0), real_map), (real, real_map)]
+    kinds = [*false_pairs(real, fake, real_map, fake_map, pids), (real, real_map)]
     assert len(asked) == 5
     for (image, maps), (wanted_image, wanted_map) in zip(asked, kinds, strict=True):
         torch.testing.assert_close(image, wanted_image.detach())
@@ -192,11 +232,13 @@ def test_the_joint_discriminator_learns_from_a_true_pair_and_four_false_ones(mon
         assert not maps.requires_grad
 
 
-def test_the_features_of_both_phases_are_those_of_the_paper():
+@LAYOUTS
+def test_the_features_of_both_phases_are_those_of_the_paper(k):
     """Cross entropy of both modalities, triplets both ways, and .1 x what the joint discriminator is told."""
-    system, (images, labels) = system_at(2), batch()
+    recipe = recipe_of(k=k)
+    system, (images, labels) = system_at(2, recipe), batch(recipe)
     system._align_pixels = lambda *_: {"loss": torch.zeros(()), "acc": torch.zeros(())}
-    visible, infrared, pids = images[0::2], images[1::2], labels[0::2]
+    visible, infrared, pids = sides(images, labels, k)
     state = {name: value.clone() for name, value in system.state_dict().items()}
     torch.manual_seed(1)
     real, fake = system.trunk(infrared), system.trunk(stretched(system.to_ir(shrunk(visible)).detach()))
@@ -245,6 +287,22 @@ def test_each_optimiser_has_its_rates_and_they_drop_together():
     assert rates[3] == pytest.approx([rate / 10 for rate in rates[0]])
     held = [id(p) for o in system.optimizers.values() for group in o.param_groups for p in group["params"]]
     assert sorted(held) == sorted(map(id, system.parameters())), "every weight has one optimiser"
+
+
+def test_the_optimisers_are_those_of_the_authors_code():
+    """Guards: REFERENCE C.2, on networks that build at once."""
+    recipe = rl.Recipe.for_dataset("sysu", model="aligngan", weights="none", backbone="resnet18", gan_channels=4)
+    system, adam = rl.build(recipe, np.arange(6), "cpu"), {"betas": (0.5, 0.999), "weight_decay": 0, "amsgrad": False}
+    sgd = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "dampening": 0}
+    gan = (torch.optim.Adam, adam, {GENERATORS: 2e-4}), (torch.optim.Adam, adam, {JUDGES + WARM: 2e-4})
+    wanted = [(torch.optim.SGD, sgd, {ENCODER[1:]: 0.2, ENCODER[:1]: 0.02}), *gan]
+    for optimizer, (kind, options, rates) in zip(system.optimizers.values(), wanted, strict=True):
+        assert type(optimizer) is kind
+        for group, (networks, rate) in zip(optimizer.param_groups, rates.items(), strict=True):
+            assert {name: group[name] for name in options} == options
+            assert group["lr"] == rate
+            weights = [p for name in networks for p in getattr(system, name).parameters()]
+            assert {id(p) for p in group["params"]} == {id(p) for p in weights}, networks
 
 
 @pytest.mark.parametrize("at", [2, 4, 6])

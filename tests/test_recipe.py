@@ -31,6 +31,12 @@ PCB = {  # REFERENCE C.1: where the same author's PCB differs
     "label_smoothing": 0.0, "lr": 0.5, "backbone_lr": 0.05, "warmup_epochs": 0, "milestones": (50, 80, 100),
     "checkpoint_every": 35,
 }  # fmt: skip
+CROSS = {"order": "modality", "p": 8, "k": 8}  # REFERENCE C.3: a Bag of Tricks of two modalities, 8 x (4 + 4) images
+ALIGNGAN = {  # REFERENCE C.2: where AlignGAN differs from that; its rate drops after 50 of its joint epochs
+    "model": "aligngan", "height": 384, "width": 192, "pad": 0, "erasing": 0.0, "p": 18, "iterations": 100,
+    "epochs": 50 + 100 + 100, "checkpoint_every": 50, "stem_relu": True, "bnneck": False, "label_smoothing": 0.0,
+    "margin": 1.0, "lr": 0.2, "backbone_lr": 0.02, "warmup_epochs": 0, "milestones": (50 + 100 + 50,),
+}  # fmt: skip
 
 
 def market(**choices) -> Recipe:
@@ -213,6 +219,20 @@ def test_pcb_differs_from_the_bag_of_tricks_in_these_fields_alone(dataset):
     pcb = Recipe.for_dataset(dataset, model="pcb")
     assert changes(pcb, Recipe.for_dataset(dataset)) == PCB
     assert (pcb.parts, pcb.part_dim, pcb.dropout, pcb.rpp, pcb.rpp_epochs) == (6, 256, 0.5, False, (5, 10))
+
+
+@pytest.mark.parametrize("dataset", ["sysu", "regdb"])
+def test_the_recipes_of_two_modalities_are_the_published_ones(dataset):
+    """Guards: every number of theirs; what is not named here is the Bag of Tricks' of one modality."""
+    plain = Recipe.for_dataset(dataset)
+    assert changes(plain, market()) == {"dataset": dataset} | CROSS
+    channels = Recipe.for_dataset(dataset, tricks="all+channels")
+    assert changes(channels, plain) == {"tricks": "all+channels", "channels": 0.5}
+    assert plain.channels == 0
+    gan = Recipe.for_dataset(dataset, model="aligngan")
+    assert changes(gan, plain) == ALIGNGAN
+    assert (gan.phases, gan.gan_size, gan.gan_p, gan.gan_channels, gan.gan_lr) == ((50, 100), (128, 128), 4, 64, 2e-4)
+    assert [gan.learning_rate(epoch) for epoch in (0, 199, 200, 249)] == pytest.approx([0.2, 0.2, 0.02, 0.02])
 
 
 @pytest.mark.parametrize(

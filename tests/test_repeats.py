@@ -84,6 +84,13 @@ def test_a_notebook_that_is_missing_or_has_no_parameters_is_refused(tmp_path):
         plan(tmp_path / "empty.ipynb", [])
 
 
+def test_the_chapter_of_parts_makes_a_grid_and_that_of_three_models_says_what_does():
+    (job,) = plan(TRAIN.with_name("06_pcb.ipynb"), grid(dataset="toy", tricks="all-erasing+rpp", model="pcb"))
+    assert (job.recipe.model, job.recipe.rpp, job.recipe.erasing) == ("pcb", True, 0)
+    with pytest.raises(ValueError, match=r"07_rgb_infrared\.ipynb: a grid needs .* 03_train.ipynb trains every model"):
+        plan(TRAIN.with_name("07_rgb_infrared.ipynb"), [{}])
+
+
 def free_notebook(folder):
     text = 'dataset: str = "toy"\nanything = None\nrun_dir: str = None'
     cell = nbformat.v4.new_code_cell(text, metadata={"tags": ["parameters"]})

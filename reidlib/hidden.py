@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from reidlib import toy
-from reidlib.data import load
+from reidlib.data import TOYS, load
 from reidlib.embedding import embed
 from reidlib.evaluate import score
 from reidlib.layouts import few, project
@@ -17,7 +17,7 @@ from reidlib.recipe import Recipe
 from reidlib.results import environment, run_folder, write_csv
 from reidlib.train import restore
 
-NETWORKS = {"toy": "market", "toy-duke": "duke"}  # whose cameras and people a drawn set has
+NETWORKS = {name: network for name, network in TOYS.items() if network != "sysu"}  # all cameras see visible light
 FRONTS = ("bush", "bicycle", "pole")
 MODELS = (("bot", "all"), ("bot", "all-erasing"), ("pcb", "all"), ("pcb", "all-erasing"), ("pcb", "all+rpp"))
 SEEDS = (1, 2, 3)

@@ -120,19 +120,23 @@ def with_data(jobs: list[Job], here: bool = True) -> list[Job]:
     Raises what `targets` raises where the data must be here and are not, and ValueError where they do not make the
     batches of the recipe.
     """
-    return [_with_data(job, here) for job in jobs]
-
-
-def _with_data(job: Job, here: bool) -> Job:
-    try:
-        splits, _ = targets(job.recipe.dataset, *job.places)
-    except FileNotFoundError:
-        if here:
-            raise
-        return job
-    train = next(iter(splits.values())).train
-    PKSampler.of(job.recipe, train)
-    return replace(job, data=data_digest(train), tests=tuple(splits))
+    known, found = {}, []
+    for job in jobs:
+        where = job.recipe.dataset, str(job.places)
+        try:
+            if where not in known:  # each set is read once, however many jobs it has
+                splits, _ = targets(job.recipe.dataset, *job.places)
+                train = next(iter(splits.values())).train
+                known[where] = train, data_digest(train), tuple(splits)
+        except FileNotFoundError:
+            if here:
+                raise
+            found.append(job)
+            continue
+        train, digest, tests = known[where]
+        PKSampler.of(job.recipe, train)
+        found.append(replace(job, data=digest, tests=tests))
+    return found
 
 
 def state(job: Job, folder: Path) -> str:

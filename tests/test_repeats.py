@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import filelock
 import nbformat
@@ -13,7 +14,7 @@ import pytest
 from attempts import is_gone, notes, seeds, wait_for
 
 import reidlib as rl
-from reidlib import estimate, jobs, repeats
+from reidlib import cluster, estimate, jobs, repeats
 from reidlib.jobs import _fits as fits
 from reidlib.jobs import grid, parameters_of, plan, state, with_data
 from reidlib.sources import source_digest
@@ -139,6 +140,17 @@ def test_two_values_of_one_spelling_cannot_share_a_folder(tmp_path):
 def test_where_data_lie_is_said_once_for_all():
     (job,) = plan(TRAIN, [{"dataset": "market", "data_root": "all", "duke_path": "there"}])
     assert job.places == ({"market": None, "duke": "there"}, "all")
+    (job,) = plan(TRAIN, [{"dataset": "market", "data_root": "all", "market_path": "nearer"}])
+    with pytest.raises(FileNotFoundError, match="not found under nearer"):
+        with_data([job])
+
+
+def test_a_set_is_read_once_for_all_its_jobs(own, monkeypatch):
+    read = []
+    monkeypatch.setattr(jobs, "targets", lambda *given: read.append(given) or rl.targets(*given))
+    found = with_data(plan(TRAIN, grid(**own, seed=[1, 2, 3])))
+    assert len(read) == 1
+    assert {(job.data, job.tests) for job in found} == {(found[0].data, ("crowd",))}
 
 
 def test_a_grid_run_again_does_what_is_left(small, own, tmp_path):
@@ -355,3 +367,20 @@ def test_the_real_chapter_runs_as_a_job(own, tmp_path, monkeypatch):
     executed = nbformat.read(outcome.folder / "03_train.ipynb", as_version=4)
     assert "injected-parameters" in str(executed.cells)
     assert rl.collect(outcome.folder)[0]["changed"].startswith("height=32 width=16")
+
+
+def test_a_machine_of_a_cluster_needs_the_sources_of_the_jobs_own_model(own):
+    (job,) = plan(TRAIN, [own | {"model": "pcb"}])
+    error, files = cluster.on_node("", "03_train.ipynb", job, source_digest())
+    assert "has another version of reidlib" in error
+    assert not files
+
+
+def test_what_a_cluster_brings_home_must_be_the_jobs_result(own, tmp_path):
+    (job,) = with_data(plan(TRAIN, [own]))
+    finish(job, tmp_path / "there")
+    files = {file.name: file.read_bytes() for file in (tmp_path / "there").iterdir()}
+    ray = SimpleNamespace(get=lambda brought: (None, brought), exceptions=SimpleNamespace(RayError=RuntimeError))
+    assert cluster._fetch(ray, files, job, tmp_path / "home") is None
+    other = replace(job, data="0" * 20)
+    assert "is not its result (stale: other training images)" in cluster._fetch(ray, files, other, tmp_path / "else")

@@ -161,3 +161,16 @@ def test_markets_rule_is_refused_for_sysu(crossed, run):
         rl.measure(rl.restore(folder, device="cpu"), crossed, folder)
     with pytest.raises(ValueError, match="07_rgb_infrared"):
         rl.open_run("sysu", "reference", "all", 1)
+
+
+def test_a_partner_that_was_named_must_be_there_and_any_other_may_be_absent(crowd, monkeypatch):
+    def load(name, place):
+        if name == "duke":
+            raise FileNotFoundError(f"duke is not under {place}")
+        return replace(crowd, name=name)
+
+    monkeypatch.setattr(measuring, "load", load)
+    splits, absent = rl.targets("market", {"duke": None}, "all")
+    assert (list(splits), absent) == (["market"], {"duke": "duke is not under all"})
+    with pytest.raises(FileNotFoundError, match="duke is not under nowhere"):
+        rl.targets("market", {"duke": "nowhere"}, "all")

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
 CHAPTERS := 01_data 02_tricks_ablation 03_train 04_evaluate 05_ranked_images 06_pcb 07_rgb_infrared
-LIBRARY := $(wildcard reidlib/*.* reidlib/systems/*.py)
+LIBRARY := $(shell find reidlib -type f -not -name "*.pyc")
 
 .NOTPARALLEL:
 .PHONY: demo check test lint bench lab table ladder cross clean
@@ -55,7 +55,7 @@ twice = $(GRID) $(1) & other=$$!; $(GRID) $(1); here=$$?; wait $$other && exit $
 table: .venv/ready
 	$(call twice, -p dataset toy toy-duke -p tricks all all-erasing -p seed 1 2 3 --csv results/toy.csv)
 	$(call twice, -p model pcb -p dataset toy toy-duke -p tricks all all-erasing all+rpp -p seed 1 2 3 --csv results/toy_pcb.csv)
-	$(BIN)/python -m reidlib.hidden
+	$(BIN)/python -m reidlib.studies.hidden
 
 # the paper's steps, then each trick left out (all-bnneck is the fifth step), five seeds: results/toy_ladder.csv
 ladder: .venv/ready
@@ -68,7 +68,7 @@ ladder: .venv/ready
 cross: .venv/ready
 	$(call twice, -p dataset toy-sysu -p tricks all all+channels -p seed 1 2 3)
 	$(call twice, -p dataset toy-sysu -p model aligngan -p seed 1 2 3)
-	$(BIN)/python -m reidlib.alignment
+	$(BIN)/python -m reidlib.studies.alignment
 
 clean:
 	rm -rf runs build .pytest_cache .ruff_cache .hypothesis

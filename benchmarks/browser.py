@@ -21,8 +21,8 @@ from ipywidgets.widgets.widget import _remove_buffers
 
 import reidlib as rl
 from reidlib import toy
-from reidlib.layouts import BOXES, FOLDERS, data_root
-from reidlib.thumbnails import thumbnail
+from reidlib.data.layouts import BOXES, FOLDERS, data_root
+from reidlib.figures.thumbnails import thumbnail
 
 STEPS = 40
 

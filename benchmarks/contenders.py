@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 import torch
 
-from reidlib import cosine
-from reidlib.evaluate import score
-from reidlib.reranking import rerank
+from reidlib.evaluation import cosine
+from reidlib.evaluation.reranking import rerank
+from reidlib.evaluation.score import score
 
 
 def bare(q, g, query, gallery):

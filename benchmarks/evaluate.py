@@ -21,7 +21,7 @@ import torch
 from contenders import argsorted, bare, dense_distances, ours, peers, sparse_distances, timed_product
 
 import reidlib
-from reidlib.reranking import rerank
+from reidlib.evaluation.reranking import rerank
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

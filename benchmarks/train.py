@@ -26,10 +26,10 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 import reidlib as rl
-from reidlib.images import on
-from reidlib.results import environment
+from reidlib.data.images import on
+from reidlib.provenance import environment
 from reidlib.systems import convolutions
-from reidlib.systems.bag_of_tricks import uses_bf16
+from reidlib.systems.backbones import uses_bf16
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")

@@ -1,53 +1,55 @@
 """Person re-identification as a course you can run: the Bag of Tricks baseline on a thin library.
 
-`import reidlib as rl` gives the names below; each module is loaded at the first use of one of its names.
+`import reidlib as rl` gives the names that `__init__.pyi` lists; a module is loaded at the first use of one of its
+names.
 """
 
-import importlib
+import sys
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+
+import lazy_loader
 
 __version__ = "0.1.0"
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-_ROOMS = {
-    "recipe": "Recipe preset_table warmup_multistep",
-    "data": "Shots Split load",
-    "checks": "Report check",
-    "images": "ImageStore decode",
-    "batches": "PKSampler augment crop_flip draw_crops draw_erasing draw_flips erase generator normalise",
-    "losses": "CenterLoss batch_hard_triplet cross_triplet hardest",
-    "systems": "build",
-    "systems.bag_of_tricks": "BagOfTricks trunk",
-    "systems.pcb": "PCB",
-    "systems.aligngan": "AlignGAN",
-    "train": "checkpoints epoch_row fit load_or_train restore",
-    "embedding": "embed",
-    "evaluate": "Ranking Scores score",
-    "reranking": "expand rerank",
-    "statistics": "compare verification",
-    "figures": "Picture plot_batch plot_identity save show_shots",
-    "plots": "plot_ap_histogram plot_cmc plot_log plot_matrix plot_schedule plot_split",
-    "browser": "RankedBrowser",
-    "pairs": "part_similarities plot_parts similarity_maps",
-    "ranked": "extremes plot_ranked plot_similarity visualize",
-    "layouts": "project",
-    "ladder": "added erasing_gains left_out plot_erasing plot_ladder published_gains",
-    "published": "compare_published markdown results_tables",
-    "jobs": "grid",
-    "repeats": "run",
-    "measuring": "measure measure_all targets",
-    "results": "collect environment open_run read_csv result_line run_folder write_csv write_result",
+# Flat names from before the library had wings, and those of the commands: reidlib.NAME is the module on the right.
+FLAT = {
+    "alignment": "studies", "batches": "data", "checks": "data", "cluster": "runs", "cosine": "evaluation",
+    "counting": "evaluation", "embedding": "train", "hidden": "studies", "images": "data", "infrared": "data",
+    "jobs": "runs", "ladder": "studies", "layouts": "data", "losses": "systems", "marks": "browser",
+    "measuring": "runs", "pairs": "figures", "plots": "figures", "published": "studies", "ranked": "figures",
+    "reranking": "evaluation", "results": "runs", "statistics": "evaluation", "sysu": "evaluation",
+}  # fmt: skip
+HOMES = {name: f"{wing}.{name}" for name, wing in FLAT.items()} | {
+    "evaluate": "evaluation.score",
+    "repeats": "runs.grid",
 }
-_WHOLE = ("alignment", "hidden", "sysu")  # rooms that are used by their own names: rl.sysu.score
-_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
-__all__ = sorted([*_HOME, *_WHOLE])
 
 
-def __getattr__(name):
-    if name in _WHOLE:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"reidlib has no {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+class _Flat(MetaPathFinder, Loader):
+    """Finds `reidlib.jobs` in `reidlib.runs.jobs`, and so on: one module under both names, also for `python -m`."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        package, _, name = fullname.partition(".")
+        return ModuleSpec(fullname, self) if package == __name__ and name in HOMES else None
+
+    def create_module(self, spec):
+        module = _home(spec.name)
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module):
+        module.__spec__ = module.__spec__.loader_state
+
+    def get_code(self, fullname):
+        home = _home(fullname).__spec__
+        return home.loader.get_code(home.name)
 
 
-def __dir__():
-    return __all__
+def _home(fullname: str):
+    return import_module(f"{__name__}.{HOMES[fullname.partition('.')[2]]}")
+
+
+sys.meta_path.append(_Flat())

@@ -11,10 +11,10 @@ from test_train import digest, interrupted, trained
 from torch.nn import functional as F
 
 import reidlib as rl
-from reidlib import train
-from reidlib.batches import MEAN, STD
+from reidlib.data.augment import MEAN, STD
 from reidlib.systems import aligngan
 from reidlib.systems.translation import Discriminator, Generator, JointDiscriminator, strides
+from reidlib.train import checkpoints
 
 WARM, JUDGES = ("warm_visible", "warm_ir"), ("judge_visible", "judge_pair")
 ENCODER, GENERATORS = ("trunk", "embedder", "bottle", "classifier"), ("to_ir", "to_visible")
@@ -307,7 +307,7 @@ def test_the_optimisers_are_those_of_the_authors_code():
 
 @pytest.mark.parametrize("at", [2, 4, 6])
 def test_a_run_stopped_in_the_middle_of_any_phase_ends_bit_identical(crossed, small, tmp_path, monkeypatch, at):
-    monkeypatch.setattr(train, "SAVE_EVERY", -1)  # after every step
+    monkeypatch.setattr(checkpoints, "SAVE_EVERY", -1)  # after every step
     whole, rows = trained(small, crossed.train, tmp_path / "whole")
     interrupted(small, crossed.train, tmp_path / "parts", at)
     resumed, after = trained(small, crossed.train, tmp_path / "parts")

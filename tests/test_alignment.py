@@ -9,9 +9,9 @@ from test_aligngan import recipe_of
 from torchvision.transforms.v2 import functional as tv
 
 import reidlib as rl
-from reidlib import alignment
-from reidlib.alignment import align, grey, rows
-from reidlib.batches import MEAN, STD
+from reidlib.data.augment import MEAN, STD
+from reidlib.studies import alignment
+from reidlib.studies.alignment import align, grey, rows
 
 
 @pytest.fixture

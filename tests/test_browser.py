@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 
 import reidlib as rl
-from reidlib import figures
-from reidlib.batches import normalise
-from reidlib.browsing import Filter, Tour, first_match, gallery_query, histogram
-from reidlib.images import read
-from reidlib.marks import Marks
-from reidlib.pairs import DIM, heat, part_similarities, plot_parts, similarity_maps, where
-from reidlib.thumbnails import UNREADABLE, thumbnail
+from reidlib.browser.marks import Marks
+from reidlib.browser.tour import Filter, Tour, first_match, gallery_query, histogram
+from reidlib.data.augment import normalise
+from reidlib.data.images import read
+from reidlib.figures import style as figures
+from reidlib.figures.pairs import DIM, heat, part_similarities, plot_parts, similarity_maps, where
+from reidlib.figures.thumbnails import UNREADABLE, thumbnail
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reidlib.checks import Report, check
 from reidlib.data import load
+from reidlib.data.checks import Report, check
 
 
 def image(file, seed, size=(32, 16)):

@@ -11,8 +11,9 @@ import pytest
 from attempts import PATIENCE, is_gone, notes, wait_for
 
 import reidlib as rl
-from reidlib import cluster, jobs, repeats
-from reidlib.jobs import grid
+from reidlib.runs import cluster, jobs
+from reidlib.runs import grid as repeats
+from reidlib.runs.jobs import grid
 
 SMALL_STORE = 80 * 2**20  # bytes: the least that Ray takes
 READY = 180  # seconds to wait for a node; Ray's 30 are too few for a slow machine
@@ -118,7 +119,7 @@ def test_a_cluster_that_is_not_there_is_named_at_once(small, own, tmp_path, addr
 
 
 def test_another_version_on_a_node_is_named(small, own, tmp_path):
-    from reidlib.jobs import plan
+    from reidlib.runs.jobs import plan
 
     error, files = cluster.on_node(small.read_text(), "small.ipynb", plan(small, [own])[0], "0123456789ab")
     assert "another version of reidlib" in error
@@ -126,8 +127,8 @@ def test_another_version_on_a_node_is_named(small, own, tmp_path):
 
 
 def test_files_come_back_but_folders_and_hidden_files_do_not(small, own, tmp_path, monkeypatch):
-    from reidlib.jobs import plan
-    from reidlib.sources import source_digest
+    from reidlib.provenance import source_digest
+    from reidlib.runs.jobs import plan
 
     monkeypatch.chdir(tmp_path)
     job = plan(small, [own | {"seed": 13}])[0]
@@ -138,8 +139,8 @@ def test_files_come_back_but_folders_and_hidden_files_do_not(small, own, tmp_pat
 
 
 def test_what_somebody_trains_by_hand_on_a_node_stays_there(small, own, tmp_path, monkeypatch):
-    from reidlib.jobs import plan
-    from reidlib.sources import source_digest
+    from reidlib.provenance import source_digest
+    from reidlib.runs.jobs import plan
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs, "LEFTOVER", 0.1)

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import reidlib
-from reidlib.data import Shots, load
-from reidlib.layouts import data_root
+from reidlib.data import Shots, load, shots
+from reidlib.data.layouts import data_root
 
 REAL = data_root() / "Market-1501-v15.09.15"
 MARKET = {
@@ -216,7 +215,7 @@ def test_toy_is_drawn_by_the_first_load_only(tmp_path, monkeypatch):
 
     toy = SimpleNamespace(draw=draw, is_current=lambda folder, network, seed: (folder, network, seed) in drawn)
     monkeypatch.setitem(sys.modules, "reidlib.toy", toy)
-    monkeypatch.setattr(reidlib, "toy", toy, raising=False)
+    monkeypatch.setattr(shots, "toy", toy)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # no counts are published for these
         splits = [load(name, tmp_path) for name in ("toy", "toy", "toy-duke", "toy-duke")]

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidlib import counting
-from reidlib.cosine import Cosine
-from reidlib.evaluate import Scores, score
-from reidlib.reranking import rerank
+from reidlib.evaluation import counting
+from reidlib.evaluation.cosine import Cosine
+from reidlib.evaluation.reranking import rerank
+from reidlib.evaluation.score import Scores, score
 
 GOLDEN = Path(__file__).parent / "golden"
 

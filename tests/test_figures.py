@@ -10,10 +10,11 @@ from matplotlib import font_manager
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from reidlib import figures, plots, ranked
-from reidlib.batches import normalise
 from reidlib.data import Shots, Split
-from reidlib.evaluate import score
+from reidlib.data.augment import normalise
+from reidlib.evaluation.score import score
+from reidlib.figures import plots, ranked
+from reidlib.figures import style as figures
 
 pytestmark = pytest.mark.filterwarnings("error")
 

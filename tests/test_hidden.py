@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import reidlib as rl
-from reidlib import hidden
+from reidlib.studies import hidden
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import torchvision
 from PIL import Image
 
 import reidlib as rl
-from reidlib import images
+from reidlib.data import images
 
 
 @pytest.mark.parametrize("resize", ["bicubic", "bilinear"])

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import reidlib
-from reidlib.checks import check
-from reidlib.data import load
-from reidlib.infrared import is_colour
+from reidlib.data import load, shots
+from reidlib.data.checks import check
+from reidlib.data.infrared import is_colour
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are")
 IDS = {"train": "1, 2\n", "val": "4", "test": "6,\n10 ,17,"}  # the official files are one line; be lenient
@@ -87,7 +86,7 @@ def test_toy_sysu_is_drawn_at_the_first_load(tmp_path, monkeypatch):
 
     toy = SimpleNamespace(draw=draw, is_current=lambda folder, network, seed: (folder.name, network, seed) in drawn)
     monkeypatch.setitem(sys.modules, "reidlib.toy", toy)
-    monkeypatch.setattr(reidlib, "toy", toy, raising=False)
+    monkeypatch.setattr(shots, "toy", toy)
     splits = [load("toy-sysu", tmp_path) for _ in range(2)]
     assert drawn == [("toy-sysu", "sysu", 1)]
     assert splits[1].query.infrared.all()

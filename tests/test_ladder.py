@@ -9,9 +9,9 @@ from PIL import Image
 from scipy import stats
 
 import reidlib as rl
-from reidlib import ladder
-from reidlib.figures import FILE_DPI, encode
-from reidlib.ladder import LABELS, RUNGS, by_seed, paired
+from reidlib.figures.style import FILE_DPI, encode
+from reidlib.studies import ladder
+from reidlib.studies.ladder import LABELS, RUNGS, by_seed, paired
 
 RESULTS = rl.project() / "results"
 PUBLISHED = rl.read_csv(RESULTS / "published.csv")

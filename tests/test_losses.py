@@ -6,7 +6,7 @@ import torch
 from golden_fill import arrays
 from torch.nn import functional as F
 
-from reidlib.losses import CenterLoss, batch_hard_triplet, hardest
+from reidlib.systems.losses import CenterLoss, batch_hard_triplet, hardest
 
 GOLDEN = arrays("losses_main")
 LABELS = torch.from_numpy(GOLDEN["labels"])

@@ -10,7 +10,8 @@ from torch import nn
 
 from reidlib.recipe import Recipe
 from reidlib.systems import build
-from reidlib.systems.bag_of_tricks import BagOfTricks, trunk
+from reidlib.systems.backbones import trunk
+from reidlib.systems.bag_of_tricks import BagOfTricks
 
 GOLDEN, ENTRIES = arrays("model_main"), facts("model_entries_main")
 EVAL, TRAIN = 1e-5, 1e-4  # golden/README.md: of the largest absolute value

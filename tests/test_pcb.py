@@ -10,12 +10,12 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 import reidlib as rl
-from reidlib import train
-from reidlib.command import main
-from reidlib.published import MIRRORED
+from reidlib.runs.command import main
+from reidlib.studies.published import MIRRORED
 from reidlib.systems import FILES
-from reidlib.systems.bag_of_tricks import trunk
+from reidlib.systems.backbones import trunk
 from reidlib.systems.pcb import PCB, from_recipe, unpooled
+from reidlib.train import checkpoints
 
 IDS, PARTS = 751, 6  # of Market-1501
 
@@ -209,7 +209,7 @@ def test_a_checkpoint_of_any_stage_embeds_as_it_did(crowd, few, tmp_path):
 @pytest.mark.parametrize("at", [2, 4, 6, 8])
 def test_a_run_killed_in_any_stage_ends_bit_identical(crowd, few, tmp_path, monkeypatch, at):
     whole, rows = trained(few, crowd.train, tmp_path / "whole")
-    monkeypatch.setattr(train, "SAVE_EVERY", -1)  # after every step
+    monkeypatch.setattr(checkpoints, "SAVE_EVERY", -1)  # after every step
     interrupted(few, crowd.train, tmp_path / "parts", at)
     resumed, after = trained(few, crowd.train, tmp_path / "parts")
     assert digest(resumed) == digest(whole)

@@ -7,8 +7,8 @@ from statistics import mean
 import pytest
 
 import reidlib as rl
-from reidlib.published import TABLES, in_readme, spread
-from reidlib.systems.bag_of_tricks import trunk
+from reidlib.studies.published import TABLES, in_readme, spread
+from reidlib.systems.backbones import trunk
 from reidlib.systems.pcb import PCB
 
 PUBLISHED = rl.read_csv(rl.project() / "results" / "published.csv")

@@ -14,10 +14,11 @@ import pytest
 from attempts import is_gone, notes, seeds, wait_for
 
 import reidlib as rl
-from reidlib import cluster, estimate, jobs, repeats
-from reidlib.jobs import _fits as fits
-from reidlib.jobs import grid, parameters_of, plan, state, with_data
-from reidlib.sources import source_digest
+from reidlib.provenance import source_digest
+from reidlib.runs import cluster, estimate, jobs
+from reidlib.runs import grid as repeats
+from reidlib.runs.jobs import _fits as fits
+from reidlib.runs.jobs import grid, parameters_of, plan, state, with_data
 
 TRAIN = rl.project() / "notebooks" / "03_train.ipynb"
 

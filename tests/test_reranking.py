@@ -8,8 +8,8 @@ import pytest
 import torch
 from test_evaluate import crowd, equal, labels
 
-from reidlib.evaluate import score
-from reidlib.reranking import expand, rerank
+from reidlib.evaluation.reranking import expand, rerank
+from reidlib.evaluation.score import score
 
 z = np.load(Path(__file__).parent / "golden" / "rerank_main.npz")
 Q, G = (torch.from_numpy(z[f"{part}_features"]) for part in ("query", "gallery"))

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import reidlib as rl
-from reidlib import measuring, results
-from reidlib.sources import source_digest
+from reidlib import provenance
+from reidlib.provenance import source_digest
+from reidlib.runs import measuring
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_who_began_a_run_is_kept_when_it_goes_on(crowd, tiny, tmp_path):
 
 def test_outside_a_repository_there_is_no_commit(tmp_path, monkeypatch):
     assert rl.environment()["commit"] or not (rl.project() / ".git").exists()
-    monkeypatch.setattr(results, "__file__", str(tmp_path / "reidlib" / "results.py"))
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "reidlib" / "provenance.py"))
     assert rl.environment()["commit"] == ""
 
 

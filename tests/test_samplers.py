@@ -12,8 +12,8 @@ from test_toy_sysu import DARK, counts
 
 import reidlib as rl
 from reidlib import toy
-from reidlib.batches import PKSampler, identity_pass, image_pass, modality_pass
 from reidlib.data import TOYS, Shots
+from reidlib.data.batches import PKSampler, identity_pass, image_pass, modality_pass
 from reidlib.presets import PRESETS
 
 GOLDEN = facts("augment")["sampler_main"]

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from reidlib import sources
-from reidlib.sources import source_digest
+from reidlib import provenance as sources
+from reidlib.provenance import source_digest
 
 
 @pytest.fixture

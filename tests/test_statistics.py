@@ -5,8 +5,8 @@ import pytest
 import torch
 from test_evaluate import crowd
 
-from reidlib.evaluate import score
-from reidlib.statistics import bootstrap, compare, per_query, verification
+from reidlib.evaluation.score import score
+from reidlib.evaluation.statistics import bootstrap, compare, per_query, verification
 
 
 def test_trapezoid_ap_is_what_a_walk_down_the_list_gives():

@@ -10,9 +10,9 @@ from scipy.io import savemat
 
 import reidlib as rl
 from reidlib.data import Shots
-from reidlib.draws import Official
-from reidlib.layouts import data_root
-from reidlib.statistics import compare
+from reidlib.data.layouts import data_root
+from reidlib.evaluation.draws import Official
+from reidlib.evaluation.statistics import compare
 
 GOLDEN = Path(__file__).parent / "golden"
 MODES = [(search, shot) for search in ("all", "indoor") for shot in ("single", "multi")]

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from reidlib import toy
-from reidlib.crowd.people import DIFFERENCES
-from reidlib.crowd.picture import view
+from reidlib.toy import sets
+from reidlib.toy.people import DIFFERENCES
+from reidlib.toy.picture import view
 
 NAMES = {
     "market": re.compile(r"(-1|\d{4})_c([1-6])s\d_\d{6}_\d\d\.jpg"),
@@ -33,7 +34,7 @@ def crowd(request, tmp_path_factory):
 
 def shots_of(network, people=126):
     population = toy.population(people)[network]
-    return list(toy._shots(network, population, people, Random(f"{network} shots 1")))
+    return list(sets._shots(network, population, people, Random(f"{network} shots 1")))
 
 
 def contents(folder):
@@ -144,7 +145,7 @@ def test_a_camera_sees_the_views_it_is_said_to_see():
 
 
 def test_a_drawing_cut_short_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr(toy, "_name", lambda *_: 1 / 0)
+    monkeypatch.setattr(sets, "_name", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         toy.draw(tmp_path / "toy", people=8)
     assert not list(tmp_path.iterdir())
@@ -153,21 +154,21 @@ def test_a_drawing_cut_short_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_a_drawing_cut_short_leaves_the_last_good_crowd(tmp_path, monkeypatch):
     toy.draw(tmp_path / "toy", people=8)
     before = contents(tmp_path)
-    monkeypatch.setattr(toy, "_name", lambda *_: 1 / 0)
+    monkeypatch.setattr(sets, "_name", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         toy.draw(tmp_path / "toy", seed=2, people=8)
     assert contents(tmp_path) == before
 
 
 def test_a_crowd_that_another_process_has_just_drawn_is_left_alone(tmp_path, monkeypatch):
-    fill = toy._fill
+    fill = sets._fill
 
     def beaten(fresh, *args):
         fill(fresh, *args)
         fill(tmp_path / "toy", *args)
-        monkeypatch.setattr(toy.os, "rename", lambda *_: (_ for _ in ()).throw(OSError("not empty")))
+        monkeypatch.setattr(sets.os, "rename", lambda *_: (_ for _ in ()).throw(OSError("not empty")))
 
-    monkeypatch.setattr(toy, "_fill", beaten)
+    monkeypatch.setattr(sets, "_fill", beaten)
     toy.draw(tmp_path / "toy", people=8)
     assert toy.is_current(tmp_path / "toy", people=8)
     assert [f.name for f in tmp_path.iterdir()] == ["toy"]
@@ -181,7 +182,7 @@ def test_a_folder_is_current_only_for_what_made_it(tmp_path, monkeypatch):
     assert not toy.is_current(folder, "duke", 3, people=8)
     assert not toy.is_current(folder, "market", 4, people=8)
     assert not toy.is_current(folder, "market", 3)
-    monkeypatch.setattr(toy, "VERSION", toy.VERSION + 1)
+    monkeypatch.setattr(sets, "VERSION", sets.VERSION + 1)
     assert not toy.is_current(folder, "market", 3, people=8)
     (folder / "toy.json").write_text("{")
     assert not toy.is_current(folder, "market", 3, people=8)

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from reidlib import toy
-from reidlib.crowd import infrared, sysu
-from reidlib.crowd.ink import COLOURS, Cloth
-from reidlib.crowd.people import DIFFERENCES, TEXTILES
-from reidlib.crowd.places import panorama
+from reidlib.toy import infrared, sets, sysu
+from reidlib.toy.ink import COLOURS, Cloth
+from reidlib.toy.people import DIFFERENCES, TEXTILES
+from reidlib.toy.places import panorama
 
 DAY, DARK = (1, 2, 4, 5), (3, 6)
 CAMERAS = toy.NETWORKS["sysu"]
@@ -122,7 +122,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
 
 
 def test_a_drawing_cut_short_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr(toy, "_name", lambda *_: 1 / 0)
+    monkeypatch.setattr(sets, "_name", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         toy.draw(tmp_path / "toy", "sysu", people=8)
     assert not list(tmp_path.iterdir())

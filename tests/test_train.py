@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import reidlib as rl
-from reidlib import train
+from reidlib.train import checkpoints
+from reidlib.train import loop as train
 
 
 def digest(system):
@@ -159,7 +160,7 @@ def test_a_broken_image_is_named_before_anything_is_trained(crowd, tiny, tmp_pat
 
 def test_a_run_stopped_within_an_epoch_ends_bit_identical(crowd, tiny, tmp_path, monkeypatch):
     whole, rows = trained(tiny, crowd.train, tmp_path / "whole")
-    monkeypatch.setattr(train, "SAVE_EVERY", -1)  # after every step
+    monkeypatch.setattr(checkpoints, "SAVE_EVERY", -1)  # after every step
     interrupted(tiny, crowd.train, tmp_path / "parts", at=4)
     resumed, after = trained(tiny, crowd.train, tmp_path / "parts")
     assert digest(resumed) == digest(whole)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import reidlib as rl
-from reidlib import train
+from reidlib.train import checkpoints as train
 
 ATTEMPTS = 20
 

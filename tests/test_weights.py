@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from reidlib.systems.bag_of_tricks import trunk
+from reidlib.systems.backbones import trunk
 
 
 def test_an_unknown_backbone_is_refused_with_the_names_there_are():

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn import functional as F
 
-from reidlib.batches import MEAN, STD
-from reidlib.losses import cross_triplet
-from reidlib.systems.bag_of_tricks import trunk, unpooled, uses_bf16
+from reidlib.data.augment import MEAN, STD
+from reidlib.systems.backbones import trunk, unpooled, uses_bf16
+from reidlib.systems.losses import cross_triplet
 from reidlib.systems.translation import Discriminator, Generator, JointDiscriminator
 
 PHASES = ("features", "pixels", "joint")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn import functional as F
 
-from reidlib.systems.bag_of_tricks import trunk, unpooled, uses_bf16
+from reidlib.systems.backbones import trunk, unpooled, uses_bf16
 
 FEATURES = ("G", "H", "across")
 

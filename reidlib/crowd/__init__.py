@@ -1,1 +1,0 @@
-"""How the toy crowd is drawn: people, bodies, ink, cameras, places and pictures. `reidlib.toy` is the door."""

@@ -1,0 +1,5 @@
+"""Data sets: which images there are and who is on them, how they are decoded, and the batches made of them."""
+
+from reidlib.data.shots import DISTRACTOR, JUNK, PUBLISHED, TOYS, Shots, Split, load
+
+__all__ = ["DISTRACTOR", "JUNK", "PUBLISHED", "TOYS", "Shots", "Split", "load"]

@@ -1,0 +1,168 @@
+"""How data sets lie on disk: each reader here turns a folder or a table into rows (part, path, pid, camid)."""
+
+import csv
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from reidlib.files import few, project
+
+FOLDERS = {  # below the root of all data sets, the names that the authors' archives unpack to
+    "market": ("Market-1501-v15.09.15",),
+    "duke": ("DukeMTMC-reID",),
+    "msmt17": ("MSMT17", "MSMT17_V1", "MSMT17_V2"),
+    "sysu": ("SYSU-MM01",),
+    "regdb": ("RegDB",),
+    "toy": ("toy",),
+    "toy-duke": ("toy-duke",),
+    "toy-sysu": ("toy-sysu",),
+}
+PARTS = ("train", "query", "gallery")
+MARKS = {"msmt17": "list_train.txt", "sysu": "cam1", "regdb": "idx"}  # what a set's own folder holds, if not BOXES
+BOXES = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+LISTS = {"train": "train", "val": "train", "query": "query", "gallery": "gallery"}  # MSMT17 trains on train and val
+MSMT17_TRAIN_IDS = 1041
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}  # what counts as an image in a folder of one's own
+
+MARKET = re.compile(r"(-1|\d{4})_c(\d)s\d_")  # 0002_c1s1_000451_03.jpg: identity 2, camera 1, sequence 1, frame, box
+DUKE = re.compile(r"(-1|\d{4})_c(\d)_f\d")  # 0002_c1_f0044158.jpg: identity 2, camera 1, frame
+MSMT17 = re.compile(r"\d+_\d+_(\d+)_")  # 0000_000_01_0303morning_0008_0.jpg: identity 0, image, camera 1, ...
+OWN = re.compile(r"(-1|\d+)_c(\d+)(?:s\d+)?_")  # Market's or Duke's, with any number of digits
+CAMERA = re.compile(r"(?:^|[_-])c(\d+)(?:s\d+)?(?=[_.-])")  # a field c3 anywhere in a name of one's own
+
+
+class Row(NamedTuple):
+    """One image as it is found, before identities and cameras become numbers; camid "" where it is unknown."""
+
+    part: str
+    path: str
+    pid: str
+    camid: str
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder of all data sets: `root`, else $REID_DATA, else data/ of the repository, else ./data."""
+    chosen = root or os.environ.get("REID_DATA")
+    return Path(chosen).expanduser() if chosen else project() / "data"
+
+
+def home(name: str, base: Path) -> Path:
+    """The set's own folder: `base` itself, or below it one of the names of FOLDERS."""
+    mark = MARKS.get(name, BOXES["train"])
+    below = [base / folder for folder in FOLDERS[name]]
+    return next((folder for folder in [base, *below] if (folder / mark).exists()), below[0])
+
+
+def own(name: str, base: Path) -> Path:
+    """The folder or table of one's own that `name` means: a path as it is, or below the root `base`."""
+    path = next((path for path in (Path(name).expanduser(), base / name) if path.exists()), None)
+    if path is None and (os.sep in name or name.endswith(".csv")):
+        raise FileNotFoundError(f"no folder or CSV file {name}; give its path, or its path under {base}")
+    if path is None:
+        raise ValueError(f"no data set {name!r}; choose one of {', '.join(FOLDERS)} or give a folder or a CSV file")
+    return Path(os.path.abspath(path))
+
+
+def need(name: str, folder: Path, *items: str) -> None:
+    """Raise FileNotFoundError, with the remedy, for the first of `items` that is not in `folder`."""
+    missing = next((item for item in items if not (folder / item).exists()), None)
+    if missing:
+        withdrawn = " (withdrawn by its authors in 2019: bring your own copy)" if name == "duke" else ""
+        remedy = "; put it there, pass root= or set REID_DATA" if name in FOLDERS else ""
+        raise FileNotFoundError(f"{name}: {missing} not found under {folder}{withdrawn}{remedy}; see data/README.md")
+
+
+def read_boxes(name: str, folder: Path, pattern: re.Pattern) -> list[Row]:
+    """Rows of Market's and Duke's layout from the file names. Only *.jpg: Market's folders hold a Thumbs.db."""
+    need(name, folder, *BOXES.values())
+    rows = []
+    for part, sub in BOXES.items():
+        names = [file for file in os.listdir(folder / sub) if file.endswith(".jpg")]
+        rows += _parsed(name, part, sub, names, pattern)
+    return rows
+
+
+def _parsed(name: str, part: str, sub: str, names: list[str], pattern: re.Pattern) -> list[Row]:
+    found = [(file, pattern.match(file)) for file in names]
+    odd = sorted(file for file, match in found if not match)
+    if odd:
+        raise ValueError(f"{name}: no identity and camera in names in {sub}: {few(odd)}; rename or remove the files")
+    return [Row(part, f"{sub}/{file}", *match.groups()) for file, match in found]
+
+
+def read_msmt17(name: str, folder: Path) -> list[Row]:
+    """Rows of MSMT17 from its list files; its pids 0.. are counted from 1, and those of test on from train's."""
+    train, test = ("train", "test") if (folder / "train").exists() else ("mask_train_v2", "mask_test_v2")  # V1, V2
+    need(name, folder, *(f"list_{which}.txt" for which in LISTS), train, test)
+    rows = []
+    for which, part in LISTS.items():
+        first, sub = (1, train) if part == "train" else (1 + MSMT17_TRAIN_IDS, test)
+        for line, path, pid, camera in _lines(folder / f"list_{which}.txt"):
+            if not camera or not pid.isdigit():
+                raise ValueError(f"{name}: list_{which}.txt, line {line}: expected a path and a pid, got {path} {pid}")
+            rows.append(Row(part, f"{sub}/{path}", str(first + int(pid)), camera[1]))
+    return rows
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str, str, re.Match | None]]:
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        path, _, pid = line.strip().rpartition(" ")
+        yield number, path, pid, MSMT17.match(PurePosixPath(path).name)
+
+
+def read_folder(folder: Path) -> list[Row]:
+    """Rows of one's own folder: train, query and gallery (or Market's names for them), each with one sub-folder an
+    identity, or with Market's or Duke's file names."""
+    rows = []
+    for part in PARTS:
+        sub = BOXES[part] if (folder / BOXES[part]).is_dir() else part
+        need(folder.name, folder, sub)
+        files = [[f for f in (folder / sub).glob(glob) if f.suffix.lower() in IMAGES] for glob in ("*", "*/*")]
+        loose, nested = sorted(file.name for file in files[0]), files[1]
+        if loose and nested:
+            raise ValueError(f"{folder.name}: {sub} holds sub-folders and loose images; move {few(loose)}")
+        rows += _parsed(folder.name, part, sub, loose, OWN)
+        rows += [_in_identity(part, sub, file) for file in nested]
+    return rows
+
+
+def _in_identity(part: str, sub: str, file: Path) -> Row:
+    camera = CAMERA.search(file.name)
+    return Row(part, f"{sub}/{file.parent.name}/{file.name}", file.parent.name, camera[1] if camera else "")
+
+
+def read_table(file: Path) -> list[Row]:
+    """Rows of a CSV table: columns path (below the table's folder), pid, split and, if known, camid.
+
+    ValueError names the lines that cannot be used, and why.
+    """
+    with open(file, newline="", encoding="utf-8-sig") as stream:  # -sig: Excel begins a file with a byte order mark
+        table = csv.DictReader(stream)
+        columns = table.fieldnames or []
+        missing = [column for column in ("path", "pid", "split") if column not in columns]
+        if missing:
+            raise ValueError(f"{file.name}, line 1: no column {', '.join(missing)}; found: {', '.join(columns)}")
+        rows, bad = [], []
+        for record in table:
+            cells = {key: (value or "").strip() for key, value in record.items() if key}
+            problem = _problem(file.parent, cells)
+            bad += [f"line {table.line_num}: {problem}"] if problem else []
+            rows.append(Row(cells["split"], str(PurePosixPath(cells["path"])), cells["pid"], cells.get("camid", "")))
+    if bad:
+        raise ValueError(f"{file.name}: {few(bad)}")
+    return rows
+
+
+def _problem(folder: Path, cells: dict[str, str]) -> str | None:
+    """What is wrong with one record of a table. A path may not leave the table's folder, so that both can be moved."""
+    empty = next((column for column in ("path", "pid", "camid") if cells.get(column) == ""), None)
+    path = PurePosixPath(cells["path"])
+    if empty:
+        return f"{empty} is empty"
+    if cells["split"] not in PARTS:
+        return f"split is {cells['split']!r}, not train, query or gallery"
+    if path.is_absolute() or ".." in path.parts:
+        return f"path {cells['path']!r} leaves the table's folder; put the table above its images"
+    return None if (folder / path).is_file() else f"no file {cells['path']!r}"

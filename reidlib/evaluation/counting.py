@@ -1,0 +1,196 @@
+"""The counter: how many wrong answers stand ahead of every true match, with no sort and no distance matrix.
+
+A source gives similarities in [-1, 1]: fast in tiles, exact for the few pairs that need it (`Cosine`, `Reranked`). A
+`Rule` says which gallery images are a query's matches, its wrong answers, or neither. Products run on the features'
+device; what is left of a tile, little, is counted on the CPU.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from reidlib.evaluation.cosine import recall
+from reidlib.progress import progress
+
+ROWS = 512  # queries in a tile: from here on NumPy's product runs at full speed
+CROWDED = 8  # a row with more than this part of its tile above its worst match is compared, not searched: it is faster
+
+
+class Rule:
+    """Who counts for whom: same identity is a match, another is wrong, unless the image is ignored for that query.
+
+    Junk (gallery pid -1) is ignored for every query; `ignored(q_pid, q_cam, g_pid, g_cam)` names the rest.
+    """
+
+    def __init__(self, query, gallery, ignored: Callable[..., np.ndarray]) -> None:
+        self.q_pid, self.q_cam = (np.asarray(x, np.int64) for x in (query.pids, query.camids))
+        self.g_pid, self.g_cam = (np.asarray(x, np.int64) for x in (gallery.pids, gallery.camids))
+        self._ignored = ignored
+        self.order = np.argsort(self.g_pid, kind="stable")
+        self.sorted = self.g_pid[self.order]
+        kept = np.flatnonzero(self.g_pid != -1)
+        self.columns = range(kept[0], kept[-1] + 1) if len(kept) else range(0)  # Market's junk stands at the front
+
+    def ignored(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
+        g_pid = self.g_pid[j]
+        return (g_pid == -1) | self._ignored(self.q_pid[i], self.q_cam[i], g_pid, self.g_cam[j])
+
+    def wrong(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
+        return (self.q_pid[i] != self.g_pid[j]) & ~self.ignored(i, j)
+
+    def same(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """All pairs (i, j) of one identity with i in rows, ordered by i."""
+        first, last = (np.searchsorted(self.sorted, self.q_pid[rows], side) for side in ("left", "right"))
+        which, place = ragged(first, last)
+        return which + rows.start, self.order[place]
+
+    def matches(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        i, j = self.same(rows)
+        keep = ~self.ignored(i, j)
+        return i[keep], j[keep]
+
+
+def ragged(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers first..last-1 of all ranges in one row, and before them the range that each is from."""
+    count = last - first
+    which = np.repeat(np.arange(len(count)), count)
+    return which, np.arange(len(which)) + (first - np.cumsum(count) + count)[which]
+
+
+def count(source, rule: Rule, ties: str = "pessimistic", memory: int = 2**26) -> tuple[np.ndarray, np.ndarray]:
+    """Count the wrong answers ahead of every true match.
+
+    Returns (i, ahead), int64, one entry a match, ordered by query i. A wrong answer with exactly a match's similarity
+    stands ahead of it (pessimistic) or behind it (optimistic). `memory`, in bytes, bounds a tile and what is made of
+    it; no result depends on it.
+    """
+    found = [_count_rows(source, rule, rows, tiles, ties == "pessimistic") for rows, tiles in tiling(rule, memory)]
+    i, ahead = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return i, ahead
+
+
+def _count_rows(source, rule: Rule, rows: slice, tiles: list[slice], pessimistic: bool) -> tuple[np.ndarray, ...]:
+    """`count` for some queries; its tiles are gone when it returns, so that their memory serves the next."""
+    tile = source.tile(rows, tiles[0])
+    chunk = Chunk(source, rule, rows, tile if len(tiles) == 1 else None, pessimistic)
+    chunk.add(tile, tiles[0])
+    for cols in tiles[1:]:
+        chunk.add(source.tile(rows, cols), cols)
+    return chunk.i, chunk.ahead()
+
+
+def tiling(rule: Rule, memory: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Slices of queries, each with slices of the gallery, so that a tile and what is made of it fit into `memory`."""
+    rows, end = min(ROWS, len(rule.q_pid)), rule.columns.stop
+    cols = max(1, memory // (8 * rows))  # 4 bytes a similarity, 1 a comparison, the rest for what passes
+    tiles = [slice(left, min(left + cols, end)) for left in range(rule.columns.start, end, cols)]
+    few = len(rule.q_pid) * len(rule.g_pid) < 10**7
+    for top in progress(range(0, len(rule.q_pid), rows), "comparing", few=few):
+        yield slice(top, min(top + rows, len(rule.q_pid))), tiles
+
+
+class Chunk:
+    """The matches of some queries as thresholds, and how many wrong answers pass each of them.
+
+    `whole`: the one tile that holds all columns of these queries, and so the matches' similarities, if there is one.
+    """
+
+    def __init__(self, source, rule: Rule, rows: slice, whole: torch.Tensor | None, pessimistic: bool) -> None:
+        self.source, self.rule, self.rows, self.pessimistic = source, rule, rows, pessimistic
+        i, j = rule.matches(rows)
+        near = source.near(i, j) if whole is None else entries(whole, i - rows.start, j - rule.columns.start)
+        # All thresholds on one axis: similarities lie in [-1, 1], so 4 units a query keep the queries apart.
+        axis = 4 * (i - rows.start) + near
+        order = np.argsort(axis)
+        self.i, self.j, axis = i[order], j[order], axis[order]
+        slack = 2 * source.error + 1e-7  # the error of the match and that of the wrong answer
+        self.low, self.high = axis - slack, axis + slack
+        self.exact = np.full(len(axis), np.nan)  # filled where a wrong answer comes close
+        self.first = np.searchsorted(i, np.arange(rows.start, rows.stop + 1))  # of each query's thresholds, its worst
+        self.floor = np.full(rows.stop - rows.start, np.inf)
+        has = np.diff(self.first) > 0
+        self.floor[has] = (self.low[self.first[:-1][has]] - 4 * np.flatnonzero(has)).astype(np.float32)
+        self.passing = np.zeros(len(i) + 1, np.int64)  # entries by the number of thresholds they surely pass
+        self.entries = np.zeros(len(self.floor), np.int64)  # entries by query
+        self.single = np.zeros(len(i), np.int64)  # entries counted for one threshold alone
+
+    def add(self, tile: torch.Tensor, cols: slice) -> None:
+        """Count the wrong answers of one tile; only those above a query's worst match are looked at."""
+        r, c, values, crowded = above(tile, self.floor)
+        wrong = self.rule.wrong(r + self.rows.start, c + cols.start)
+        r, c = r[wrong], c[wrong]
+        unsure = [self._search(r, c + cols.start, 4 * r + values[wrong].astype(np.float64))]
+        for r in crowded:
+            unsure.append(self._compare(r, tile[r].cpu().numpy(), cols))
+            if sum(map(len, unsure)) > 2**20:  # only where features have all but collapsed
+                self._settle(np.concatenate(unsure))
+                unsure.clear()
+        if unsure:
+            self._settle(np.concatenate(unsure))
+
+    def _search(self, r: np.ndarray, j: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Look up how many thresholds each entry (query row r, gallery j, its place on the axis) passes.
+
+        Returns what is too close to say: (n, 3) of row, gallery image, threshold.
+        """
+        passed, most = np.searchsorted(self.high, place), np.searchsorted(self.low, place, side="right")
+        self.passing += np.bincount(passed, minlength=len(self.passing))
+        self.entries += np.bincount(r, minlength=len(self.entries))
+        close = np.flatnonzero(most > passed)
+        which, k = ragged(passed[close], most[close])
+        return np.stack([r[close][which], j[close][which], k], 1)
+
+    def _compare(self, r: int, row: np.ndarray, cols: slice) -> np.ndarray:
+        """The same for all of row r, one threshold after another: faster where many entries pass."""
+        j = np.flatnonzero(self.rule.wrong(self.rows.start + r, cols))
+        row, unsure = row[j], [np.empty((0, 3), np.int64)]
+        for k in range(self.first[r], self.first[r + 1]):  # rising: what does not reach one reaches none after it
+            reach = row >= float(self.low[k] - 4 * r)
+            row, j = row[reach], j[reach]
+            passed = row > float(self.high[k] - 4 * r)
+            self.single[k] += (sure := np.count_nonzero(passed))
+            if sure < len(row):
+                close = j[~passed] + cols.start
+                unsure.append(np.stack([np.full_like(close, r), close, np.full_like(close, k)], 1))
+        return np.concatenate(unsure)
+
+    def _settle(self, unsure: np.ndarray) -> None:
+        """Decide by exact similarities which entries pass which thresholds: (n, 3) of row, gallery image, threshold."""
+        r, j, k = unsure.T
+        entry, again = np.unique(r * len(self.rule.g_pid) + j, return_inverse=True)
+        r, j = np.divmod(entry, len(self.rule.g_pid))
+        own = self.source.exact(r + self.rows.start, j)[again]
+        level = recall(self.exact, k, lambda k: self.source.exact(self.i[k], self.j[k]))
+        self.single += np.bincount(k[own >= level if self.pessimistic else own > level], minlength=len(self.single))
+
+    def ahead(self) -> np.ndarray:
+        """Wrong answers ahead of each match, in the order of `i`."""
+        # An entry of one query passes all thresholds of the queries before it and none of those after it.
+        return self.entries.cumsum()[self.i - self.rows.start] - self.passing.cumsum()[:-1] + self.single
+
+
+def entries(tile: torch.Tensor, r: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """tile[r, c] as float64 in main memory."""
+    r, c = (torch.from_numpy(x).to(tile.device) for x in (r, c))
+    return tile[r, c].double().cpu().numpy()
+
+
+def above(tile: torch.Tensor, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
+    """Rows, columns and values of a tile's entries above their row's floor; of crowded rows, the number of the row."""
+    limit, floor = tile.shape[1] // CROWDED, floor.astype(np.float32)[:, None]
+    if tile.device.type == "cpu":
+        tile = tile.numpy()
+        mask = tile >= floor
+        crowded = np.flatnonzero([np.count_nonzero(row) > limit for row in mask])
+        mask[crowded] = False
+        flat = np.flatnonzero(mask)
+        values = tile.ravel()[flat]
+    else:
+        mask = tile >= torch.from_numpy(floor).to(tile.device)
+        crowded = (mask.sum(1, dtype=torch.int32) > limit).nonzero()[:, 0]
+        mask[crowded] = False
+        flat = mask.view(-1).nonzero()[:, 0]
+        flat, values = flat.cpu().numpy(), tile.view(-1)[flat].cpu().numpy()
+    r, c = np.divmod(flat, tile.shape[1])
+    return r, c, values, crowded.tolist()

@@ -1,0 +1,145 @@
+"""Re-ranking by k-reciprocal neighbours, sparse, as similarities that the counter can read; query expansion."""
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from reidlib.evaluation.cosine import Cosine, pairwise, product
+from reidlib.evaluation.counting import ragged
+from reidlib.progress import progress
+
+ROWS = 512
+
+
+class Reranked:
+    """Re-ranked similarities (1 - re-ranked distance) of q (Q, D) and g (G, D), in tiles and for single pairs.
+
+    `shared` (Q, G) sparse: 1 - Jaccard distance; `scale` (Q,): weight of the original distance over its row's maximum.
+    """
+
+    def __init__(self, cosine: Cosine, shared: sparse.csr_array, farthest: np.ndarray, lam: float) -> None:
+        self.cosine, self.shared, self.lam = cosine, shared, lam
+        self.scale = 2 * lam / farthest  # squared Euclidean distance of unit vectors: 2 - 2 cos
+        self.error = float(self.scale.max()) * cosine.error + 2**-22  # and a few roundings of values below 1
+
+    def tile(self, rows: slice, cols: slice) -> torch.Tensor:
+        """Similarities of some queries and some gallery images, (rows, cols) float32."""
+        tile = self.cosine.tile(rows, cols)
+        scale = torch.from_numpy(self.scale[rows, None]).float().to(tile.device)
+        tile.sub_(1).mul_(scale).add_(self.lam)
+        part = self.shared[rows, cols].tocoo()
+        i, j = (torch.from_numpy(x.astype(np.int64)).to(tile.device) for x in part.coords)
+        tile[i, j] += torch.from_numpy((1 - self.lam) * part.data).float().to(tile.device)
+        return tile
+
+    def near(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return self._mix(self.cosine.near(i, j), i, j)
+
+    def exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return self._mix(self.cosine.exact(i, j), i, j)
+
+    def _mix(self, cosine: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        shared = np.asarray(self.shared[i, j]).ravel() if len(i) else np.empty(0)
+        return self.lam - self.scale[i] * (1 - cosine) + (1 - self.lam) * shared
+
+
+def rerank(
+    q: torch.Tensor,
+    g: torch.Tensor,
+    k1: int = 20,
+    k2: int = 6,
+    lam: float = 0.3,
+    keep: np.ndarray | None = None,
+) -> Reranked:
+    """Re-rank gallery g (G, D) for queries q (Q, D) by how many k-reciprocal neighbours two images share.
+
+    The final distance is (1 - lam) Jaccard + lam squared Euclidean over its row's maximum, in [0, 1]. Queries and
+    gallery are neighbours of each other; gallery images outside the mask `keep` (junk) are nobody's neighbour.
+    Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding" (CVPR 2017).
+    """
+    keep = np.ones(len(g), bool) if keep is None else np.asarray(keep)
+    check(len(q) + int(keep.sum()), k1, k2, lam)
+    x = torch.cat([unit(q), unit(g[torch.from_numpy(keep).to(g.device)])])
+    nearest, farthest = neighbours(x, k1 + 1)
+    weights = encode(x, nearest, farthest, k1)
+    if k2 > 1:  # local query expansion
+        weights = links(nearest[:, :k2]).astype(np.float64) @ weights / k2
+    shared = overlap(weights[: len(q)], weights[len(q) :].tocsc())
+    columns = np.flatnonzero(keep)
+    shared = sparse.csr_array((shared.data, columns[shared.indices], shared.indptr), shape=(len(q), len(g)))
+    return Reranked(Cosine(q, g), shared, farthest[: len(q)], lam)
+
+
+def expand(q: torch.Tensor, g: torch.Tensor, k: int = 5) -> torch.Tensor:
+    """Average query expansion: each query (Q, D) becomes the mean of itself and its k nearest in g, L2-normalised.
+
+    Source: Chum et al., "Total Recall" (ICCV 2007), section 3.
+    """
+    if not 1 <= k <= len(g):
+        raise ValueError(f"expand() with k={k}: choose 1 to {len(g)}, the size of the gallery")
+    q, g = unit(q), unit(g)
+    nearest = [product(rows, g).topk(k).indices for rows in q.split(ROWS)]
+    return unit(torch.cat([rows + g[index].sum(1) for rows, index in zip(q.split(ROWS), nearest)]))
+
+
+def check(images: int, k1: int, k2: int, lam: float) -> None:
+    if not 1 <= k2 <= k1 + 1:
+        raise ValueError(f"re-ranking with k1={k1}, k2={k2}: k2 lies between 1 and k1 + 1")
+    if images <= k1:
+        raise ValueError(
+            f"re-ranking with k1={k1} needs more than {k1} images; there are {images}: choose a smaller k1"
+        )
+    if not 0 <= lam <= 1:
+        raise ValueError(f"re-ranking with lam={lam}: lam is a share, from 0 (Jaccard alone) to 1 (no re-ranking)")
+
+
+def unit(x: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(x.float(), dim=1)
+
+
+def neighbours(x: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of all x (N, D), itself among them, (N, k) int64, nearest first; and the largest distance (N,)."""
+    nearest, farthest = np.empty((len(x), k), np.int64), np.empty(len(x))
+    for top in progress(range(0, len(x), ROWS), "neighbours", few=len(x) < 5000):
+        similarity = product(x[top : top + ROWS], x)
+        nearest[top : top + ROWS] = similarity.topk(k, dim=1).indices.cpu().numpy()
+        farthest[top : top + ROWS] = 2 - 2 * similarity.amin(1).double().cpu().numpy()
+    return nearest, farthest
+
+
+def links(nearest: np.ndarray) -> sparse.csr_array:
+    """A neighbour list (N, k) as a 0/1 matrix (N, N)."""
+    n, k = nearest.shape
+    return sparse.csr_array((np.ones(n * k, np.float32), nearest.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+
+
+def encode(x: torch.Tensor, nearest: np.ndarray, farthest: np.ndarray, k1: int) -> sparse.csr_array:
+    """Each image as weights (N, N) on its expanded k-reciprocal neighbours (sections 3.2 and 3.3)."""
+    whole, half = (links(nearest[:, : k + 1]) for k in (k1, round(k1 / 2)))
+    whole, half = (forward.multiply(forward.T).tocsr() for forward in (whole, half))
+    # A neighbour brings its own half-size set in if more than two thirds of that set is there already.
+    common = (whole @ half.T).multiply(whole).tocsr()
+    size = half.sum(1)
+    common.data = (common.data > 2 / 3 * size[common.indices]).astype(np.float32)
+    common.eliminate_zeros()
+    reach = (whole + common @ half).tocsr()
+    i, j = reach.nonzero()
+    distance = 2 - 2 * pairwise(lambda a, b: np.einsum("nd,nd->n", a, b), x, x, i, j)
+    weight = np.exp(-distance / farthest[i])
+    weight /= np.bincount(i, weight)[i]
+    return sparse.csr_array((weight, (i, j)), shape=reach.shape)
+
+
+def overlap(q: sparse.csr_array, g: sparse.csc_array) -> sparse.csr_array:
+    """Jaccard similarity (Q, G) of weight vectors (Q, N) and (G, N): sum of minima over sum of maxima."""
+    data, indices, lengths = [], [], []
+    for i in progress(range(q.shape[0]), "re-ranking", few=q.shape[1] < 5000):
+        line = slice(q.indptr[i], q.indptr[i + 1])
+        own, first, last = q.data[line], g.indptr[q.indices[line]], g.indptr[q.indices[line] + 1]
+        which, place = ragged(first, last)
+        minima = np.bincount(g.indices[place], np.minimum(own[which], g.data[place]), minlength=g.shape[0])
+        indices.append(np.flatnonzero(minima))
+        data.append((shared := minima[indices[-1]]) / (2 - shared))  # both vectors sum to 1
+        lengths.append(len(indices[-1]))
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    return sparse.csr_array((np.concatenate(data), np.concatenate(indices), indptr), shape=(q.shape[0], g.shape[0]))

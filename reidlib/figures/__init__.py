@@ -1,0 +1,1 @@
+"""Figures that show themselves in a notebook, with alt text."""

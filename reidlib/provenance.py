@@ -1,0 +1,92 @@
+"""Which of the library's files a result depends on, and their digest."""
+
+import ast
+import hashlib
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import torch
+import torchvision
+
+PACKAGE = Path(__file__).parent
+ROOTS = ("reidlib.data", "reidlib.train", "reidlib.measuring")  # behind every result
+
+
+def source_digest(system: str = "reidlib.systems.bag_of_tricks") -> str:
+    """A short digest of the library's files that a result of the module `system` depends on: which code made a number.
+
+    They are the modules that load, train, embed and score, by both protocols, that of the system, and all that these
+    import at their top. Figures, the browser, the grid and the other systems may change, and a result stays what it
+    is. A system that is no part of the library is no part of the digest.
+    """
+    digest = hashlib.blake2b(digest_size=6)
+    for file in sources(system):
+        digest.update(f"{file.relative_to(PACKAGE).as_posix()}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def sources(system: str) -> tuple[Path, ...]:
+    """The files of `source_digest`, sorted."""
+    found, waiting = set(), [*ROOTS, system]
+    while waiting:
+        file = _file(waiting.pop())
+        if file and file not in found:
+            found.add(file)
+            waiting += _imports(file)
+    return tuple(sorted(found))
+
+
+def _file(module: str) -> Path | None:
+    """The file of a module of the library; None for all else."""
+    package, *names = module.split(".")
+    path = PACKAGE.joinpath(*names)
+    files = (path.with_suffix(".py"), path / "__init__.py") if package == "reidlib" and names else ()
+    return next((file for file in files if file.is_file()), None)
+
+
+def _imports(file: Path) -> list[str]:
+    """What a file imports at its top, not within functions or conditions; a name that is imported may be a module."""
+    found = []
+    for statement in ast.parse(file.read_text()).body:
+        if isinstance(statement, ast.ImportFrom) and not statement.level:
+            found += [statement.module, *(f"{statement.module}.{name.name}" for name in statement.names)]
+        elif isinstance(statement, ast.Import):
+            found += [name.name for name in statement.names]
+    return found
+
+
+def environment(system: str = "reidlib.systems.bag_of_tricks") -> dict:
+    """What computed a result: versions, device, and the digest of the sources that the module `system` depends on."""
+    gpu = torch.cuda.is_available()
+    return {
+        "device": torch.cuda.get_device_name() if gpu else _cpu(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "source": source_digest(system),
+        "commit": _commit(),
+    }
+
+
+@cache
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The commit of the repository, "+" where its files have changed since; empty outside a repository."""
+    root = Path(__file__).parents[1]
+    command = ["git", "--git-dir", root / ".git", "--work-tree", root]
+    command += ["describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,116 @@
+"""What a run leaves behind, one result.json, and the rows collected from many runs."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from reidlib.evaluation import sysu
+from reidlib.evaluation.sysu import refuse_sysu
+from reidlib.files import project, write_whole
+from reidlib.provenance import environment
+from reidlib.recipe import Recipe
+from reidlib.systems.backbones import uses_bf16
+
+
+def run_folder(recipe, run_dir: str | Path | None = None) -> Path:
+    """Where a run is kept: `run_dir`, else runs/<name of the recipe> of the repository."""
+    return Path(run_dir).expanduser() if run_dir else project() / "runs" / recipe.name()
+
+
+def open_run(dataset: str, preset: str, tricks: str, seed: int, run_dir: str | Path | None = None, model: str = "bot"):
+    """The recipe and the folder of a run: what `run_dir` holds, else the standard recipe of the five words.
+
+    For the notebooks 04 and 05. Raises ValueError for a set with infrared queries, which has a notebook of its own.
+    """
+    file = Path(run_dir or "", "recipe.json")
+    if run_dir and file.is_file():
+        recipe = Recipe.from_dict(json.loads(file.read_text())["recipe"])
+    else:
+        recipe = Recipe.for_dataset(dataset, preset, tricks, seed, model=model)
+    refuse_sysu(recipe.dataset)
+    return recipe, run_folder(recipe, run_dir)
+
+
+def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict, flip: bool | None = None) -> dict:
+    """Write `run_dir`/result.json: recipe, training log in brief, the scores of every test set, and what made them.
+
+    `scores` maps the name of a test set to its Scores; `flip` says whether test images were averaged with their mirror
+    images, None that it was as in the system's own test. Returns what was written.
+    """
+    flip = system.flip if flip is None else flip
+    run, recipe = Path(run_dir), system.recipe
+    device = next(system.parameters()).device.type
+    result = {
+        "recipe": recipe.to_dict(),
+        "data": json.loads((run / "recipe.json").read_text())["data"],
+        "epoch": rows[-1]["epoch"],
+        "iterations": rows[-1]["iteration"],
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "images_per_s": round(float(np.median([row["images_per_s"] for row in rows])), 1),
+        "world": max(row.get("world", 1) for row in rows),
+        "precision": "bf16" if uses_bf16(recipe.precision, device) else "float32",
+        "peak_mb": round(max(row["peak_mb"] for row in rows)),
+        "peak_gpu_mb": round(max(row["peak_gpu_mb"] for row in rows)),
+        "scores": {name: _brief(value, recipe) | {"flip": _switch(flip)} for name, value in scores.items()},
+        "environment": environment(type(system).__module__),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    write_whole(run / "result.json", json.dumps(result, indent=1).encode())
+    return result
+
+
+def collect(*folders: str | Path) -> list[dict]:
+    """One flat row for every run below `folders` that has a result.json and every set it was tested on, sorted.
+
+    What a grid has moved to .stale is left out.
+    """
+    files = [file for folder in folders for file in Path(folder).rglob("result.json") if ".stale" not in file.parts]
+    rows = [row for file in files for row in _rows(json.loads(file.read_text()))]
+    order = ("dataset", "test", "model", "preset", "tricks", "seed")
+    return sorted(rows, key=lambda row: [row[key] for key in order])
+
+
+def result_line(row: dict) -> str:
+    """One line of a row of `collect`: trained on, tested on, the scores, and how they were computed."""
+    model = "" if row.get("model", "bot") == "bot" else f"{row['model']}, "
+    return (
+        f"{row['dataset']} -> {row['test']}: rank-1 {row['rank1']:.1f}  mAP {row['mAP']:.1f}  "
+        f"({model}{row['preset']}, {row['tricks']}, seed {row['seed']}, epoch {row['epoch']}, "
+        f"re-ranking {row['reranking']})"
+    )
+
+
+def _rows(result: dict) -> list[dict]:
+    recipe = Recipe.from_dict(result["recipe"]).to_dict()  # a field that is younger than the result has its default
+    made = result["environment"]
+    recipe |= {key: Path(recipe[key]).name for key in ("dataset", "weights")}  # of a path the name: rows are published
+    kept = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
+    common = {key: recipe[key] for key in kept} | {"changed": _changed(Recipe.from_dict(recipe))}
+    common |= {key: result[key] for key in ("epoch", "iterations", "precision")} | {"world": result.get("world", 1)}
+    last = {key: result[key] for key in ("seconds", "images_per_s", "peak_mb", "peak_gpu_mb")}
+    last |= {"device": made["device"], "torch": made["torch"], "data": result["data"], "source": made["source"]}
+    last |= {"commit": made["commit"], "date": result["date"]}
+    return [common | {"test": name} | scores | last for name, scores in result["scores"].items()]
+
+
+def _changed(recipe: Recipe) -> str:
+    """What is not as the recipe of the data set says, as in "epochs=60 weights=none"."""
+    return " ".join(f"{key}={here}".replace(" ", "") for key, (here, _) in recipe.changes().items())
+
+
+def _switch(value: bool) -> str:
+    return "on" if value else "off"
+
+
+def _brief(scores, recipe: Recipe) -> dict:
+    percent = {"rank1": scores.rank(1), "rank5": scores.rank(5), "rank10": scores.rank(10)}
+    percent |= {"mAP": scores.mAP, "mINP": scores.mINP}
+    more = {}
+    if isinstance(scores, sysu.SysuScores):  # a protocol of random galleries, in which much is to be said
+        percent |= {"rank20": scores.rank(20), "rank1_sd": scores.spread("rank-1"), "mAP_sd": scores.spread("mAP")}
+        more = {"draw": scores.draw, "feature": "after the BNNeck" if recipe.bnneck else "pooled"}
+    brief = {name: round(100 * float(value), 2) for name, value in percent.items()}
+    brief |= {"queries": scores.num_valid, "unmatched": scores.num_invalid} | more
+    return brief | {"reranking": _switch(scores.reranked)}

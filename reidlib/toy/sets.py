@@ -1,0 +1,159 @@
+"""A drawn crowd on disk as Market-1501, DukeMTMC-reID or SYSU-MM01 lies there: small, deterministic, no real person.
+
+`toy` is a summer market square with six cameras, `toy-duke` a campus in the cold months with eight: other lights,
+clothes, views and places, so that a model that has learnt one meets a new domain in the other. `toy-sysu` has four
+cameras that see colours and two that see in the dark. `render` draws one picture of any `Person` before any `Camera`,
+at any size; for a `Clothed` person before an infrared one, from what the clothes are made of. `crowd` holds how.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from . import sysu
+from .cameras import NETWORKS, Camera
+from .people import ATTRIBUTES, MATERIALS, PEOPLE, Clothed, Person, population
+from .picture import render
+from .sights import Sight, snapshot, walk
+
+__all__ = ["ATTRIBUTES", "MATERIALS", "NETWORKS", "Camera", "Clothed", "Person", "draw", "identities", "is_current",
+           "population", "render"]  # fmt: skip
+
+SIZES = {"market": PEOPLE, "duke": PEOPLE, "sysu": 100}  # identities
+VERSION = 2  # of the drawing: raised when a picture changes, so that a crowd on disk is drawn again
+
+TRAIN, TEST, QUERY = "bounding_box_train", "bounding_box_test", "query"
+RECORD = "toy.json"  # says what drew the folder
+THUMBS = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504)  # Windows left a Thumbs.db in the real folders
+JUNK, DISTRACTORS = 0.19, 0.14  # shares of Market-1501's test folder: 3,819 and 2,798 of 19,732 files
+SPARSE = (2, 3, 3)  # images of the first training identities: Market too has some with fewer than four
+
+
+def draw(folder: Path, network: str = "market", seed: int = 1, people: int | None = None) -> None:
+    """Draw a network's crowd into a folder, laid out as Market-1501 (market), DukeMTMC-reID (duke) or SYSU-MM01 (sysu).
+
+    people is the number of identities, more than half of them for training; None takes those of `SIZES`. The folder
+    appears whole or not at all; one that holds another crowd is replaced, one that holds anything else raises
+    FileExistsError. Same arguments, same bytes. Unlike the real DukeMTMC-reID, "duke" too has junk (-1) and distractors
+    (0000) among the test pictures; unlike the real SYSU-MM01, "sysu" has no exp/rand_perm_cam.mat.
+    Raises ValueError for an unknown network or fewer than 8 people.
+    """
+    folder = Path(folder)
+    if network not in NETWORKS:
+        raise ValueError(f"no toy network {network!r}; choose one of {', '.join(NETWORKS)}")
+    people = SIZES[network] if people is None else people
+    if people < 8:
+        raise ValueError(f"people={people}: a crowd needs at least 8 identities")
+    if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).exists():
+        raise FileExistsError(f"{folder} exists and holds no drawn crowd; remove it, or draw elsewhere")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as workshop:
+        fresh = Path(workshop) / "fresh"
+        _fill(fresh, network, seed, people)
+        _move(fresh, folder, Path(workshop) / "old")
+
+
+def identities(network: str = "market", seed: int = 1, people: int | None = None) -> dict[int, Person]:
+    """Who wears what in the crowd that `draw` draws: identity (pid) -> Person, without junk and distractors."""
+    people = SIZES[network] if people is None else people
+    crowd = population(people, seed)[network]
+    shots = _shots(network, crowd, people, Random(f"{network} shots {seed}"))
+    return {shot.pid: shot.person for shot in shots if shot.pid > 0}
+
+
+def is_current(folder: Path, network: str = "market", seed: int = 1, people: int | None = None) -> bool:
+    """Whether a folder holds the crowd that `draw` would draw now."""
+    people = SIZES.get(network) if people is None else people
+    try:
+        return json.loads((Path(folder) / RECORD).read_text()) == _record(network, seed, people)
+    except (OSError, ValueError):
+        return False
+
+
+def _record(network: str, seed: int, people: int) -> dict:
+    return {"drawing": VERSION, "network": network, "seed": seed, "people": people}
+
+
+def _fill(folder: Path, network: str, seed: int, people: int) -> None:
+    for name, content in _extras(network, people, Random(f"{network} shots {seed}")).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    crowd = population(people, seed)[network]
+    for index, shot in enumerate(_shots(network, crowd, people, Random(f"{network} shots {seed}"))):
+        picture = snapshot(network, shot, crowd, Random(f"{network} picture {seed} {index}"))
+        (folder / shot.folder).mkdir(parents=True, exist_ok=True)
+        picture.save(folder / shot.folder / _name(network, shot, index), quality=90)
+    (folder / RECORD).write_text(json.dumps(_record(network, seed, people)) + "\n")
+
+
+def _extras(network: str, people: int, rng: Random) -> dict[str, bytes]:
+    """The files beside the pictures: name in the folder -> content."""
+    if network == "sysu":
+        return sysu.lists(people, rng)
+    return {f"{name}/Thumbs.db": THUMBS for name in (TRAIN, TEST, QUERY)}
+
+
+def _move(fresh: Path, folder: Path, old: Path) -> None:
+    """Put a finished folder in its place; where another process was quicker with the same crowd, leave that one."""
+    record = (fresh / RECORD).read_bytes()
+    try:
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(fresh, folder)
+    except OSError:
+        if not (folder / RECORD).exists() or (folder / RECORD).read_bytes() != record:
+            raise
+
+
+def _name(network: str, shot: Sight, index: int) -> str:
+    if network == "sysu":
+        return f"{shot.number:04d}.jpg"
+    pid = "-1" if shot.pid < 0 else f"{shot.pid:04d}"
+    if network == "duke":
+        return f"{pid}_c{shot.camid}_f{44158 + 60 * index:07d}.jpg"
+    box = 0 if shot.folder == QUERY else 1 + index % 5  # Market's queries were boxed by hand: box 00
+    return f"{pid}_c{shot.camid}s{1 + index % 6}_{451 + 25 * index:06d}_{box:02d}.jpg"
+
+
+def _shots(network: str, crowd: list[Person], people: int, rng: Random) -> Iterator[Sight]:
+    """Every picture of a network; of Market or Duke training, queries and their matches, strangers, then junk."""
+    if network == "sysu":
+        yield from sysu.shots(crowd, people, rng)
+        return
+    train = round(0.52 * people)
+    pids = rng.sample(range(2, 1502 if network == "market" else 7141), people)
+    yield from _training(network, list(zip(pids, crowd[:train])), rng)
+    tested = list(_testing(network, list(zip(pids[train:], crowd[train:people])), rng))
+    yield from tested
+    gallery = sum(shot.folder == TEST for shot in tested) / (1 - JUNK - DISTRACTORS)
+    for _ in range(round(DISTRACTORS * gallery / 3)):
+        yield from walk(network, TEST, 0, *_cameras(network, 1, rng), rng.choice(crowd[people:]), 3, rng)
+    for _ in range(round(JUNK * gallery)):
+        somebody = rng.choice(crowd) if rng.random() < 0.75 else None
+        yield from walk(network, TEST, -1, *_cameras(network, 1, rng), somebody, 1, rng)
+
+
+def _training(network: str, people: list[tuple[int, Person]], rng: Random) -> Iterator[Sight]:
+    for k, (pid, person) in enumerate(people):
+        count = SPARSE[k] if k < len(SPARSE) else rng.randint(11, 17)
+        cameras = _cameras(network, 2 if k < len(SPARSE) else rng.choice((2, 3, 3, 4, 5)), rng)
+        cuts = [0, *sorted(rng.sample(range(1, count), len(cameras) - 1)), count]
+        for camid, start, stop in zip(cameras, cuts, cuts[1:]):
+            yield from walk(network, TRAIN, pid, camid, person, stop - start, rng)
+
+
+def _testing(network: str, people: list[tuple[int, Person]], rng: Random) -> Iterator[Sight]:
+    """Two cameras or more for each person; the first picture of each is a query, the others are in the gallery."""
+    for pid, person in people:
+        for camid in _cameras(network, rng.choice((2, 2, 3, 3, 4)), rng):
+            first, *others = walk(network, TEST, pid, camid, person, rng.randint(2, 5), rng)
+            yield replace(first, folder=QUERY)
+            yield from others
+
+
+def _cameras(network: str, count: int, rng: Random) -> list[int]:
+    return sorted(rng.sample(range(1, len(NETWORKS[network]) + 1), count))

@@ -1,5 +1,7 @@
 """Flip, crop and erasing against raw draws of the reference implementation's transforms."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,6 @@ from golden_fill import arrays, facts
 from scipy import stats
 from torchvision.transforms.v2 import functional as tv
 
-from reidlib.data import augment
 from reidlib.data.augment import (
     MEAN,
     STD,
@@ -23,6 +24,7 @@ from reidlib.data.augment import (
 )
 from reidlib.recipe import Recipe
 
+AUGMENT = importlib.import_module("reidlib.data.augment")  # the module; its name is that of a function too
 ERASING, CROPS = facts("augment")["erasing_main"], facts("augment")["crop_flip_main"]
 H, W, N = ERASING["height"], ERASING["width"], ERASING["draws"]
 PAD = CROPS["pad"]
@@ -171,12 +173,12 @@ def test_a_gpu_cuts_and_erases_what_a_cpu_does():
     images = torch.from_numpy(random.integers(0, 256, (n, 24, 12, 3), np.uint8))
     (top, left), flipped = draw_crops(random, n, 5), draw_flips(random, n)
     assert torch.equal(
-        augment._slide(images, top - 5, left - 5, flipped), augment._gather(images, top - 5, left - 5, flipped)
+        AUGMENT._slide(images, top - 5, left - 5, flipped), augment._gather(images, top - 5, left - 5, flipped)
     )
     painted, masked = normalise(images), normalise(images)
     boxes, colour = draw_erasing(random, n, (24, 12)), np.array([1, 2, 3], np.float32)
-    augment._paint(painted, boxes, colour)
-    augment._mask(masked, boxes, colour)
+    AUGMENT._paint(painted, boxes, colour)
+    AUGMENT._mask(masked, boxes, colour)
     assert torch.equal(painted, masked)
 
 
@@ -251,7 +253,7 @@ def test_a_recipe_that_asks_for_misalignment_gets_it_and_no_other_does():
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
 def test_an_image_is_shown_through_each_channel_and_as_grey_equally_often(probability):
-    channel = augment.draw_channels(rng(), 20_000, probability)
+    channel = AUGMENT.draw_channels(rng(), 20_000, probability)
     assert (channel >= 0).mean() == pytest.approx(probability, abs=0.02)
     if probability:
         assert stats.chisquare(np.bincount(channel[channel >= 0], minlength=4)).pvalue > P_VALUE
@@ -260,7 +262,7 @@ def test_an_image_is_shown_through_each_channel_and_as_grey_equally_often(probab
 def test_one_channel_becomes_all_three_and_grey_is_torchvisions():
     images = torch.from_numpy(rng().integers(0, 256, (5, 8, 4, 3), dtype=np.uint8))
     before = images.clone()
-    shown = augment.one_channel(images, np.array([-1, 0, 1, 2, 3]))
+    shown = AUGMENT.one_channel(images, np.array([-1, 0, 1, 2, 3]))
     assert torch.equal(images, before)
     assert torch.equal(shown[0], images[0])
     for channel in range(3):
@@ -272,7 +274,7 @@ def test_one_channel_becomes_all_three_and_grey_is_torchvisions():
 
 def test_infrared_images_stay_as_they_are_and_a_recipe_without_it_draws_nothing():
     grey = torch.from_numpy(rng().integers(0, 256, (4, 8, 4, 1), dtype=np.uint8)).expand(-1, -1, -1, 3)
-    assert torch.equal(augment.one_channel(grey, np.array([0, 1, 2, 3])), grey)
+    assert torch.equal(AUGMENT.one_channel(grey, np.array([0, 1, 2, 3])), grey)
     plain, shown = (Recipe.for_dataset("sysu", tricks=f"all{word}", height=16, width=16, pad=0, erasing=0.0, flip=0.0)
                     for word in ("", "+channels"))  # fmt: skip
     images = torch.from_numpy(rng().integers(0, 256, (64, 16, 16, 3), dtype=np.uint8))

@@ -86,7 +86,7 @@ def test_the_argument_goes_before_reid_data(market, tmp_path, monkeypatch):
 
 def test_without_reid_data_the_root_is_the_repositorys_data_folder(monkeypatch):
     monkeypatch.delenv("REID_DATA", raising=False)
-    assert data_root() == Path(reidlib.__file__).resolve().parents[1] / "data"
+    assert data_root() == Path(__file__).resolve().parents[1] / "data"
 
 
 @OTHER_COUNTS

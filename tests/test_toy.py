@@ -90,14 +90,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path):
 @pytest.mark.parametrize("network", NAMES)
 def test_the_whole_crowd_has_the_proportions_of_market(network):
     shots = shots_of(network)
-    train = Counter(shot.pid for shot in shots if shot.folder == toy.TRAIN)
-    test = Counter(min(shot.pid, 1) for shot in shots if shot.folder == toy.TEST)
+    train = Counter(shot.pid for shot in shots if shot.folder == sets.TRAIN)
+    test = Counter(min(shot.pid, 1) for shot in shots if shot.folder == sets.TEST)
     assert 60 <= len(train) <= 70
     assert sorted(train.values())[:3] == [2, 3, 3]
     assert 12 <= np.median(list(train.values())) <= 16
     assert test[-1] / test.total() == pytest.approx(0.19, abs=0.01)
     assert test[0] / test.total() == pytest.approx(0.14, abs=0.01)
-    assert 150 <= sum(shot.folder == toy.QUERY for shot in shots) <= 200
+    assert 150 <= sum(shot.folder == sets.QUERY for shot in shots) <= 200
 
 
 def test_no_two_people_look_alike_in_or_across_networks():

@@ -21,7 +21,7 @@ from reidlib.data.images import data_digest
 from reidlib.provenance import source_digest
 from reidlib.recipe import Recipe
 from reidlib.runs.measuring import targets
-from reidlib.systems import FILES
+from reidlib.systems import module_name
 
 FIELDS = {field.name for field in fields(Recipe)}
 PLACES = ("data_root", "market_path", "duke_path")  # where things lie: no part of a job's name
@@ -42,7 +42,7 @@ class Job:
     @property
     def source(self) -> str:
         """The digest of the library's sources that its result depends on, as they are now."""
-        return source_digest(f"reidlib.systems.{FILES[self.recipe.model]}")
+        return source_digest(module_name(self.recipe.model))
 
     @property
     def places(self) -> tuple[dict, str | None]:

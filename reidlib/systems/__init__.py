@@ -16,13 +16,43 @@ Its file has `from_recipe(recipe, ids)`, which makes one.
 
 import contextlib
 from importlib import import_module
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from reidlib.recipe import Recipe
 
 FILES = {"bot": "bag_of_tricks", "pcb": "pcb", "aligngan": "aligngan"}  # by the recipe's model
+
+
+class System(Protocol):
+    """What can be trained, restored, embedded and browsed: a torch module with these members."""
+
+    recipe: Recipe
+    ids: Tensor  # (I,) int64: the sorted training pids; a label is a position in it
+    optimizers: dict[str, torch.optim.Optimizer]
+    trunk: torch.nn.Module
+    flip: bool  # whether its own test averages each image with its mirror image
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the learning rates, and the phase, of the 0-based epoch."""
+
+    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """One update on images (B, 3, H, W) and labels (B,); its losses by name, among them `loss`, and `acc`."""
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to L2-normalised rows (B, D)."""
+
+    def parameters(self) -> Any: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Any) -> Any: ...
+
+
+def module_name(model: str) -> str:
+    """The dotted name of the module of a recipe's model."""
+    return f"{__name__}.{FILES[model]}"
 
 
 def build(recipe: Recipe, shots, device: str | torch.device | None = None) -> torch.nn.Module:
@@ -30,7 +60,7 @@ def build(recipe: Recipe, shots, device: str | torch.device | None = None) -> to
 
     `device` defaults to the GPU where there is one. Raises FileNotFoundError where pretrained weights cannot be had.
     """
-    make = import_module(f"{__name__}.{FILES[recipe.model]}").from_recipe
+    make = import_module(module_name(recipe.model)).from_recipe
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with torch.random.fork_rng(devices=[]):  # weights are drawn in main memory
         torch.manual_seed(recipe.seed)

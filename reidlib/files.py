@@ -64,3 +64,8 @@ def _value(key: str, text: str):
         except ValueError:
             pass
     return text
+
+
+def cache_folder() -> Path:
+    """Where decoded images are kept: $REID_CACHE, else ~/.cache/reidlib. Safe to delete at any time."""
+    return Path(os.environ.get("REID_CACHE") or Path.home() / ".cache" / "reidlib")

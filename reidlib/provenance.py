@@ -1,15 +1,21 @@
 """Which of the library's files a result depends on, and their digest."""
 
 import ast
+import contextlib
 import hashlib
 import os
 import platform
+import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 import torchvision
+
+from reidlib.files import cache_folder, write_whole
 
 PACKAGE = Path(__file__).parent
 ROOTS = ("reidlib.data", "reidlib.train", "reidlib.measuring")  # behind every result
@@ -90,3 +96,39 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def data_digest(shots) -> str:
+    """A short digest of what training and scores depend on: names and bytes of all images, pids, camids, modalities."""
+    digest = hashlib.blake2b(pixels_digest(shots).encode(), digest_size=10)
+    for labels in (shots.pids, shots.camids, shots.infrared):
+        digest.update(np.ascontiguousarray(labels).tobytes())
+    return digest.hexdigest()
+
+
+def pixels_digest(shots) -> str:
+    """A short digest of the names and the bytes of all images.
+
+    Sizes and modification times are a shortcut to a digest that was computed before, never a part of it.
+    """
+    stats = hashlib.blake2b(str(shots.root.resolve()).encode(), digest_size=10)
+    root, names = str(shots.root), shots.paths.tolist()
+    for name in names:
+        stat = os.stat(f"{root}/{name}")
+        stats.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    known = cache_folder() / f"{stats.hexdigest()}.digest"
+    if known.is_file() and re.fullmatch("[0-9a-f]{20}", text := known.read_text()):
+        return text
+    content = hashlib.blake2b(digest_size=10)
+    with ThreadPoolExecutor() as pool:
+        for name, digest in zip(names, pool.map(lambda name: _file_digest(f"{root}/{name}"), names), strict=True):
+            content.update(f"{name}\0".encode() + digest)
+    with contextlib.suppress(OSError):  # only a shortcut is lost
+        known.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(known, content.hexdigest().encode())
+    return content.hexdigest()
+
+
+def _file_digest(file: str) -> bytes:
+    with open(file, "rb") as stream:
+        return hashlib.blake2b(stream.read(), digest_size=10).digest()

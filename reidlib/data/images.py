@@ -1,7 +1,6 @@
 """Every image decoded once, in parallel, into one uint8 tensor; later epochs touch no JPEG."""
 
 import contextlib
-import hashlib
 import itertools
 import math
 import os
@@ -19,7 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from reidlib.files import cache_folder
 from reidlib.progress import progress
+from reidlib.provenance import data_digest, pixels_digest
 
 SHARE = 32  # images that a thread takes at a time
 ABANDONED = 3600  # seconds after which nobody writes a temporary file any more
@@ -86,35 +87,6 @@ def _everywhere(work: Callable, count: int) -> Iterator:
             yield made
 
 
-def cache_folder() -> Path:
-    """Where decoded images are kept: $REID_CACHE, else ~/.cache/reidlib. Safe to delete at any time."""
-    return Path(os.environ.get("REID_CACHE") or Path.home() / ".cache" / "reidlib")
-
-
-def data_digest(shots) -> str:
-    """A short digest of the names and the bytes of all images: the identity of a data set.
-
-    Sizes and modification times are a shortcut to a digest that was computed before, never a part of it.
-    """
-    stats = hashlib.blake2b(str(shots.root.resolve()).encode(), digest_size=10)
-    root, names = str(shots.root), shots.paths.tolist()
-    for name in names:
-        stat = os.stat(f"{root}/{name}")
-        stats.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    known = cache_folder() / f"{stats.hexdigest()}.digest"
-    if known.is_file() and len(text := known.read_text()) == 20:
-        return text
-    content = hashlib.blake2b(digest_size=10)
-
-    def some(part: range) -> list[bytes]:
-        return [f"{names[i]}\0".encode() + _file_digest(f"{root}/{names[i]}") for i in part]
-
-    for entries in _everywhere(some, len(names)):
-        content.update(b"".join(entries))
-    _keep(known, lambda file: file.write(content.hexdigest().encode()))
-    return content.hexdigest()
-
-
 class ImageStore:
     """The images of `shots` at one size: `images` uint8 (N, H, W, 3), `names` (N,), `digest` of the files.
 
@@ -125,7 +97,7 @@ class ImageStore:
 
     def __init__(self, shots, size: tuple[int, int] = (256, 128), resize: str = "bicubic", memory: int | None = None):
         self.digest, self.names = data_digest(shots), shots.paths
-        cached = cache_folder() / f"{self.digest}-{size[0]}x{size[1]}-{resize}.npy"
+        cached = cache_folder() / f"{pixels_digest(shots)}-{size[0]}x{size[1]}-{resize}.npy"
         shape = (len(shots), *size, 3)
         self.memory = memory
         self.mapped = math.prod(shape) > (_free() / 2 if memory is None else memory)
@@ -176,11 +148,6 @@ def _free() -> float:
     bounded = limit.is_file() and limit.read_text().strip().isdigit()
     room = int(limit.read_text()) - int(used.read_text()) if bounded else math.inf
     return min(room, 1024 * int(found[1]) if found else math.inf)
-
-
-def _file_digest(file: str) -> bytes:
-    with open(file, "rb") as stream:
-        return hashlib.blake2b(stream.read(), digest_size=10).digest()
 
 
 def _cached(file: Path, shape: tuple[int, ...], mapped: bool) -> np.ndarray | None:

@@ -17,8 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from reidlib.data.batches import PKSampler
-from reidlib.data.images import data_digest
-from reidlib.provenance import source_digest
+from reidlib.provenance import data_digest, source_digest
 from reidlib.recipe import Recipe
 from reidlib.runs.measuring import targets
 from reidlib.systems import module_name

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reidlib.data.images import data_digest
 from reidlib.data.shots import load
 from reidlib.evaluation import sysu
 from reidlib.evaluation.score import score
 from reidlib.evaluation.sysu import SYSU, refuse_sysu
 from reidlib.files import write_whole
-from reidlib.provenance import source_digest
+from reidlib.provenance import data_digest, source_digest
 from reidlib.train.embedding import embed
 
 PARTNERS = {"market": "duke", "duke": "market", "toy": "toy-duke", "toy-duke": "toy"}  # the other half of the table

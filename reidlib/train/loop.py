@@ -17,7 +17,8 @@ import torch.distributed as dist
 
 from reidlib.data.augment import augment
 from reidlib.data.batches import PKSampler, generator
-from reidlib.data.images import ImageStore, data_digest, on
+from reidlib.data.images import ImageStore, on
+from reidlib.provenance import data_digest
 from reidlib.recipe import Recipe
 from reidlib.systems import build, convolutions
 from reidlib.train.checkpoints import Keeper, _claim, _lock, _refuse, _resume, checkpoints, rank, restore, world

@@ -1,17 +1,30 @@
 """What a run leaves behind, one result.json, and the rows collected from many runs."""
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from math import isfinite
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
-from reidlib.evaluation import sysu
+from reidlib.evaluation.score import Scores
 from reidlib.evaluation.sysu import refuse_sysu
+from reidlib.evaluation.trials import SysuScores
 from reidlib.files import project, write_whole
 from reidlib.provenance import environment
 from reidlib.recipe import Recipe
 from reidlib.systems.backbones import uses_bf16
+
+# Columns of a row, beside those of the scores: fields of the recipe, of the run, of its cost, and of what computed it.
+TRAINED = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
+RUN = ("epoch", "iterations", "precision", "world")
+COST = ("seconds", "images_per_s", "peak_mb", "peak_gpu_mb")
+ORIGIN = ("device", "torch", "data", "source", "commit", "date")
+
+Metrics = Mapping[str, Callable[..., float]]  # name -> a function of Scores, or of SysuScores, that returns a fraction
 
 
 def run_folder(recipe, run_dir: str | Path | None = None) -> Path:
@@ -33,11 +46,19 @@ def open_run(dataset: str, preset: str, tricks: str, seed: int, run_dir: str | P
     return recipe, run_folder(recipe, run_dir)
 
 
-def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict, flip: bool | None = None) -> dict:
+def write_result(
+    run_dir: str | Path,
+    system,
+    rows: list[dict],
+    scores: dict,
+    flip: bool | None = None,
+    metrics: Metrics | None = None,
+) -> dict:
     """Write `run_dir`/result.json: recipe, training log in brief, the scores of every test set, and what made them.
 
     `scores` maps the name of a test set to its Scores; `flip` says whether test images were averaged with their mirror
-    images, None that it was as in the system's own test. Returns what was written.
+    images, None that it was as in the system's own test. `metrics` maps names to functions of Scores that return a
+    fraction; each is stored in percent and becomes a column. Returns what was written.
     """
     flip = system.flip if flip is None else flip
     run, recipe = Path(run_dir), system.recipe
@@ -53,7 +74,7 @@ def write_result(run_dir: str | Path, system, rows: list[dict], scores: dict, fl
         "precision": "bf16" if uses_bf16(recipe.precision, device) else "float32",
         "peak_mb": round(max(row["peak_mb"] for row in rows)),
         "peak_gpu_mb": round(max(row["peak_gpu_mb"] for row in rows)),
-        "scores": {name: _brief(value, recipe) | {"flip": _switch(flip)} for name, value in scores.items()},
+        "scores": {name: score_columns(value, recipe, flip, metrics or {}) for name, value in scores.items()},
         "environment": environment(type(system).__module__),
         "date": datetime.now(UTC).date().isoformat(),
     }
@@ -72,8 +93,46 @@ def collect(*folders: str | Path) -> list[dict]:
     return sorted(rows, key=lambda row: [row[key] for key in order])
 
 
+def score_columns(scores: Scores | SysuScores, recipe: Recipe, flip: bool, metrics: Metrics | None = None) -> dict:
+    """The columns of the scores of one test set: percentages, rounded to two digits, and how they were computed.
+
+    Parameters
+    ----------
+    scores : of one test set. SysuScores add rank-20, standard deviations over the trials, the draw and the feature.
+    recipe : of the system that was tested.
+    flip : whether test images were averaged with their mirror images.
+    metrics : name of a column -> function of `scores` that returns a fraction.
+
+    Raises
+    ------
+    ValueError
+        If a metric has the name of another column or returns no finite number.
+    """
+    percent = {"rank1": scores.rank(1), "rank5": scores.rank(5), "rank10": scores.rank(10)}
+    percent |= {"mAP": scores.mAP, "mINP": scores.mINP}
+    protocol = {}
+    if isinstance(scores, SysuScores):
+        percent |= {"rank20": scores.rank(20), "rank1_sd": scores.spread("rank-1"), "mAP_sd": scores.spread("mAP")}
+        protocol = {"draw": scores.draw, "feature": "after the BNNeck" if recipe.bnneck else "pooled"}
+    counts = {"queries": scores.num_valid, "unmatched": scores.num_invalid}
+    how = protocol | {"reranking": _switch(scores.reranked), "flip": _switch(flip)}
+    taken = {*percent, *counts, *how, *TRAINED, *RUN, *COST, *ORIGIN, "changed", "test"}
+    for name, metric in (metrics or {}).items():
+        if name in taken:
+            raise ValueError(f"metric {name!r}: a column of that name exists; choose another name")
+        percent[name] = metric(scores)
+        if not isinstance(percent[name], Real) or not isfinite(percent[name]):
+            raise ValueError(f"metric {name!r} returned {percent[name]!r}; return a fraction, a finite float")
+    return {name: round(100 * float(value), 2) for name, value in percent.items()} | counts | how
+
+
+def origin_columns(known: dict) -> dict:
+    """The columns of what computed a number, as far as they are in `known`, an `environment()` and more."""
+    return {name: known[name] for name in ORIGIN if name in known}
+
+
 def result_line(row: dict) -> str:
-    """One line of a row of `collect`: trained on, tested on, the scores, and how they were computed."""
+    """One line for a row of `collect`: the training set, the test set, the scores, and how they were computed."""
     model = "" if row.get("model", "bot") == "bot" else f"{row['model']}, "
     return (
         f"{row['dataset']} -> {row['test']}: rank-1 {row['rank1']:.1f}  mAP {row['mAP']:.1f}  "
@@ -83,34 +142,19 @@ def result_line(row: dict) -> str:
 
 
 def _rows(result: dict) -> list[dict]:
-    recipe = Recipe.from_dict(result["recipe"]).to_dict()  # a field that is younger than the result has its default
-    made = result["environment"]
-    recipe |= {key: Path(recipe[key]).name for key in ("dataset", "weights")}  # of a path the name: rows are published
-    kept = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
-    common = {key: recipe[key] for key in kept} | {"changed": _changed(Recipe.from_dict(recipe))}
-    common |= {key: result[key] for key in ("epoch", "iterations", "precision")} | {"world": result.get("world", 1)}
-    last = {key: result[key] for key in ("seconds", "images_per_s", "peak_mb", "peak_gpu_mb")}
-    last |= {"device": made["device"], "torch": made["torch"], "data": result["data"], "source": made["source"]}
-    last |= {"commit": made["commit"], "date": result["date"]}
+    recipe = Recipe.from_dict(result["recipe"])
+    # Rows are published: of a path only the last part is shown.
+    recipe = replace(recipe, dataset=Path(recipe.dataset).name, weights=Path(recipe.weights).name)
+    common = {name: getattr(recipe, name) for name in TRAINED} | {"changed": _changed(recipe)}
+    common |= {name: result[name] for name in RUN}
+    last = {name: result[name] for name in COST} | origin_columns(result["environment"] | result)
     return [common | {"test": name} | scores | last for name, scores in result["scores"].items()]
 
 
 def _changed(recipe: Recipe) -> str:
-    """What is not as the recipe of the data set says, as in "epochs=60 weights=none"."""
+    """The fields that differ from the standard recipe of the data set, as in "epochs=60 weights=none"."""
     return " ".join(f"{key}={here}".replace(" ", "") for key, (here, _) in recipe.changes().items())
 
 
 def _switch(value: bool) -> str:
     return "on" if value else "off"
-
-
-def _brief(scores, recipe: Recipe) -> dict:
-    percent = {"rank1": scores.rank(1), "rank5": scores.rank(5), "rank10": scores.rank(10)}
-    percent |= {"mAP": scores.mAP, "mINP": scores.mINP}
-    more = {}
-    if isinstance(scores, sysu.SysuScores):  # a protocol of random galleries, in which much is to be said
-        percent |= {"rank20": scores.rank(20), "rank1_sd": scores.spread("rank-1"), "mAP_sd": scores.spread("mAP")}
-        more = {"draw": scores.draw, "feature": "after the BNNeck" if recipe.bnneck else "pooled"}
-    brief = {name: round(100 * float(value), 2) for name, value in percent.items()}
-    brief |= {"queries": scores.num_valid, "unmatched": scores.num_invalid} | more
-    return brief | {"reranking": _switch(scores.reranked)}

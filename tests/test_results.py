@@ -66,6 +66,49 @@ def test_runs_become_sorted_rows_that_survive_a_csv_file(crowd, run, tmp_path):
     assert "re-ranking off" in rl.result_line(found[0])
 
 
+@pytest.mark.parametrize("name", ["toy.csv", "rgb_infrared.csv"])
+def test_rows_have_the_columns_of_the_committed_tables(crowd, crossed, run, tmp_path, name):
+    folder, rows = run
+    system = rl.restore(folder, device="cpu")
+    sets = {"crowd": crowd} if name == "toy.csv" else {"toy-sysu": crossed}
+    rl.write_result(folder, system, rows, rl.measure_all(system, sets, folder, 3))
+    committed = rl.read_csv(rl.project() / "results" / name)
+    assert list(rl.collect(folder)[0]) == list(committed[0])
+
+
+def test_a_metric_of_the_users_own_is_a_column_beside_the_others(crowd, crossed, run, tmp_path):
+    folder, rows = run
+    system = rl.restore(folder, device="cpu")
+    scores = rl.measure_all(system, {"crowd": crowd, "toy-sysu": crossed}, folder, 3)
+    metrics = {"worst_ap": lambda scores: np.nanmin(scores.ap), "rank3": lambda scores: scores.rank(3)}
+    result = rl.write_result(folder, system, rows, scores, metrics=metrics)
+    assert result["scores"]["crowd"]["rank3"] == round(100 * scores["crowd"].rank(3), 2)
+    table = {row["test"]: row for row in rl.collect(tmp_path / "runs")}
+    for name, value in scores.items():
+        assert table[name]["worst_ap"] == round(100 * float(np.nanmin(value.ap)), 2)
+        assert list(table[name]).index("queries") == list(table[name]).index("rank3") + 1
+    rl.write_csv(list(table.values()), tmp_path / "rows.csv")
+    assert rl.read_csv(tmp_path / "rows.csv")[0]["worst_ap"] == rl.collect(folder)[0]["worst_ap"]
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "message"),
+    [
+        ("nan", lambda scores: float("nan"), "metric 'nan' returned nan; return a fraction"),
+        ("all", lambda scores: scores.ap, r"metric 'all' returned array\(.*; return a fraction"),
+        ("none", lambda scores: None, "metric 'none' returned None"),
+        ("mAP", lambda scores: 1.0, "metric 'mAP': a column of that name exists"),
+        ("seed", lambda scores: 1.0, "metric 'seed': a column of that name exists"),
+    ],
+)
+def test_a_metric_that_cannot_be_a_column_is_refused_by_name(crowd, run, name, metric, message):
+    folder, rows = run
+    system = rl.restore(folder, device="cpu")
+    with pytest.raises(ValueError, match=message):
+        rl.write_result(folder, system, rows, {"crowd": rl.measure(system, crowd, folder)}, metrics={name: metric})
+    assert not (folder / "result.json").exists()
+
+
 def test_a_digest_that_looks_like_a_number_stays_a_text(tmp_path):
     rl.write_csv([{"data": "1e5", "source": "0012", "mAP": 50.25, "seed": 3}], tmp_path / "rows.csv")
     assert rl.read_csv(tmp_path / "rows.csv") == [{"data": "1e5", "source": "0012", "mAP": 50.25, "seed": 3}]

@@ -3,7 +3,19 @@
 import csv
 import io
 import os
+import re
+import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
+
+import filelock
+
+# Columns of text, whatever a cell looks like; in the others a cell is a number if it is written as one.
+TEXT = {"dataset", "test", "model", "preset", "tricks", "backbone", "weights", "changed", "data", "source", "commit"}
+TEXT |= {"date", "torch", "device"}
+WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
+DECIMAL = re.compile(r"-?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=e))(e[+-]?[0-9]+)?")
 
 
 def few(items: list[str], most: int = 3) -> str:
@@ -13,59 +25,108 @@ def few(items: list[str], most: int = 3) -> str:
 
 
 def project() -> Path:
-    """The folder that data/, runs/ and figures/ lie in: the repository, or here where only the package is installed."""
+    """The folder of data/, runs/ and figures/.
+
+    Returns
+    -------
+    Path
+        The repository, or the current folder if only the package is installed.
+
+    Examples
+    --------
+    >>> import reidlib as rl
+    >>> rl.project().is_absolute()
+    True
+    """
     repository = Path(__file__).resolve().parents[1]
     return repository if (repository / "pyproject.toml").exists() else Path.cwd()
 
 
-def write_whole(file: Path, content) -> None:
-    """Write bytes, or what `content(stream)` writes, under a temporary name, then rename: all of the file or none.
+def cache_folder() -> Path:
+    """Where decoded images are kept: $REID_CACHE, else ~/.cache/reidlib. Safe to delete at any time."""
+    return Path(os.environ.get("REID_CACHE") or Path.home() / ".cache" / "reidlib")
 
-    For one writer at a time.
+
+def write_whole(file: Path, content: bytes | memoryview | Callable[[BinaryIO], Any]) -> None:
+    """Write bytes, or what `content(stream)` writes, so that `file` holds all of it or is left as it was.
+
+    The temporary file has a name of its own, is created exclusively (an existing file or link is never opened) and is
+    removed if anything fails.
     """
-    temporary = file.with_name(file.name + ".tmp")
+    temporary = file.with_name(f".{file.name[:200]}.{secrets.token_hex(6)}.tmp")
     try:
-        with open(temporary, "wb") as stream:
-            content(stream) if callable(content) else stream.write(content)
+        with open(temporary, "xb") as stream:
+            if callable(content):
+                content(stream)
+            else:
+                stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, file)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-# Columns that may look like numbers and are none.
-TEXT = ("changed", "data", "source", "commit", "date", "torch", "device")
+def locked(file: Path) -> filelock.BaseFileLock:
+    """A context in which no other process, and no other thread, is in `locked(file)`: to read, change and write it."""
+    return filelock.FileLock(file.with_name(f".{file.name}.lock"), thread_local=False)
 
 
 def write_csv(rows: list[dict], file: str | Path) -> None:
-    """Write rows for `read_csv`, a column for each key, empty where a row has none; whole or not at all."""
+    """Write rows to a CSV file that `read_csv` reads; the whole file or nothing.
+
+    Parameters
+    ----------
+    rows : list of dict
+        One row each. The columns are the keys of all rows; a cell is empty if its row lacks the key.
+    file : str or Path
+        The file to write or replace.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import reidlib as rl
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     rl.write_csv([{"dataset": "toy", "mAP": 50.25}, {"dataset": "2024", "seed": 1}], f"{folder}/rows.csv")
+    ...     rl.read_csv(f"{folder}/rows.csv")
+    [{'dataset': 'toy', 'mAP': 50.25, 'seed': ''}, {'dataset': '2024', 'mAP': '', 'seed': 1}]
+    """
     if not rows:
         raise ValueError(f"{file}: no rows to write; has any run finished? each leaves a result.json in its folder")
     text = io.StringIO()
-    columns = dict.fromkeys(name for row in rows for name in row)
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_whole(Path(file), text.getvalue().encode())
 
 
 def read_csv(file: str | Path) -> list[dict]:
-    """The rows of a CSV file, numbers as numbers."""
-    with open(file, newline="") as stream:
-        return [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(stream)]
+    """Read the rows of a CSV file (UTF-8, with or without a byte-order mark).
+
+    Parameters
+    ----------
+    file : str or Path
+        The file; its first row names the columns.
+
+    Returns
+    -------
+    list of dict
+        One dict per row. A cell that is written as a plain decimal number is an int or a float, except in the columns
+        of text, such as ``dataset``; every other cell, "nan" and "1_000" among them, is a str.
+    """
+    with open(file, newline="", encoding="utf-8-sig") as stream:
+        return [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(stream, restval="")]
 
 
-def _value(key: str, text: str):
-    for kind in () if key in TEXT else (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
-
-
-def cache_folder() -> Path:
-    """Where decoded images are kept: $REID_CACHE, else ~/.cache/reidlib. Safe to delete at any time."""
-    return Path(os.environ.get("REID_CACHE") or Path.home() / ".cache" / "reidlib")
+def _value(key: str, text: str) -> int | float | str:
+    if key in TEXT:
+        return text
+    if WHOLE.fullmatch(text):
+        return int(text)
+    return float(text) if DECIMAL.fullmatch(text) else text

@@ -85,6 +85,11 @@ def epoch_row(row: dict) -> str:
     )
 
 
+# The columns of a row that the loop fills in; the others, the losses and `acc`, are means of what `step` returns.
+BOOKKEEPING = ("epoch", "iteration", "lr", "ids_seen", "images_seen", "world", "seconds", "images_per_s", "waiting")
+BOOKKEEPING += ("saving", "peak_mb", "peak_gpu_mb")
+
+
 def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict | None, keeper: Keeper) -> dict:
     """The epoch after `rows`, or the rest of one that was `begun`; returns its row.
 

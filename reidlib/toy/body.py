@@ -4,11 +4,16 @@ A body is a few stacks of elliptic rings (torso, head, hair, skirt, bags) and ch
 far side to the near one. Lengths are in statures, axes and angles as in `ink`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from math import cos, pi, sin, sqrt
 
-from .ink import Cloth, Ink
+from .ink import Cloth, Ink, Point, Ring
 from .people import Person
+
+Legs = dict[int, tuple[Point, Point, Point, Point]]  # by side: hip, knee, ankle, toe
+Arms = dict[int, tuple[Point, Point, Point]]  # by side: shoulder, elbow, wrist
+Part = tuple[float, Callable[[], None]]  # how near it is, and what paints it
 
 BUILDS = {"slim": 0.96, "regular": 1.06, "broad": 1.18}  # widths; a detector's box has already taken the height away
 
@@ -29,7 +34,7 @@ HATS = ("cap", "beanie")
 CUTS = {"curls": (-0.6, 1.34), "bob": (-0.95, 1.14), "long": (-0.9, 1.08)}  # how low hair comes, how full it is
 
 
-def ball(top: float = 1.0, bottom: float = -1.0, size: float = 1.0, y: float = HEAD, n: int = 9) -> list:
+def ball(top: float = 1.0, bottom: float = -1.0, size: float = 1.0, y: float = HEAD, n: int = 9) -> list[Ring]:
     """Rings of a head-shaped ellipsoid between two heights, in parts of its half height (1.22 of its half width)."""
     heights = [bottom + (top - bottom) * k / (n - 1) for k in range(n)]
     wide = [size * CROWN * sqrt(max(0.0, 1 - h * h)) for h in heights]
@@ -46,9 +51,11 @@ def pedestrian(ink: Ink, person: Person, phase: float = 0.8, stride: float = 0.4
         draw()
 
 
-def walk(person: Person, phase: float, stride: float) -> tuple[dict, dict, float]:
+def walk(person: Person, phase: float, stride: float) -> tuple[Legs, Arms, float]:
     """The joints of a step: legs and arms by side (-1 right, 1 left), and how far the lower foot hangs in the air."""
-    wide, legs, arms = BUILDS[person.build], {}, {}
+    wide = BUILDS[person.build]
+    legs: Legs = {}
+    arms: Arms = {}
     for side in (-1, 1):
         moment = phase + (pi if side > 0 else 0.0)
         thigh, bend = stride * sin(moment), 0.12 + 1.1 * stride * max(0.0, cos(moment))
@@ -63,25 +70,25 @@ def walk(person: Person, phase: float, stride: float) -> tuple[dict, dict, float
     return legs, arms, min(joint[1] for leg in legs.values() for joint in leg[2:]) - 0.018
 
 
-def _swing(joint: tuple, length: float, angle: float, out: float = 0.0) -> tuple:
+def _swing(joint: Point, length: float, angle: float, out: float = 0.0) -> Point:
     return joint[0] + out, joint[1] - length * cos(angle), joint[2] + length * sin(angle)
 
 
-def _scaled(rings: list, wide: float) -> list:
+def _scaled(rings: list[Ring], wide: float) -> list[Ring]:
     return [(y, w * wide, d * (1 + wide) / 2) for y, w, d in rings]
 
 
-def _legs(ink: Ink, person: Person, legs: dict) -> Iterator[tuple]:
+def _legs(ink: Ink, person: Person, legs: Legs) -> Iterator[Part]:
     wide = BUILDS[person.build]
     radii = [radius * wide for radius in LEGS[person.bottom]]
     cloth = Cloth(person.bottom_colour, person.material("bottom"))
     skin, shoe = Cloth(person.skin, "skin"), Cloth(person.shoes, person.material("shoes"))
     for hip, knee, ankle, toe in legs.values():
 
-        def foot(ankle=ankle, toe=toe):
+        def foot(ankle: Point = ankle, toe: Point = toe) -> None:
             ink.limb([_mix(ankle, toe, -0.25), _mix(ankle, toe, 0.45), toe], [0.027, 0.030, 0.023], shoe)
 
-        def leg(hip=hip, knee=knee, ankle=ankle):
+        def leg(hip: Point = hip, knee: Point = knee, ankle: Point = ankle) -> None:
             if len(radii) < 3:
                 ink.limb([hip, knee, ankle], [0.05, 0.034, 0.023], skin)
             if radii:
@@ -95,16 +102,17 @@ def _legs(ink: Ink, person: Person, legs: dict) -> Iterator[tuple]:
     yield -0.5, lambda: ink.lathe(rings, cloth)
 
 
-def _mix(a: tuple, b: tuple, t: float) -> tuple:
-    return tuple(p + t * (q - p) for p, q in zip(a, b))
+def _mix(a: Point, b: Point, t: float) -> Point:
+    x, y, z = (p + t * (q - p) for p, q in zip(a, b))
+    return x, y, z
 
 
-def _torso(ink: Ink, person: Person) -> Iterator[tuple]:
+def _torso(ink: Ink, person: Person) -> Iterator[Part]:
     wide, long = BUILDS[person.build], person.top == "coat"
     rings = _scaled(COAT if long else TORSO, wide)
     cloth, trim, skin = _top(person), Cloth(person.trim, person.material("trim")), Cloth(person.skin, "skin")
 
-    def torso():
+    def torso() -> None:
         ink.limb([(0, 0.80, 0.0), (0, 0.87, 0.012)], [0.034, 0.032], skin)
         ink.lathe(rings, cloth)
         if person.top == "jacket":
@@ -129,12 +137,12 @@ def _top(person: Person) -> Cloth:
     return Cloth(person.top_colour, person.material("top"), person.pattern, person.trim, person.material("thread"))
 
 
-def _arms(ink: Ink, person: Person, arms: dict) -> Iterator[tuple]:
+def _arms(ink: Ink, person: Person, arms: Arms) -> Iterator[Part]:
     wide = BUILDS[person.build] * (1.12 if person.top in ("coat", "jacket") else 1.0)
     cloth, skin = _top(person), Cloth(person.skin, "skin")
     for shoulder, elbow, wrist in arms.values():
 
-        def arm(shoulder=shoulder, elbow=elbow, wrist=wrist):
+        def arm(shoulder: Point = shoulder, elbow: Point = elbow, wrist: Point = wrist) -> None:
             ink.limb([elbow, wrist, _mix(elbow, wrist, 1.16)], [0.027, 0.021, 0.024], skin)
             if person.top == "tee":
                 ink.limb([shoulder, elbow], [0.033, 0.028], skin)
@@ -145,13 +153,13 @@ def _arms(ink: Ink, person: Person, arms: dict) -> Iterator[tuple]:
         yield ink.depth(shoulder[0], (elbow[2] + wrist[2]) / 2) + 0.02, arm
 
 
-def _bag(ink: Ink, person: Person, arms: dict) -> Iterator[tuple]:
+def _bag(ink: Ink, person: Person, arms: Arms) -> Iterator[Part]:
     cloth, wide = Cloth(person.bag_colour, person.material("bag")), BUILDS[person.build]
     chest = _scaled(TORSO, wide * 1.03)
     if person.bag == "backpack":
         yield ink.depth(0, -0.1), lambda: _backpack(ink, cloth)
         for start in (-0.95, 0.65):
-            yield 0.005, lambda start=start: ink.panel(chest[3:7], start, start + 0.3, cloth)
+            yield 0.005, partial(ink.panel, chest[3:7], start, start + 0.3, cloth)
     elif person.bag == "shoulder bag":
         hip, front = (0.118 * wide, 0.47, 0.02), 0.062 if cos(ink.yaw) > 0 else -0.062
         strap = [(-0.06 * wide, 0.825, 0), (0.0, 0.68, front), (0.09 * wide, 0.52, front)]
@@ -170,11 +178,11 @@ def _backpack(ink: Ink, cloth: Cloth) -> None:
     ink.panel(pocket, pi - 0.9, pi + 0.9, Cloth("grey", "nylon"), 0, -0.11)
 
 
-def _head(ink: Ink, person: Person, gaze: float) -> Iterator[tuple]:
+def _head(ink: Ink, person: Person, gaze: float) -> Iterator[Part]:
     hair, skin, hat = Cloth(person.hair, "hair"), Cloth(person.skin, "skin"), Cloth(person.trim, person.material("hat"))
     body = ink.yaw
 
-    def head():
+    def head() -> None:
         ink.turned(body + gaze)
         ink.lathe(ball(), skin, 0, 0.012)
         if person.cut != "bald":

@@ -8,6 +8,8 @@ from random import Random
 
 from PIL import Image, ImageDraw
 
+from .ink import RGB
+
 HIGH = 1.4  # statures above the feet that a panorama shows
 
 
@@ -19,54 +21,55 @@ class Place:
 
     def __init__(
         self, image: Image.Image, unit: float, rng: Random, left: float = 0.0, top: float = HIGH,
-        seen: Callable[[tuple], tuple] | None = None,
-    ):  # fmt: skip
+        seen: Callable[[RGB], RGB] | None = None,
+    ) -> None:  # fmt: skip
         self.unit, self.rng, self.left, self.top = unit, rng, left, top
-        self.seen = seen or tuple
+        self.seen = seen or (lambda paint: paint)
         self.image, self.pen = image, ImageDraw.Draw(image)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         return (x - self.left) * self.unit, (self.top - y) * self.unit
 
-    def box(self, x0, y0, x1, y1, fill, radius=0.0):
+    def box(self, x0: float, y0: float, x1: float, y1: float, fill: RGB, radius: float = 0.0) -> None:
         (left, bottom), (right, top) = self.at(x0, y0), self.at(x1, y1)
         self.pen.rounded_rectangle((left, top, max(left, right), max(top, bottom)), radius * self.unit, self.seen(fill))
 
-    def disc(self, x, y, r, fill, ry=None):
+    def disc(self, x: float, y: float, r: float, fill: RGB, ry: float | None = None) -> None:
         self.pen.ellipse((*self.at(x - r, y + (ry or r)), *self.at(x + r, y - (ry or r))), self.seen(fill))
 
-    def line(self, points, width, fill):
+    def line(self, points: list[tuple[float, float]], width: float, fill: RGB) -> None:
         self.pen.line([self.at(*p) for p in points], self.seen(fill), max(1, round(width * self.unit)), "curve")
 
-    def leaves(self, x0, y0, x1, y1, fill, count, size=0.05):
+    def leaves(self, x0: float, y0: float, x1: float, y1: float, fill: RGB, count: int, size: float = 0.05) -> None:
         for _ in range(count):
             green = tone(fill, self.rng.uniform(0.72, 1.25))
             self.disc(self.rng.uniform(x0, x1), self.rng.uniform(y0, y1), size * self.rng.uniform(0.5, 1.2), green)
 
 
-def tone(rgb, factor) -> tuple[int, int, int]:
+def tone(rgb: RGB, factor: float) -> RGB:
     """A colour made darker or lighter."""
-    return tuple(min(255, round(c * factor)) for c in rgb)
+    red, green, blue = (min(255, round(c * factor)) for c in rgb)
+    return red, green, blue
 
 
-def _tree(p: Place, x, y):
+def _tree(p: Place, x: float, y: float) -> None:
     p.line([(x, y), (x, HIGH)], 0.1, (88, 68, 54))
     p.leaves(x - 0.4, 0.9, x + 0.4, HIGH, (78, 112, 60), 60, 0.09)
 
 
-def _lamp(p: Place, x, y):
+def _lamp(p: Place, x: float, y: float) -> None:
     p.line([(x, y), (x, 1.2)], 0.035, (56, 60, 66))
     p.disc(x, 1.2, 0.08, (244, 236, 200))
 
 
-def _bench(p: Place, x, y):
+def _bench(p: Place, x: float, y: float) -> None:
     for h in (0.12, 0.22, 0.28):
         p.box(x, y + h, x + 0.7, y + h + 0.04, (134, 92, 58), 0.01)
     for leg in (0.06, 0.6):
         p.box(x + leg, y, x + leg + 0.04, y + 0.26, (60, 60, 64))
 
 
-def _bicycle(p: Place, x, y):
+def _bicycle(p: Place, x: float, y: float) -> None:
     """A bicycle that stands at (x, y), 0.95 statures long."""
     for wheel in (0.2, 0.75):
         box = (*p.at(x + wheel - 0.18, y + 0.37), *p.at(x + wheel + 0.18, y + 0.01))
@@ -79,38 +82,43 @@ def _bicycle(p: Place, x, y):
     p.box(x + 0.28, y + 0.44, x + 0.42, y + 0.48, (40, 40, 44), 0.015)
 
 
-def _bin(p: Place, x, y):
+def _bin(p: Place, x: float, y: float) -> None:
     p.box(x, y, x + 0.24, y + 0.36, (66, 92, 82), 0.03)
     p.box(x - 0.02, y + 0.30, x + 0.26, y + 0.36, (48, 66, 60), 0.02)
 
 
-def _planter(p: Place, x, y):
+def _planter(p: Place, x: float, y: float) -> None:
     p.leaves(x, y + 0.2, x + 0.4, y + 0.42, (84, 132, 72), 40, 0.06)
     p.box(x, y, x + 0.4, y + 0.22, (158, 104, 78), 0.02)
 
 
-def _sign(p: Place, x, y):
+def _sign(p: Place, x: float, y: float) -> None:
     p.line([(x, y), (x, 1.0)], 0.03, (120, 122, 126))
     p.box(x - 0.13, 0.86, x + 0.13, 1.12, (48, 96, 160), 0.03)
     p.box(x - 0.08, 0.97, x + 0.08, 1.01, (236, 236, 232))
 
 
-def _crates(p: Place, x, y):
+def _crates(p: Place, x: float, y: float) -> None:
     for k in range(3):
         p.box(x + 0.04 * k, y + 0.13 * k, x + 0.36 + 0.04 * k, y + 0.12 + 0.13 * k, tone((176, 132, 84), 1 - 0.08 * k))
 
 
-def _bush(p: Place, x, y):
+def _bush(p: Place, x: float, y: float) -> None:
     """A round bush, half a stature wide."""
     p.leaves(x - 0.22, y - 0.1, x + 0.22, y + 0.26, (70, 110, 58), 70, 0.07)
 
 
-def _pole(p: Place, x, y):
+def _pole(p: Place, x: float, y: float) -> None:
     """A post that hides a strip from the ground to above the head."""
     p.box(x - 0.035, y - 0.3, x + 0.035, HIGH, (84, 90, 96))
     p.box(x - 0.025, y - 0.3, x - 0.005, HIGH, (132, 138, 144))
 
 
-PROPS = {"tree": _tree, "lamp": _lamp, "bench": _bench, "bicycle": _bicycle, "bin": _bin, "planter": _planter,
-         "sign": _sign, "crates": _crates}  # fmt: skip
-OCCLUDERS = {"pole": _pole, "bush": _bush, "bicycle": lambda p, x, y: _bicycle(p, x - 0.47, y)}
+Prop = Callable[[Place, float, float], None]  # (where, x, y)
+Wall = Callable[[Place, float, float, float, RGB], None]  # (where, start, stop, horizon, paint)
+
+PROPS: dict[str, Prop] = {
+    "tree": _tree, "lamp": _lamp, "bench": _bench, "bicycle": _bicycle, "bin": _bin, "planter": _planter,
+    "sign": _sign, "crates": _crates,
+}  # fmt: skip
+OCCLUDERS: dict[str, Prop] = {"pole": _pole, "bush": _bush, "bicycle": lambda p, x, y: _bicycle(p, x - 0.47, y)}

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from .cameras import Lamp
-from .ink import COLOURS
+from .ink import COLOURS, RGB
 
 # material: what it reflects, and how much of that is left to the dye: black has half as much less, white more. Chosen,
 # not measured: in even steps, so that an eye can tell neighbours apart, with skin among the bright ones and hair dark.
@@ -32,21 +32,21 @@ SURFACES = {
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def paint(colour: str, material: str) -> tuple[int, int, int]:
+def paint(colour: str, material: str) -> RGB:
     """The grey, three times, that a part of this colour and material shows: the infrared `ink.paint`."""
     reflected, dye = NEAR[material]
-    return (round(255 * (reflected + dye * (LUMA @ COLOURS[colour] / 255 - 0.5))),) * 3
+    return (round(255 * (reflected + dye * (float(LUMA @ COLOURS[colour]) / 255 - 0.5))),) * 3
 
 
 @lru_cache(maxsize=4096)
-def surface(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+def surface(rgb: RGB) -> RGB:
     """The grey of something in a place that is painted so by day; lighter and darker leaves or bricks stay so."""
     nearest = min(SURFACES, key=lambda known: sum((a - b) ** 2 for a, b in zip(known, rgb)))
-    texture = np.clip((LUMA @ rgb + 1) / (LUMA @ nearest + 1), 0.75, 1.25)
+    texture = min(max(float(LUMA @ rgb + 1) / float(LUMA @ nearest + 1), 0.75), 1.25)
     return (round(255 * min(1.0, SURFACES[nearest] * texture)),) * 3
 
 
-def dim(scene: Image.Image, lamp: Lamp, horizon: int) -> Image.Image:
+def dim(scene: Image.Image, lamp: Lamp, horizon: float) -> Image.Image:
     """A place by the light of a lamp beside the camera: the floor darkens away from it, what is behind stays dark.
 
     horizon is the row where the floor ends.

@@ -5,14 +5,20 @@ Points are turned by the view, projected without perspective, and painted flat; 
 Angles are in radians.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import cos, hypot, pi, sin
 from typing import NamedTuple
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-COLOURS = {
+RGB = tuple[int, int, int]
+Point = tuple[float, float, float]  # (x, y, z) in statures
+Spot = tuple[float, float]  # (x, y) in pixels
+Ring = tuple[float, float, float]  # (y, half width, half depth) in statures
+Box = tuple[float, float, float, float]  # (left, top, right, bottom) in pixels
+
+COLOURS: dict[str, RGB] = {
     "black": (38, 38, 44), "grey": (132, 136, 142), "white": (232, 232, 226), "red": (196, 48, 50),
     "orange": (224, 122, 46), "yellow": (232, 194, 66), "green": (62, 134, 78), "olive": (112, 112, 62),
     "teal": (40, 140, 146), "blue": (56, 104, 192), "navy": (42, 54, 96), "purple": (118, 74, 148),
@@ -38,10 +44,11 @@ class Cloth(NamedTuple):
     thread: str | None = None
 
 
-def paint(colour: str, material: str) -> tuple[int, int, int]:
+def paint(colour: str, material: str) -> RGB:
     """The RGB that a part of this colour and material shows: a spectrum; `infrared.paint` is another."""
     fade = FADE.get(material, 0.0)
-    return tuple(round(c + fade * (128 - c)) for c in COLOURS[colour])
+    red, green, blue = (round(c + fade * (128 - c)) for c in COLOURS[colour])
+    return red, green, blue
 
 
 @dataclass
@@ -54,16 +61,16 @@ class Ink:
     """
 
     size: tuple[int, int]
-    foot: tuple[float, float]
+    foot: Spot
     unit: float
     yaw: float
     pitch: float = 0.2
     light: float = -0.6
-    spectrum: Callable[[str, str], tuple[int, int, int]] = paint
+    spectrum: Callable[[str, str], RGB] = paint
     sheet: Image.Image = field(init=False)
     relief: Image.Image = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.sheet, self.relief = Image.new("RGBA", self.size), Image.new("L", self.size, 128)
         self._colour, self._shade = ImageDraw.Draw(self.sheet), ImageDraw.Draw(self.relief)
         self._weaves: dict[str, Image.Image] = {}
@@ -76,11 +83,11 @@ class Ink:
     def depth(self, x: float, z: float) -> float:
         return z * self._cos - x * self._sin
 
-    def spot(self, x: float, y: float, z: float) -> tuple[float, float]:
+    def spot(self, x: float, y: float, z: float) -> Spot:
         height = y * cos(self.pitch) - self.depth(x, z) * sin(self.pitch)
         return self.foot[0] + self.unit * (x * self._cos + z * self._sin), self.foot[1] - self.unit * height
 
-    def limb(self, points: list, radii: list[float], cloth: Cloth) -> None:
+    def limb(self, points: Sequence[Point], radii: list[float], cloth: Cloth) -> None:
         """A chain of rounded, tapering segments through points (x, y, z)."""
         spots, radii = [self.spot(*p) for p in points], [r * self.unit for r in radii]
         outlines = [_quad(*pair) for pair in zip(spots, spots[1:], radii, radii[1:])]
@@ -90,14 +97,14 @@ class Ink:
         lit = [(x + shift * r, y) for (x, y), r in zip(spots, radii)]
         self._shade.line(lit, fill=134 + round(44 * SHEEN[cloth.material]), width=max(1, round(1.1 * width)))
 
-    def lathe(self, rings: list, cloth: Cloth, x: float = 0.0, z: float = 0.0) -> None:
+    def lathe(self, rings: list[Ring], cloth: Cloth, x: float = 0.0, z: float = 0.0) -> None:
         """A solid of stacked ellipses (y, half width, half depth), its axis at (x, z)."""
         row = [(*self.spot(x, y, z), self.unit * hypot(w * self._cos, d * self._sin)) for y, w, d in rings]
         self._fill([_silhouette(row, 1.0, 0.0)], [], cloth)
         self._shade.polygon(_silhouette(row, 1.0, 0.0), fill=100)
         self._shade.polygon(_silhouette(row, 0.66, self.light * 0.24), fill=132 + round(36 * SHEEN[cloth.material]))
 
-    def panel(self, rings: list, start: float, stop: float, cloth: Cloth, x: float = 0.0, z: float = 0.0) -> None:
+    def panel(self, rings: list[Ring], start: float, stop: float, cloth: Cloth, x: float = 0.0, z: float = 0.0) -> None:
         """A patch on a solid's skin, between two angles from its front; only what faces the camera is painted."""
         turns = 2 * pi * round(((start + stop) / 2 + self.yaw) / (2 * pi))
         start, stop = max(start - turns, -pi / 2 - self.yaw), min(stop - turns, pi / 2 - self.yaw)
@@ -106,7 +113,7 @@ class Ink:
         edges = [[self.spot(x + w * sin(a), y, z + d * cos(a)) for y, w, d in rings] for a in (start, stop)]
         self._fill([edges[0] + edges[1][::-1]], [], cloth)
 
-    def _fill(self, polygons: list, discs: list, cloth: Cloth) -> None:
+    def _fill(self, polygons: list[list[Spot]], discs: list[Box], cloth: Cloth) -> None:
         rgb = self.spectrum(cloth.colour, cloth.material)
         _stamp(self._colour, polygons, discs, (*rgb, 255))
         if cloth.pattern in PATTERNS:
@@ -133,33 +140,33 @@ class Ink:
         return lit, box[:2]
 
 
-def _stamp(pen: ImageDraw.ImageDraw, polygons: list, discs: list, fill) -> None:
+def _stamp(pen: ImageDraw.ImageDraw, polygons: list[list[Spot]], discs: list[Box], fill: int | tuple[int, ...]) -> None:
     for polygon in polygons:
         pen.polygon(polygon, fill=fill)
     for disc in discs:
         pen.ellipse(disc, fill=fill)
 
 
-def _quad(a: tuple, b: tuple, ra: float, rb: float) -> list:
+def _quad(a: Spot, b: Spot, ra: float, rb: float) -> list[Spot]:
     length = hypot(b[0] - a[0], b[1] - a[1]) or 1.0
     nx, ny = (a[1] - b[1]) / length, (b[0] - a[0]) / length
     return [(a[0] + nx * ra, a[1] + ny * ra), (b[0] + nx * rb, b[1] + ny * rb),
             (b[0] - nx * rb, b[1] - ny * rb), (a[0] - nx * ra, a[1] - ny * ra)]  # fmt: skip
 
 
-def _silhouette(row: list, scale: float, shift: float) -> list:
+def _silhouette(row: list[tuple[float, float, float]], scale: float, shift: float) -> list[Spot]:
     left = [(x + (shift - scale) * half, y) for x, y, half in row]
     return left + [(x + (shift + scale) * half, y) for x, y, half in reversed(row)]
 
 
 # A pattern is what to cut out of a layer of trim: boxes (left, top, right, bottom) in pixels, hung from the chest.
-def _stripes(size, chest, unit) -> Iterator[tuple]:
+def _stripes(size: tuple[int, int], chest: Spot, unit: float) -> Iterator[Box]:
     step = 0.052 * unit
     for k in range(-9, 12):
         yield 0, chest[1] + k * step, size[0], chest[1] + (k + 0.56) * step
 
 
-def _checks(size, chest, unit) -> Iterator[tuple]:
+def _checks(size: tuple[int, int], chest: Spot, unit: float) -> Iterator[Box]:
     step = 0.05 * unit
     for row in range(-7, 10):
         for column in range(-5, 5):
@@ -167,9 +174,13 @@ def _checks(size, chest, unit) -> Iterator[tuple]:
             yield x, y, x + 0.68 * step, y + 0.68 * step
 
 
-def _band(size, chest, unit) -> Iterator[tuple]:
+def _band(size: tuple[int, int], chest: Spot, unit: float) -> Iterator[Box]:
     yield 0, -9 * unit, size[0], chest[1] - 0.03 * unit
     yield 0, chest[1] + 0.06 * unit, size[0], 9 * unit
 
 
-PATTERNS: dict[str, Callable[..., Iterator[tuple]]] = {"stripes": _stripes, "checks": _checks, "band": _band}
+PATTERNS: dict[str, Callable[[tuple[int, int], Spot, float], Iterator[Box]]] = {
+    "stripes": _stripes,
+    "checks": _checks,
+    "band": _band,
+}

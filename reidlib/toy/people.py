@@ -47,18 +47,18 @@ class Person:
     bag: str = "none"
     bag_colour: str = "black"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, values in ATTRIBUTES.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"Person: no {name} {getattr(self, name)!r}; choose one of {', '.join(values)}")
 
-    def material(self, part: str) -> str | None:
-        """What a part is made of, here what is usual: top, thread (None: as the top), trim, hat, bottom, shoes, bag."""
-        return USUAL[{"top": self.top, "bottom": self.bottom}.get(part, part)]
+    def material(self, part: str) -> str:
+        """The usual material of a part: top, thread (that of the top), trim, hat, bottom, shoes or bag."""
+        return USUAL[{"top": self.top, "thread": self.top, "bottom": self.bottom}.get(part, part)]
 
 
 USUAL = {"tee": "cotton", "shirt": "cotton", "hoodie": "cotton", "jacket": "nylon", "coat": "wool", "jeans": "denim",
-         "trousers": "cotton", "shorts": "cotton", "skirt": "cotton", "thread": None, "trim": "cotton", "hat": "wool",
+         "trousers": "cotton", "shorts": "cotton", "skirt": "cotton", "trim": "cotton", "hat": "wool",
          "shoes": "leather", "bag": "leather"}  # fmt: skip
 
 TEXTILES = ("linen", "cotton", "denim", "wool", "polyester", "nylon", "leather")
@@ -91,7 +91,7 @@ class Clothed(Person):
     shoes_material: str = "leather"
     bag_material: str = "leather"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for part in ("top", "trim", "bottom", "shoes", "bag"):
             if self.material(part) not in TEXTILES:

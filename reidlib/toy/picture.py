@@ -10,7 +10,7 @@ from . import infrared
 from .body import pedestrian
 from .cameras import Camera, develop
 from .furniture import HIGH, OCCLUDERS, Place
-from .ink import Ink, paint
+from .ink import Ink, Spot, paint
 from .people import Person
 from .places import WIDE, panorama
 
@@ -64,7 +64,9 @@ def _street(camera: Camera, size: tuple[int, int], unit: int, place: float, foot
     return scene.crop((left, top, left + size[0], top + size[1]))
 
 
-def _walker(canvas, person: Person, camera: Camera, foot, unit: float, yaw: float, phase: float, rng: Random) -> None:
+def _walker(
+    canvas: Image.Image, person: Person, camera: Camera, foot: Spot, unit: float, yaw: float, phase: float, rng: Random
+) -> None:
     shade = _shadow(round(0.6 * unit), round(0.13 * unit))
     light, spectrum = (0.0, infrared.paint) if camera.lamp else (camera.light, paint)  # the lamp is at the lens
     corner = round(foot[0] - shade.width * (0.5 + 0.22 * light)), round(foot[1] - 0.6 * shade.height)

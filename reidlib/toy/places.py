@@ -3,6 +3,7 @@
 A place is drawn once for each camera as a wide panorama and cropped anew for every picture.
 """
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 from random import Random
 
@@ -11,14 +12,15 @@ from PIL import Image, ImageChops, ImageFilter
 
 from . import infrared, rooms
 from .cameras import Camera
-from .furniture import HIGH, PROPS, Place, tone
+from .furniture import HIGH, PROPS, Place, Wall, tone
+from .ink import RGB
 
 WIDE, LOW = 8.0, 0.35  # statures that a panorama spans: sideways, and below the feet
 AIR, DISTANCE = (226, 226, 222), 0.4  # what a place fades into, and how far: 1 leaves nothing that names a camera
 SHADE = 0.55  # depth of the shadows that fall on a place: more makes one camera's pictures less alike
 
 
-def _stalls(p: Place, start, stop, horizon, paint):
+def _stalls(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> None:
     p.box(start, horizon, stop, HIGH, tone(paint, 0.55))
     for x in np.arange(start, stop, 1.2):
         cloth = p.rng.choice([(196, 60, 54), (60, 120, 90), (222, 176, 70), (70, 100, 160)])
@@ -32,7 +34,7 @@ def _stalls(p: Place, start, stop, horizon, paint):
             p.disc(x + 0.09 + k * 0.18, 0.98, 0.09, stripe, 0.05)
 
 
-def _glass(p: Place, start, stop, horizon, paint):
+def _glass(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> None:
     for x in np.arange(start, stop, 0.5):
         p.box(x, horizon, x + 0.5, HIGH, tone(paint, p.rng.uniform(0.85, 1.15)))
         p.line([(x + 0.1, horizon), (x + 0.36, HIGH)], 0.05, tone(paint, 1.22))
@@ -41,19 +43,19 @@ def _glass(p: Place, start, stop, horizon, paint):
     p.box(start, 1.02, stop, 1.05, tone(paint, 0.5))
 
 
-def _hedge(p: Place, start, stop, horizon, paint):
+def _hedge(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> None:
     p.box(start, horizon, stop, HIGH, tone(paint, 0.7))
     p.leaves(start, horizon + 0.02, stop, HIGH, paint, round(180 * (stop - start)))
 
 
-def _brick(p: Place, start, stop, horizon, paint):
+def _brick(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> None:
     p.box(start, horizon, stop, HIGH, tone(paint, 1.25))
     for row, y in enumerate(np.arange(horizon, HIGH, 0.07)):
         for x in np.arange(start - 0.09 * (row % 2), stop, 0.18):
             p.box(x, y, x + 0.168, y + 0.058, tone(paint, p.rng.uniform(0.86, 1.1)))
 
 
-def _plaster(p: Place, start, stop, horizon, paint):
+def _plaster(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> None:
     p.box(start, horizon, stop, HIGH, paint)
     p.box(start, horizon, stop, horizon + 0.12, tone(paint, 0.78))
     for x in np.arange(start + 0.2, stop, 0.9):
@@ -62,7 +64,7 @@ def _plaster(p: Place, start, stop, horizon, paint):
         p.box(x - 0.14, 0.74, x, 1.22, (92, 124, 116))
 
 
-def _stone(p: Place, start, stop, horizon, paint):
+def _stone(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> None:
     p.box(start, horizon, stop, HIGH, tone(paint, 0.8))
     for row, y in enumerate(np.arange(horizon, HIGH, 0.15)):
         for x in np.arange(start - 0.2 * (row % 2), stop, 0.4):
@@ -72,7 +74,7 @@ def _stone(p: Place, start, stop, horizon, paint):
         p.disc(x + 0.22, 0.98, 0.22, (62, 58, 58))
 
 
-def _trees(p: Place, start, stop, horizon, paint):
+def _trees(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> None:
     p.box(start, horizon, stop, HIGH, (176, 182, 188))
     p.leaves(start, horizon, stop, horizon + 0.2, tone(paint, 1.1), round(45 * (stop - start)))
     for x in np.arange(start + 0.1, stop, 0.42):
@@ -80,7 +82,7 @@ def _trees(p: Place, start, stop, horizon, paint):
     p.leaves(start, 0.95, stop, HIGH, paint, round(70 * (stop - start)), 0.06)
 
 
-def _cars(p: Place, start, stop, horizon, paint):
+def _cars(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> None:
     p.box(start, horizon, stop, HIGH, paint)
     for x in np.arange(start, stop, 1.5):
         body = p.rng.choice([(150, 40, 44), (196, 198, 202), (44, 62, 104), (58, 60, 64)])
@@ -92,7 +94,7 @@ def _cars(p: Place, start, stop, horizon, paint):
             p.disc(x + wheel, horizon + 0.03, 0.05, (150, 150, 154))
 
 
-def _grid(p: Place, horizon, paint, across, slant=0.35):
+def _grid(p: Place, horizon: float, paint: RGB, across: float, slant: float = 0.35) -> None:
     """Slabs in perspective: rows that open towards the viewer, joints that fan out."""
     p.box(0, -LOW, WIDE, horizon, paint)
     joint, depth = tone(paint, 0.84), horizon + LOW
@@ -102,7 +104,7 @@ def _grid(p: Place, horizon, paint, across, slant=0.35):
         p.line([(x, horizon), (x + slant * (x - WIDE / 2) / WIDE, -LOW)], 0.012, joint)
 
 
-def _asphalt(p: Place, horizon, paint):
+def _asphalt(p: Place, horizon: float, paint: RGB) -> None:
     p.box(0, -LOW, WIDE, horizon, paint)
     p.leaves(0, -LOW, WIDE, horizon, paint, 500, 0.012)
     p.box(0, horizon - 0.05, WIDE, horizon, tone(paint, 1.35))
@@ -111,44 +113,44 @@ def _asphalt(p: Place, horizon, paint):
         p.pen.polygon(stripe, p.seen((222, 220, 208)))
 
 
-def _grass(p: Place, horizon, paint):
+def _grass(p: Place, horizon: float, paint: RGB) -> None:
     p.box(0, -LOW, WIDE, horizon, paint)
     p.leaves(0, -LOW, WIDE, horizon, paint, 900, 0.025)
     p.box(0, -0.12, WIDE, 0.10, (158, 152, 140))
 
 
-def _path(p: Place, horizon, paint):
+def _path(p: Place, horizon: float, paint: RGB) -> None:
     p.box(0, -LOW, WIDE, horizon, paint)
     p.leaves(0, -LOW, WIDE, horizon, paint, 500, 0.015)
     p.leaves(0, horizon - 0.1, WIDE, horizon, (96, 128, 70), 260, 0.035)
 
 
-def _cobbles(p: Place, horizon, paint):
+def _cobbles(p: Place, horizon: float, paint: RGB) -> None:
     p.box(0, -LOW, WIDE, horizon, tone(paint, 0.72))
     for row, y in enumerate(np.arange(-LOW, horizon, 0.06)):
         for x in np.arange(-0.05 * (row % 2), WIDE, 0.1):
             p.disc(x, y + 0.03, 0.045, tone(paint, p.rng.uniform(0.86, 1.12)), 0.026)
 
 
-def _steps(p: Place, horizon, paint):
+def _steps(p: Place, horizon: float, paint: RGB) -> None:
     for y in np.arange(-LOW, horizon, 0.11):
         p.box(0, y, WIDE, y + 0.11, tone(paint, 1.04))
         p.box(0, y, WIDE, y + 0.05, tone(paint, 0.8))
 
 
-def _snow(p: Place, horizon, paint):
+def _snow(p: Place, horizon: float, paint: RGB) -> None:
     p.box(0, -LOW, WIDE, horizon, paint)
     p.leaves(0, -LOW, WIDE, horizon, tone(paint, 0.97), 160, 0.05)
     p.box(0, -0.1, WIDE, 0.07, (168, 172, 180))
 
 
 # name: how to draw it, in what colour.
-WALLS = {
+WALLS: dict[str, tuple[Wall, RGB]] = {
     "stalls": (_stalls, (150, 92, 70)), "glass": (_glass, (132, 160, 172)), "hedge": (_hedge, (70, 112, 62)),
     "brick": (_brick, (152, 84, 66)), "plaster": (_plaster, (214, 198, 160)), "stone": (_stone, (160, 154, 144)),
     "trees": (_trees, (110, 100, 78)), "cars": (_cars, (136, 140, 146)), **rooms.WALLS,
 }  # fmt: skip
-FLOORS = {
+FLOORS: dict[str, tuple[Callable[[Place, float, RGB], None], RGB]] = {
     "tiles": (partial(_grid, across=0.30), (186, 178, 166)), "slabs": (partial(_grid, across=0.55), (154, 156, 158)),
     "asphalt": (_asphalt, (118, 118, 122)), "grass": (_grass, (108, 120, 76)), "path": (_path, (186, 170, 140)),
     "cobbles": (_cobbles, (156, 146, 134)), "steps": (_steps, (172, 168, 160)), "snow": (_snow, (200, 204, 212)),

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from .furniture import HIGH, Place, tone
+from .furniture import HIGH, Place, Prop, Wall, tone
+from .ink import RGB
 
 WOOD, STEEL = (176, 132, 84), (132, 138, 150)
 
 
-def _door(p: Place, start, stop, horizon, paint):
+def _door(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> None:
     p.box(start, horizon, stop, HIGH, paint)
     p.box(start, horizon, stop, horizon + 0.06, tone(paint, 0.7))
     for x in np.arange(start + 0.4, stop, 1.4):
@@ -18,7 +19,7 @@ def _door(p: Place, start, stop, horizon, paint):
         p.box(x + 0.75, 0.93, x + 1.05, 1.13, p.rng.choice([(60, 100, 160), (196, 60, 54), (78, 112, 60)]))
 
 
-def _lockers(p: Place, start, stop, horizon, paint):
+def _lockers(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> None:
     p.box(start, horizon, stop, HIGH, tone(paint, 0.6))
     for x in np.arange(start, stop, 0.26):
         for y in (horizon, horizon + 0.42):
@@ -27,7 +28,7 @@ def _lockers(p: Place, start, stop, horizon, paint):
             p.disc(x + 0.21, y + 0.2, 0.014, (56, 60, 66))
 
 
-def _shelves(p: Place, start, stop, horizon, paint):
+def _shelves(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> None:
     p.box(start, horizon, stop, HIGH, tone(paint, 0.6))
     for y in np.arange(horizon + 0.02, HIGH, 0.22):
         x = start + 0.02
@@ -39,21 +40,21 @@ def _shelves(p: Place, start, stop, horizon, paint):
         p.box(start, y - 0.025, stop, y, paint)
 
 
-def _chair(p: Place, x, y):
+def _chair(p: Place, x: float, y: float) -> None:
     for leg in (0.02, 0.3):
         p.line([(x + leg, y), (x + leg, y + 0.26)], 0.02, STEEL)
     p.box(x, y + 0.24, x + 0.33, y + 0.28, (60, 100, 160), 0.01)
     p.box(x + 0.02, y + 0.34, x + 0.31, y + 0.54, (60, 100, 160), 0.03)
 
 
-def _cabinet(p: Place, x, y):
+def _cabinet(p: Place, x: float, y: float) -> None:
     p.box(x, y, x + 0.4, y + 0.44, STEEL, 0.01)
     for drawer in (0.03, 0.17, 0.31):
         p.box(x + 0.02, y + drawer, x + 0.38, y + drawer + 0.11, tone(STEEL, 1.12))
         p.box(x + 0.15, y + drawer + 0.05, x + 0.25, y + drawer + 0.065, (56, 60, 66))
 
 
-WALLS = {
+WALLS: dict[str, tuple[Wall, RGB]] = {
     "door": (_door, (206, 204, 190)), "lockers": (_lockers, (120, 146, 160)), "shelves": (_shelves, (150, 110, 72)),
 }  # fmt: skip
-PROPS = {"chair": _chair, "cabinet": _cabinet}
+PROPS: dict[str, Prop] = {"chair": _chair, "cabinet": _cabinet}

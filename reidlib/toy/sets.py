@@ -62,7 +62,7 @@ def identities(network: str = "market", seed: int = 1, people: int | None = None
     people = SIZES[network] if people is None else people
     crowd = population(people, seed)[network]
     shots = _shots(network, crowd, people, Random(f"{network} shots {seed}"))
-    return {shot.pid: shot.person for shot in shots if shot.pid > 0}
+    return {shot.pid: shot.person for shot in shots if shot.pid > 0 and shot.person}
 
 
 def is_current(folder: Path, network: str = "market", seed: int = 1, people: int | None = None) -> bool:
@@ -74,7 +74,7 @@ def is_current(folder: Path, network: str = "market", seed: int = 1, people: int
         return False
 
 
-def _record(network: str, seed: int, people: int) -> dict:
+def _record(network: str, seed: int, people: int | None) -> dict[str, str | int | None]:
     return {"drawing": VERSION, "network": network, "seed": seed, "people": people}
 
 
@@ -131,10 +131,12 @@ def _shots(network: str, crowd: list[Person], people: int, rng: Random) -> Itera
     yield from tested
     gallery = sum(shot.folder == TEST for shot in tested) / (1 - JUNK - DISTRACTORS)
     for _ in range(round(DISTRACTORS * gallery / 3)):
-        yield from walk(network, TEST, 0, *_cameras(network, 1, rng), rng.choice(crowd[people:]), 3, rng)
+        (camid,) = _cameras(network, 1, rng)
+        yield from walk(network, TEST, 0, camid, rng.choice(crowd[people:]), 3, rng)
     for _ in range(round(JUNK * gallery)):
         somebody = rng.choice(crowd) if rng.random() < 0.75 else None
-        yield from walk(network, TEST, -1, *_cameras(network, 1, rng), somebody, 1, rng)
+        (camid,) = _cameras(network, 1, rng)
+        yield from walk(network, TEST, -1, camid, somebody, 1, rng)
 
 
 def _training(network: str, people: list[tuple[int, Person]], rng: Random) -> Iterator[Sight]:

@@ -1,4 +1,4 @@
-"""The drawn crowd: its people, cameras and places, and how they are drawn as data sets. Imports nothing else."""
+"""The drawn crowd: people, cameras and places, and the data sets drawn from them. Imports nothing else of reidlib."""
 
 from reidlib.toy.sets import (
     ATTRIBUTES,

@@ -1,4 +1,4 @@
-"""One pedestrian: how a body walks, and the parts that it is painted from.
+"""One pedestrian: the pose of a walking body, and the parts that it is painted from.
 
 A body is a few stacks of elliptic rings (torso, head, hair, skirt, bags) and chains of rounded limbs, painted from the
 far side to the near one. Lengths are in statures, axes and angles as in `ink`.
@@ -15,7 +15,7 @@ Legs = dict[int, tuple[Point, Point, Point, Point]]  # by side: hip, knee, ankle
 Arms = dict[int, tuple[Point, Point, Point]]  # by side: shoulder, elbow, wrist
 Part = tuple[float, Callable[[], None]]  # how near it is, and what paints it
 
-BUILDS = {"slim": 0.96, "regular": 1.06, "broad": 1.18}  # widths; a detector's box has already taken the height away
+BUILDS = {"slim": 0.96, "regular": 1.06, "broad": 1.18}  # widths only: a crop by a detector hides the height
 
 # Rings (height, half width, half depth) of a body of regular build, from the ground up.
 TORSO = [(0.47, 0.096, 0.070), (0.54, 0.094, 0.068), (0.61, 0.086, 0.060), (0.68, 0.096, 0.066), (0.75, 0.108, 0.068),
@@ -26,23 +26,23 @@ HIPS = [(0.43, 0.080, 0.062), (0.47, 0.092, 0.068), (0.52, 0.090, 0.066)]
 PACK = [(0.53, 0.050, 0.03), (0.545, 0.074, 0.045), (0.62, 0.080, 0.055), (0.72, 0.078, 0.050), (0.78, 0.062, 0.038),
         (0.80, 0.040, 0.02)]  # fmt: skip
 POUCH = [(0.40, 0.050, 0.035), (0.42, 0.066, 0.040), (0.49, 0.062, 0.036), (0.505, 0.050, 0.030)]
-HEAD, CROWN = 0.912, 0.070  # height of the head's middle, its half width
+HEAD, CROWN = 0.912, 0.070  # height of the middle of the head, and its half width
 
-# Radii of a leg of each cut, at the hip, the knee and, where it is covered, the ankle.
+# Radii of a trouser leg at the hip, the knee and, if the ankle is covered, the ankle.
 LEGS = {"trousers": [0.060, 0.046, 0.038], "jeans": [0.055, 0.040, 0.029], "shorts": [0.058, 0.047], "skirt": []}
 HATS = ("cap", "beanie")
-CUTS = {"curls": (-0.6, 1.34), "bob": (-0.95, 1.14), "long": (-0.9, 1.08)}  # how low hair comes, how full it is
+CUTS = {"curls": (-0.6, 1.34), "bob": (-0.95, 1.14), "long": (-0.9, 1.08)}  # lower end of the hair, and its fullness
 
 
 def ball(top: float = 1.0, bottom: float = -1.0, size: float = 1.0, y: float = HEAD, n: int = 9) -> list[Ring]:
-    """Rings of a head-shaped ellipsoid between two heights, in parts of its half height (1.22 of its half width)."""
+    """Rings of a head-shaped ellipsoid between two heights, in units of its half height (1.22 times its half width)."""
     heights = [bottom + (top - bottom) * k / (n - 1) for k in range(n)]
     wide = [size * CROWN * sqrt(max(0.0, 1 - h * h)) for h in heights]
     return [(y + 1.22 * size * CROWN * h, w, w) for h, w in zip(heights, wide)]
 
 
 def pedestrian(ink: Ink, person: Person, phase: float = 0.8, stride: float = 0.45, gaze: float = 0.0) -> None:
-    """Paint a person on the sheet; phase is the moment of the step, stride its swing, gaze the turn of the head."""
+    """Paint a person on the sheet. phase: moment of the step; stride: its swing; gaze: turn of the head (radians)."""
     legs, arms, lift = walk(person, phase, stride)
     ink.foot = ink.foot[0], ink.foot[1] + lift * ink.unit
     parts = [*_legs(ink, person, legs), *_torso(ink, person), *_arms(ink, person, arms), *_bag(ink, person, arms)]
@@ -52,7 +52,7 @@ def pedestrian(ink: Ink, person: Person, phase: float = 0.8, stride: float = 0.4
 
 
 def walk(person: Person, phase: float, stride: float) -> tuple[Legs, Arms, float]:
-    """The joints of a step: legs and arms by side (-1 right, 1 left), and how far the lower foot hangs in the air."""
+    """The joints of a step: legs and arms by side (-1 right, 1 left), and the height of the lower foot above ground."""
     wide = BUILDS[person.build]
     legs: Legs = {}
     arms: Arms = {}
@@ -97,7 +97,10 @@ def _legs(ink: Ink, person: Person, legs: Legs) -> Iterator[Part]:
 
         near = ink.depth(hip[0], (hip[2] + knee[2] + ankle[2]) / 3) - 1.0
         yield near, leg
-        yield near + 0.001 * (toe[2] - ankle[2]) * cos(ink.yaw), foot  # in front of the leg where the toes are
+        yield (
+            near + 0.001 * (toe[2] - ankle[2]) * cos(ink.yaw),
+            foot,
+        )  # in front of the leg if the toes point to the camera
     rings = _scaled(SKIRT if person.bottom == "skirt" else HIPS, wide)
     yield -0.5, lambda: ink.lathe(rings, cloth)
 

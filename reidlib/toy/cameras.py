@@ -1,4 +1,4 @@
-"""The cameras of the toy networks: what each looks at, from where, and how it sees colour and sharpness."""
+"""The cameras of the toy networks: what each looks at, its view, and how it renders colour and sharpness."""
 
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -6,16 +6,16 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageFilter
 
-CAST = 1.0  # strength of what differs between cameras: light, cast, contrast, colour; 0 makes all alike, 2 doubles it
+CAST = 1.0  # strength of the differences between cameras (light, cast, contrast, colour): 0 none, 2 doubled
 FLICKER = 0.06  # standard deviation of the exposure between pictures of one camera, in natural logarithms
 
 
 @dataclass(frozen=True)
 class Lamp:
-    """The infrared lamp of a camera that sees in the dark, and how the camera takes what comes back.
+    """The infrared lamp of a camera that works in the dark, and how that camera records the reflected light.
 
-    power is the exposure in the middle of the beam, reach where it has halved, in heights of a picture; behind the
-    share of light that walls get; glow the black level; blur and grain as a `Camera` has them, flicker as `FLICKER`.
+    power: exposure in the middle of the beam; reach: distance at which it has halved, in heights of a picture; behind:
+    share of the light that reaches the walls; glow: black level; blur, grain: as of a `Camera`; flicker: as `FLICKER`.
     """
 
     power: float = 1.0
@@ -29,11 +29,11 @@ class Lamp:
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera: gain, cast, contrast, colour and haze of 1, (1, 1, 1), 1, 1, 0 change nothing.
+    """One camera. gain, cast, contrast, colour and haze of 1, (1, 1, 1), 1, 1 and 0 change nothing.
 
-    blur and grain are standard deviations, in pixels of a 64 pixel wide picture and in grey levels; light is where the
-    sun stands, -1 left to 1 right; pitch looks down, in radians; views are the odds of a front, side and back view.
-    One with a lamp sees in near infrared and has no colour: see `infrared`.
+    blur and grain are standard deviations, in pixels of a picture 64 pixels wide and in grey levels. light is the
+    position of the sun, -1 left to 1 right. pitch is the angle at which the camera looks down, in radians. views are
+    the odds of a front, a side and a back view. A camera with a lamp records near infrared and no colour: `infrared`.
     """
 
     walls: tuple[str, ...]
@@ -50,10 +50,10 @@ class Camera:
     light: float = -0.6
     pitch: float = 0.2
     views: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    lamp: Lamp | None = field(default=None, repr=False)  # a place is furnished by the repr: the same in the dark
+    lamp: Lamp | None = field(default=None, repr=False)  # not in the repr, which seeds the furnishing of a place
 
 
-# Of the network "sysu": what cameras 2 and 3 look at, by day and in the dark.
+# The room of cameras 2 (by day) and 3 (in the dark) of the network "sysu".
 ROOM = Camera(("shelves", "door", "lockers"), "tiles", ("cabinet", "chair", "planter"), horizon=0.44, pitch=0.26,
               views=(2, 1, 2), light=0.5, gain=0.94, cast=(0.97, 1.0, 1.05), contrast=0.96,
               colour=0.92, haze=3, blur=0.45, grain=2.4)  # fmt: skip
@@ -128,7 +128,7 @@ NETWORKS: dict[str, list[Camera]] = {
 
 
 def develop(image: Image.Image, camera: Camera, rng: Random) -> Image.Image:
-    """What the camera makes of a clean RGB picture: exposure, cast, saturation, contrast, haze, blur and grain."""
+    """A clean RGB picture as the camera records it: exposure, cast, saturation, contrast, haze, blur and grain."""
     gain = np.exp(CAST * np.log(camera.gain) + rng.gauss(0, FLICKER))
     contrast, colour = 1 + CAST * (camera.contrast - 1), 1 + CAST * (camera.colour - 1)
     luma = np.array([0.299, 0.587, 0.114])

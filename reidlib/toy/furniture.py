@@ -1,4 +1,4 @@
-"""Street furniture of the toy places, drawn with boxes, discs and lines; some may stand in front of a person.
+"""Street furniture of the toy places, drawn with boxes, discs and lines. Some of it can stand in front of a person.
 
 Lengths are in statures: people walk at y = 0, x runs along the street.
 """
@@ -10,13 +10,13 @@ from PIL import Image, ImageDraw
 
 from .ink import RGB
 
-HIGH = 1.4  # statures above the feet that a panorama shows
+HIGH = 1.4  # upper edge of a panorama, in statures above the feet
 
 
 class Place:
-    """A picture being drawn with boxes, discs and lines in statures; (left, top) is the point at its upper left.
+    """A picture being drawn with boxes, discs and lines, in statures; (left, top) is its upper left corner.
 
-    seen says how a paint (RGB by day) looks to the camera; None leaves it as it is.
+    seen maps a paint (RGB by daylight) to what the camera records; None leaves it unchanged.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ def _bench(p: Place, x: float, y: float) -> None:
 
 
 def _bicycle(p: Place, x: float, y: float) -> None:
-    """A bicycle that stands at (x, y), 0.95 statures long."""
+    """A bicycle at (x, y), 0.95 statures long."""
     for wheel in (0.2, 0.75):
         box = (*p.at(x + wheel - 0.18, y + 0.37), *p.at(x + wheel + 0.18, y + 0.01))
         p.pen.ellipse(box, outline=p.seen((40, 42, 46)), width=max(1, round(0.022 * p.unit)))

@@ -1,7 +1,7 @@
-"""Painting with rounded limbs and turned solids: the pen that draws the toy crowd.
+"""Painting with rounded limbs and turned solids: the drawing primitives of the toy crowd.
 
 Lengths are in statures (one is a person's height), the ground is y = 0; x points to the person's left, y up, z forward.
-Points are turned by the view, projected without perspective, and painted flat; light and shade go on a second layer.
+Points are turned by the view, projected without perspective and painted flat; light and shade are a second layer.
 Angles are in radians.
 """
 
@@ -27,15 +27,15 @@ COLOURS: dict[str, RGB] = {
     "ebony": (88, 58, 44), "blond": (218, 180, 104), "auburn": (146, 70, 38), "silver": (184, 184, 186),
 }  # fmt: skip
 
-FADE = {"denim": 0.18, "wool": 0.08}  # material: how far its colours go towards grey
+FADE = {"denim": 0.18, "wool": 0.08}  # material: how far its colours fade towards grey
 
-# material: how much it shines, 0 (felt) to 1 (patent leather); the colour names above are what dye was used.
+# material: gloss, from 0 (felt) to 1 (patent leather). The colours above name the dye.
 SHEEN = {"skin": 0.45, "hair": 0.6, "cotton": 0.4, "denim": 0.3, "wool": 0.2, "nylon": 0.75, "leather": 0.9, "ink": 0.0,
          "linen": 0.3, "polyester": 0.6}  # fmt: skip
 
 
 class Cloth(NamedTuple):
-    """What a part is made of; `pattern` is over it in the colour `trim` and, where it is not printed, of `thread`."""
+    """Colour and material of a part. `pattern` lies over it in the colour `trim`; `thread` is its material if woven."""
 
     colour: str
     material: str
@@ -45,7 +45,7 @@ class Cloth(NamedTuple):
 
 
 def paint(colour: str, material: str) -> RGB:
-    """The RGB that a part of this colour and material shows: a spectrum; `infrared.paint` is another."""
+    """The RGB of a part of this colour and material in visible light; `infrared.paint` is its infrared form."""
     fade = FADE.get(material, 0.0)
     red, green, blue = (round(c + fade * (128 - c)) for c in COLOURS[colour])
     return red, green, blue
@@ -55,9 +55,9 @@ def paint(colour: str, material: str) -> RGB:
 class Ink:
     """A transparent sheet that parts are painted on: `sheet` holds colour, `relief` light and shade (128 is neutral).
 
-    size is (width, height) and foot (x, y) the point between the feet, in pixels; unit is pixels a stature; yaw 0 faces
-    the camera, pitch is how far the camera looks down; light is -1 from the left to 1 from the right; spectrum is what
-    a colour and a material look like to the camera.
+    size is (width, height) and foot the point (x, y) between the feet, in pixels; unit is pixels per stature. yaw 0
+    faces the camera; pitch is the angle at which the camera looks down. light is -1 from the left to 1 from the right.
+    spectrum maps a colour and a material to the RGB that the camera records.
     """
 
     size: tuple[int, int]
@@ -77,7 +77,7 @@ class Ink:
         self.turned(self.yaw)
 
     def turned(self, yaw: float) -> None:
-        """Turn what is painted next, such as a head looking aside."""
+        """Set the yaw of what is painted next, such as a head that looks aside."""
         self.yaw, self._cos, self._sin = yaw, cos(yaw), sin(yaw)
 
     def depth(self, x: float, z: float) -> float:
@@ -105,7 +105,7 @@ class Ink:
         self._shade.polygon(_silhouette(row, 0.66, self.light * 0.24), fill=132 + round(36 * SHEEN[cloth.material]))
 
     def panel(self, rings: list[Ring], start: float, stop: float, cloth: Cloth, x: float = 0.0, z: float = 0.0) -> None:
-        """A patch on a solid's skin, between two angles from its front; only what faces the camera is painted."""
+        """A patch on the surface of a solid, between two angles from its front; only the visible side is painted."""
         turns = 2 * pi * round(((start + stop) / 2 + self.yaw) / (2 * pi))
         start, stop = max(start - turns, -pi / 2 - self.yaw), min(stop - turns, pi / 2 - self.yaw)
         if stop - start < 0.05:
@@ -123,7 +123,7 @@ class Ink:
             self.sheet.paste((*self.spectrum(cloth.trim, cloth.thread or cloth.material), 255), mask=mask)
 
     def _weave(self, pattern: str) -> Image.Image:
-        """Where a pattern shows its second colour, over the whole sheet, hung from the chest."""
+        """Mask of a pattern over the whole sheet, aligned with the chest."""
         if pattern not in self._weaves:
             self._weaves[pattern] = weave = Image.new("L", self.size, 255)
             pen = ImageDraw.Draw(weave)
@@ -132,7 +132,7 @@ class Ink:
         return self._weaves[pattern]
 
     def finished(self) -> tuple[Image.Image, tuple[int, int]]:
-        """What was painted, lit and shaded: an RGBA picture, and where its upper left corner lies on the sheet."""
+        """The painting with light and shade: an RGBA picture, and its upper left corner on the sheet."""
         box = self.sheet.getbbox() or (0, 0, 1, 1)
         colour, relief = self.sheet.crop(box), self.relief.crop(box).filter(ImageFilter.BoxBlur(self.unit * 0.011))
         lit = ImageChops.hard_light(colour.convert("RGB"), Image.merge("RGB", (relief,) * 3))
@@ -159,7 +159,7 @@ def _silhouette(row: list[tuple[float, float, float]], scale: float, shift: floa
     return left + [(x + (shift + scale) * half, y) for x, y, half in reversed(row)]
 
 
-# A pattern is what to cut out of a layer of trim: boxes (left, top, right, bottom) in pixels, hung from the chest.
+# A pattern is the boxes to cut out of a layer of trim, aligned with the chest.
 def _stripes(size: tuple[int, int], chest: Spot, unit: float) -> Iterator[Box]:
     step = 0.052 * unit
     for k in range(-9, 12):

@@ -1,4 +1,4 @@
-"""Who walks about: what can be worn, each network's wardrobe, and identities that no two people share."""
+"""The people: what they can wear, the wardrobe of each network, and identities that differ from each other."""
 
 from dataclasses import asdict, dataclass, replace
 from random import Random
@@ -6,12 +6,12 @@ from random import Random
 from .cameras import NETWORKS
 from .ink import COLOURS
 
-PEOPLE = 126  # identities of a network: a little over half train, the others are queried
-PALETTE = 12  # colours that clothes come in: fewer make more look-alikes
-DIFFERENCES = 5  # attributes in which any two identities differ, at least
+PEOPLE = 126  # identities of a network: a little over half are for training, the others for testing
+PALETTE = 12  # number of colours of clothes: with fewer, more people look alike
+DIFFERENCES = 5  # least number of attributes in which any two identities differ
 
 DYES = tuple(COLOURS)[:16]
-# attribute: every value that it can take. A wardrobe says how often.
+# attribute: its possible values. A wardrobe gives their odds.
 ATTRIBUTES = {
     "skin": ("porcelain", "peach", "tan", "umber", "ebony"),
     "hair": ("black", "brown", "auburn", "blond", "silver"),
@@ -31,7 +31,7 @@ ATTRIBUTES = {
 
 @dataclass(frozen=True)
 class Person:
-    """What one identity looks like: a value of `ATTRIBUTES` for each field."""
+    """The looks of one identity: a value of `ATTRIBUTES` for each field."""
 
     skin: str = "peach"
     hair: str = "brown"
@@ -71,22 +71,22 @@ MATERIALS = {
     "skirt": ("linen", "cotton", "wool", "leather"), "trim": ("linen", "cotton", "wool", "polyester", "nylon"),
     "shoes": ("cotton", "polyester", "leather"), "bag": ("linen", "cotton", "nylon", "leather"),
 }  # fmt: skip
-# The fabric that a dye is mostly put on, in this crowd: colours tell a model what to expect in infrared, in an order
-# that is not that of light and dark. Without such a tie nothing of the colours could be carried over.
+# The usual fabric of a dye in this crowd. Because of this link a model can predict infrared brightness from colour; the
+# order differs from that of light and dark. Without the link, colours would say nothing about the infrared image.
 DYED = {
     "black": "cotton", "navy": "leather", "brown": "wool", "red": "linen", "purple": "nylon", "blue": "denim",
     "green": "polyester", "olive": "linen", "teal": "leather", "grey": "cotton", "orange": "nylon", "pink": "wool",
     "sky": "cotton", "beige": "linen", "yellow": "polyester", "white": "denim",
 }  # fmt: skip
-MOSTLY = 0.8  # how often
+MOSTLY = 0.8  # share of garments of the usual fabric
 
 
 @dataclass(frozen=True)
 class Clothed(Person):
-    """A person whose clothes are of known materials, keys of `infrared.NEAR`: what tells people apart in infrared."""
+    """A person whose clothes have known materials (keys of `infrared.NEAR`), which tell people apart in infrared."""
 
     top_material: str = "cotton"
-    trim_material: str = "cotton"  # of the pattern, the lining, the hat: one that is the top's shows no pattern
+    trim_material: str = "cotton"  # of pattern, lining and hat; a pattern of the top's material is invisible
     bottom_material: str = "denim"
     shoes_material: str = "leather"
     bag_material: str = "leather"
@@ -102,7 +102,7 @@ class Clothed(Person):
         return getattr(self, {"thread": "trim", "hat": "trim"}.get(part, part) + "_material")
 
 
-# attribute: odds of each value, in the order that `PALETTE` cuts colours.
+# attribute: odds of each value. `PALETTE` cuts these lists of colours from the end.
 CLOTHES = ("black", "white", "red", "blue", "grey", "green", "beige", "pink", "yellow", "navy", "orange", "teal")
 DARKS = ("black", "navy", "grey", "beige", "brown", "white", "olive", "blue", "red", "teal", "purple", "green")
 WARDROBES: dict[str, dict[str, dict[str, float]]] = {
@@ -148,9 +148,9 @@ EVERYWHERE = {
 
 
 def population(people: int = PEOPLE, seed: int = 1) -> dict[str, list[Person]]:
-    """The identities of every network, no two alike; a third more than `people` each, who are never queried.
+    """The identities of every network: `people` and a third more, the distractors. No two are alike.
 
-    Those of a network with infrared cameras are `Clothed`.
+    People of a network with infrared cameras are `Clothed`.
     """
     crowd: dict[str, list[Person]] = {}
     known: list[tuple] = []
@@ -168,7 +168,7 @@ def population(people: int = PEOPLE, seed: int = 1) -> dict[str, list[Person]]:
 
 
 def _dress(network: str, rng: Random) -> Person:
-    """A person drawn from the wardrobe; what would not show is set to one value, so that differences can be seen."""
+    """A random person from the wardrobe; attributes that would be invisible get a fixed value."""
     odds = WARDROBES[network] | EVERYWHERE
     person = Person(**{name: rng.choices(list(odds[name]), list(odds[name].values()))[0] for name in ATTRIBUTES})
     if person.bag == "none":
@@ -182,7 +182,7 @@ def _dress(network: str, rng: Random) -> Person:
 
 
 def _clothe(person: Person, rng: Random) -> Clothed:
-    """The same person in clothes of materials: mostly those that go with the dyes, else any of the garments'."""
+    """The same person with materials: mostly the usual ones of the dyes, else any that the garment allows."""
     worn = {
         "top": (person.top, person.top_colour), "trim": ("trim", person.trim), "bag": ("bag", person.bag_colour),
         "bottom": (person.bottom, person.bottom_colour), "shoes": ("shoes", person.shoes),

@@ -1,4 +1,4 @@
-"""One picture of the toy crowd: a person in a place, as a camera takes it and a detector crops it."""
+"""One picture of the toy crowd: a person in a place, as recorded by a camera and cropped by a detector."""
 
 from functools import lru_cache
 from math import pi
@@ -14,8 +14,8 @@ from .ink import Ink, Spot, paint
 from .people import Person
 from .places import WIDE, panorama
 
-CANVAS = 320  # rows that a picture is drawn in before it is reduced: 2.5 times Market's 128
-FILLED, FEET = 0.95, 0.975  # of the height of a crop: a person's stature, and where the feet are
+CANVAS = 320  # height of the drawing before it is reduced: 2.5 times Market's 128
+FILLED, FEET = 0.95, 0.975  # stature of a person and position of the feet, as shares of the height of a crop
 
 
 def render(
@@ -23,11 +23,11 @@ def render(
     yaw: float | None = None, phase: float | None = None, place: float | None = None, zoom: float = 1.0,
     shift: tuple[float, float] = (0, 0), occluder: str | None = None, passer: Person | None = None,
 ) -> Image.Image:  # fmt: skip
-    """One RGB picture of a person (None: of the empty place) as a camera takes it; of equal channels if in infrared.
+    """One RGB picture of a person (None: of the empty place) by a camera; an infrared one has three equal channels.
 
-    size is (height, width) in pixels. yaw (radians, 0 faces the camera), phase (of the step, radians) and place (along
-    the street, statures) are drawn from rng where not given. shift (right and down, statures) and zoom are a detector's
-    errors; occluder is a key of `furniture.OCCLUDERS`; passer walks by in front, half out of the picture.
+    size is (height, width) in pixels. yaw (radians, 0 faces the camera), phase (of the step, radians) and place
+    (position along the street, statures) are drawn from rng if None. shift (right and down, statures) and zoom are
+    errors of a detector. occluder is a key of `furniture.OCCLUDERS`. passer is a person in front, half in the picture.
     """
     rng = rng or Random(0)
     height = max(CANVAS, 2 * size[0])
@@ -51,7 +51,7 @@ def render(
 
 
 def view(camera: Camera, rng: Random) -> float:
-    """A yaw such as this camera sees, in radians."""
+    """A random yaw from the views of this camera, in radians."""
     front, side, back = camera.views
     middle = rng.choices((0, pi / 2, -pi / 2, pi), (front, side / 2, side / 2, back))[0]
     return middle + rng.gauss(0, 0.35)
@@ -68,7 +68,7 @@ def _walker(
     canvas: Image.Image, person: Person, camera: Camera, foot: Spot, unit: float, yaw: float, phase: float, rng: Random
 ) -> None:
     shade = _shadow(round(0.6 * unit), round(0.13 * unit))
-    light, spectrum = (0.0, infrared.paint) if camera.lamp else (camera.light, paint)  # the lamp is at the lens
+    light, spectrum = (0.0, infrared.paint) if camera.lamp else (camera.light, paint)  # the lamp is beside the lens
     corner = round(foot[0] - shade.width * (0.5 + 0.22 * light)), round(foot[1] - 0.6 * shade.height)
     canvas.paste((28, 28, 40), corner, shade)
     ink = Ink(canvas.size, foot, unit, yaw, camera.pitch, light, spectrum)

@@ -1,6 +1,6 @@
-"""The places that the toy cameras look at: a floor, walls side by side, and street furniture.
+"""The places in front of the toy cameras: a floor, walls side by side, and street furniture.
 
-A place is drawn once for each camera as a wide panorama and cropped anew for every picture.
+A place is drawn once for each camera as a wide panorama, from which every picture takes a crop.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,12 @@ from .cameras import Camera
 from .furniture import HIGH, PROPS, Place, Wall, tone
 from .ink import RGB
 
-WIDE, LOW = 8.0, 0.35  # statures that a panorama spans: sideways, and below the feet
-AIR, DISTANCE = (226, 226, 222), 0.4  # what a place fades into, and how far: 1 leaves nothing that names a camera
-SHADE = 0.55  # depth of the shadows that fall on a place: more makes one camera's pictures less alike
+WIDE, LOW = 8.0, 0.35  # width of a panorama, and its depth below the feet, in statures
+AIR, DISTANCE = (
+    (226, 226, 222),
+    0.4,
+)  # colour that a place fades into, and how far: at 1 the places of all cameras look the same
+SHADE = 0.55  # depth of the shadows on a place: deeper ones make the pictures of one camera less alike
 
 
 def _stalls(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> None:
@@ -95,7 +98,7 @@ def _cars(p: Place, start: float, stop: float, horizon: float, paint: RGB) -> No
 
 
 def _grid(p: Place, horizon: float, paint: RGB, across: float, slant: float = 0.35) -> None:
-    """Slabs in perspective: rows that open towards the viewer, joints that fan out."""
+    """Slabs in perspective: rows widen towards the viewer, and joints fan out."""
     p.box(0, -LOW, WIDE, horizon, paint)
     joint, depth = tone(paint, 0.84), horizon + LOW
     for k in range(1, 9):
@@ -144,7 +147,7 @@ def _snow(p: Place, horizon: float, paint: RGB) -> None:
     p.box(0, -0.1, WIDE, 0.07, (168, 172, 180))
 
 
-# name: how to draw it, in what colour.
+# name: the function that draws it, and its colour.
 WALLS: dict[str, tuple[Wall, RGB]] = {
     "stalls": (_stalls, (150, 92, 70)), "glass": (_glass, (132, 160, 172)), "hedge": (_hedge, (70, 112, 62)),
     "brick": (_brick, (152, 84, 66)), "plaster": (_plaster, (214, 198, 160)), "stone": (_stone, (160, 154, 144)),
@@ -160,7 +163,7 @@ FURNITURE = {**PROPS, **rooms.PROPS}
 
 @lru_cache(maxsize=16)
 def panorama(camera: Camera, unit: int) -> Image.Image:
-    """The whole place that a camera looks at, without people; unit is pixels a stature."""
+    """The whole place in front of a camera, without people; unit is pixels per stature."""
     image = Image.new("RGB", (round(WIDE * unit), round((HIGH + LOW) * unit)))
     place = Place(image, unit, Random(repr(camera)), seen=infrared.surface if camera.lamp else None)
     floor, paint = FLOORS[camera.floor]
@@ -172,7 +175,7 @@ def panorama(camera: Camera, unit: int) -> Image.Image:
     for k, x in enumerate(np.arange(0.3, WIDE, 0.95)):
         FURNITURE[camera.props[k % len(camera.props)]](place, x + place.rng.uniform(0, 0.3), camera.horizon - 0.08)
     if camera.lamp:
-        image = image.filter(ImageFilter.GaussianBlur(0.006 * unit))  # the focus is on the people
+        image = image.filter(ImageFilter.GaussianBlur(0.006 * unit))  # the people are in focus
         return infrared.dim(image, camera.lamp, place.at(0, camera.horizon)[1])
     air = Image.new("RGB", image.size, AIR)
     image = Image.blend(image, air, DISTANCE).filter(ImageFilter.GaussianBlur(0.004 * unit))
@@ -180,7 +183,7 @@ def panorama(camera: Camera, unit: int) -> Image.Image:
 
 
 def _sunshine(rng: Random, size: tuple[int, int]) -> Image.Image:
-    """Patches of sun and shade, so that one camera's pictures do not all share one grey."""
+    """Patches of sun and shade, so that the pictures of one camera differ in brightness."""
     columns, rows = round(2 * WIDE), 4
     light = bytes(round(255 - 255 * SHADE * rng.random()) for _ in range(columns * rows))
     spots = Image.frombytes("L", (columns, rows), light)

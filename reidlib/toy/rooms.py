@@ -1,4 +1,4 @@
-"""Indoors: the walls and the furniture of the rooms that toy cameras look at, drawn as the places outside are."""
+"""Indoor places: walls and furniture of rooms, drawn like the outdoor places."""
 
 import numpy as np
 

@@ -1,9 +1,9 @@
-"""A drawn crowd on disk as Market-1501, DukeMTMC-reID or SYSU-MM01 lies there: small, deterministic, no real person.
+"""Drawn crowds on disk, laid out as Market-1501, DukeMTMC-reID or SYSU-MM01: small, deterministic, no real person.
 
-`toy` is a summer market square with six cameras, `toy-duke` a campus in the cold months with eight: other lights,
-clothes, views and places, so that a model that has learnt one meets a new domain in the other. `toy-sysu` has four
-cameras that see colours and two that see in the dark. `render` draws one picture of any `Person` before any `Camera`,
-at any size; for a `Clothed` person before an infrared one, from what the clothes are made of. `crowd` holds how.
+`toy` is a summer market square with six cameras, `toy-duke` a campus in the cold months with eight. Light, clothes,
+views and places differ, so that each is a new domain for a model trained on the other. `toy-sysu` has four cameras
+that record colour and two infrared ones. `render` draws one picture of any `Person` by any `Camera`, at any size; an
+infrared picture of a `Clothed` person shows the materials of the clothes.
 """
 
 import json
@@ -24,23 +24,23 @@ __all__ = ["ATTRIBUTES", "MATERIALS", "NETWORKS", "Camera", "Clothed", "Person",
            "population", "render"]  # fmt: skip
 
 SIZES = {"market": PEOPLE, "duke": PEOPLE, "sysu": 100}  # identities
-VERSION = 2  # of the drawing: raised when a picture changes, so that a crowd on disk is drawn again
+VERSION = 2  # of the drawing: raise it when a picture changes, so that crowds on disk are drawn again
 
 TRAIN, TEST, QUERY = "bounding_box_train", "bounding_box_test", "query"
-RECORD = "toy.json"  # says what drew the folder
-THUMBS = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504)  # Windows left a Thumbs.db in the real folders
+RECORD = "toy.json"  # the version and the arguments that drew the folder
+THUMBS = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504)  # the real folders contain a Thumbs.db of Windows
 JUNK, DISTRACTORS = 0.19, 0.14  # shares of Market-1501's test folder: 3,819 and 2,798 of 19,732 files
-SPARSE = (2, 3, 3)  # images of the first training identities: Market too has some with fewer than four
+SPARSE = (2, 3, 3)  # images of the first training identities: Market, too, has some with fewer than four
 
 
 def draw(folder: Path, network: str = "market", seed: int = 1, people: int | None = None) -> None:
     """Draw a network's crowd into a folder, laid out as Market-1501 (market), DukeMTMC-reID (duke) or SYSU-MM01 (sysu).
 
-    people is the number of identities, more than half of them for training; None takes those of `SIZES`. The folder
-    appears whole or not at all; one that holds another crowd is replaced, one that holds anything else raises
-    FileExistsError. Same arguments, same bytes. Unlike the real DukeMTMC-reID, "duke" too has junk (-1) and distractors
-    (0000) among the test pictures; unlike the real SYSU-MM01, "sysu" has no exp/rand_perm_cam.mat.
-    Raises ValueError for an unknown network or fewer than 8 people.
+    people is the number of identities, more than half of them for training; None takes that of `SIZES`. The folder
+    appears whole or not at all. An older crowd in its place is replaced. The same arguments give the same bytes. Unlike
+    the real DukeMTMC-reID, "duke" has junk (-1) and distractors (0000) among the test pictures; unlike the real
+    SYSU-MM01, "sysu" has no exp/rand_perm_cam.mat. Raises ValueError for an unknown network or fewer than 8 people,
+    FileExistsError if the folder holds anything but a drawn crowd.
     """
     folder = Path(folder)
     if network not in NETWORKS:
@@ -58,7 +58,7 @@ def draw(folder: Path, network: str = "market", seed: int = 1, people: int | Non
 
 
 def identities(network: str = "market", seed: int = 1, people: int | None = None) -> dict[int, Person]:
-    """Who wears what in the crowd that `draw` draws: identity (pid) -> Person, without junk and distractors."""
+    """The people of the crowd that `draw` draws: pid -> Person, without junk and distractors."""
     people = SIZES[network] if people is None else people
     crowd = population(people, seed)[network]
     shots = _shots(network, crowd, people, Random(f"{network} shots {seed}"))
@@ -98,7 +98,7 @@ def _extras(network: str, people: int, rng: Random) -> dict[str, bytes]:
 
 
 def _move(fresh: Path, folder: Path, old: Path) -> None:
-    """Put a finished folder in its place; where another process was quicker with the same crowd, leave that one."""
+    """Put a finished folder in its place, unless another process has just put the same crowd there."""
     record = (fresh / RECORD).read_bytes()
     try:
         if folder.exists():
@@ -120,7 +120,7 @@ def _name(network: str, shot: Sight, index: int) -> str:
 
 
 def _shots(network: str, crowd: list[Person], people: int, rng: Random) -> Iterator[Sight]:
-    """Every picture of a network; of Market or Duke training, queries and their matches, strangers, then junk."""
+    """Every picture of a network. market, duke: training, queries and their matches, distractors, then junk."""
     if network == "sysu":
         yield from sysu.shots(crowd, people, rng)
         return

@@ -1,4 +1,4 @@
-"""Which picture of whom is taken where: walks past a camera, and how well a detector crops them."""
+"""Which pictures there are: walks past a camera, cropped by a detector with errors."""
 
 from dataclasses import dataclass
 from random import Random
@@ -11,17 +11,17 @@ from .people import Person
 from .picture import render, view
 from .places import WIDE
 
-# How hard the crowd is, with people.PALETTE and DIFFERENCES, cameras.CAST and FLICKER, places.DISTANCE and SHADE: so
-# that a colour histogram does several times better than chance, and a small network trained for a minute far better
-# than the histogram, but not perfectly.
-CROP = 0.8  # size of a detector's errors: 0 centres every person, 2 often cuts heads and feet
+# The difficulty of the crowd, together with people.PALETTE and DIFFERENCES, cameras.CAST and FLICKER, places.DISTANCE
+# and SHADE: a colour histogram is several times better than chance, and a small network trained for a minute is far
+# better than the histogram, but not perfect.
+CROP = 0.8  # size of the detector's errors: 0 centres every person, 2 often cuts off heads and feet
 OCCLUSION = 0.10  # share of pictures with a pole, a bush, a bicycle or a passer-by in front
 TURN = 0.2  # standard deviation of the view within one walk past a camera, radians
 
 
 @dataclass(frozen=True)
 class Sight:
-    """One picture to draw: for which folder, of whom, by which camera, in what view and place."""
+    """One picture to draw: its folder, its person and camera, the view, and the position along the street."""
 
     folder: str
     pid: int
@@ -29,19 +29,19 @@ class Sight:
     person: Person | None
     yaw: float
     place: float
-    number: int = 0  # in its folder, where files are numbered
+    number: int = 0  # in its folder, if files are numbered
 
 
 def walk(
     network: str, folder: str, pid: int, camid: int, person: Person | None, count: int, rng: Random
 ) -> list[Sight]:
-    """The pictures of one walk past one camera: much the same view and place."""
+    """The pictures of one walk past one camera, all of about the same view and position."""
     yaw, place = view(NETWORKS[network][camid - 1], rng), rng.uniform(0, WIDE)
     return [Sight(folder, pid, camid, person, yaw, place) for _ in range(count)]
 
 
 def snapshot(network: str, shot: Sight, crowd: list[Person], rng: Random) -> Image.Image:
-    """The picture itself, cropped by a detector with its errors; a passer-by is one of the crowd."""
+    """The picture of a sight, with the errors of a detector; a passer-by is one of the crowd."""
     size = (rng.randrange(128, 152, 2), rng.randrange(56, 68, 2)) if network == "duke" else (128, 64)
     shift, zoom = (rng.gauss(0, 0.03 * CROP), rng.gauss(0, 0.03 * CROP)), 1 + rng.gauss(0, 0.06 * CROP)
     if shot.pid < 0:  # a bad detection: a part of a body

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from reidlib.evaluation.score import Scores
-from reidlib.evaluation.sysu import refuse_sysu
-from reidlib.evaluation.trials import SysuScores
+from reidlib.evaluation.sysu import SysuScores, refuse_sysu
 from reidlib.files import project, write_whole
 from reidlib.provenance import environment
 from reidlib.recipe import Recipe

@@ -59,16 +59,16 @@ def test_the_rungs_are_the_papers(climbed):
     assert RUNGS[4] == "none+warmup+erasing+smoothing+stride"
     assert ladder.published_steps(PUBLISHED, "market") == [74.0, 75.2, 79.3, 80.3, 81.7, 85.7, 85.9]
     assert ladder.published_steps(PUBLISHED, "duke", "rank1")[-2:] == [86.2, 86.4]
-    assert [gain.name for gain in rl.added(climbed)] == list(LABELS.values())
-    assert [round(gain.mean) for gain in rl.added(climbed)] == [1] * 6
-    assert [round(gain.mean) for gain in rl.left_out(climbed)] == [1] * 5
-    assert all(gain.low > 0 for gain in rl.left_out(climbed)), "the seeds' own spread cancels"
+    assert [gain.name for gain in rl.gains_added(climbed)] == list(LABELS.values())
+    assert [round(gain.mean) for gain in rl.gains_added(climbed)] == [1] * 6
+    assert [round(gain.mean) for gain in rl.gains_left_out(climbed)] == [1] * 5
+    assert all(gain.low > 0 for gain in rl.gains_left_out(climbed)), "the seeds' own spread cancels"
 
 
 def test_a_missing_rung_is_named(climbed):
     left = [row for row in climbed if row["tricks"] != "all-stride"]
     with pytest.raises(ValueError, match="no rows of all-stride, toy → toy"):
-        rl.left_out(left)
+        rl.gains_left_out(left)
     with pytest.raises(ValueError, match="no rows of none, market → market"):
         by_seed(climbed, "none", "mAP", "market")
 
@@ -76,14 +76,14 @@ def test_a_missing_rung_is_named(climbed):
 @pytest.mark.parametrize("other", [dict(changed="epochs=2", epochs=2, epoch=2), dict(preset="paper"), dict(flip="on")])
 def test_another_recipe_of_the_same_tricks_is_no_part_of_a_gain(climbed, other):
     short = [row | {"mAP": 1.0} | other for row in climbed]
-    assert rl.added(climbed + short) == rl.added(climbed) == rl.added(short + climbed)
+    assert rl.gains_added(climbed + short) == rl.gains_added(climbed) == rl.gains_added(short + climbed)
     with pytest.raises(ValueError, match=r"no rows of none, toy → toy but of another recipe \(.+\); run the grid"):
-        rl.added(short)
+        rl.gains_added(short)
 
 
 def test_a_gain_is_of_one_model(climbed):
     parts = [row | {"mAP": 1.0, "model": "pcb", "flip": "on"} for row in climbed if row["tricks"] == "all"]
-    assert rl.added(climbed + parts) == rl.added(climbed)
+    assert rl.gains_added(climbed + parts) == rl.gains_added(climbed)
     assert set(by_seed(climbed + parts, "all", "mAP", "toy", model="pcb").values()) == {1.0}
     with pytest.raises(ValueError, match=r"no rows of pcb, all\+rpp, toy → toy"):
         by_seed(climbed + parts, "all+rpp", "mAP", "toy", model="pcb")

@@ -1,14 +1,15 @@
-"""What each trick gives, over paired seeds with intervals, beside the published steps: numbers and figures."""
+"""The gain of each trick over paired seeds, with intervals, beside the published steps: numbers and figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import mean, stdev
 
+from matplotlib.axes import Axes
 from scipy.stats import t
 
 from reidlib.figures.style import BLUE, GREY, INK, VERMILLION, WIDTH, Picture, styled
-from reidlib.presets import FIVE
+from reidlib.recipe import Recipe
 from reidlib.studies.published import chosen, unusual
 
 LABELS = {
@@ -19,6 +20,7 @@ LABELS = {
     "bnneck": "BNNeck",
     "center": "center loss",
 }
+FIVE = Recipe.ALL
 NAMES = {"rank1": "rank-1", "mAP": "mAP"}
 RUNGS = ("none", *("none+" + "+".join(FIVE[:i]) for i in range(1, len(FIVE))), "all", "all+center")  # the paper's order
 PAPER = {"market": ("s", "Market-1501"), "duke": ("D", "DukeMTMC-reID")}  # marker, name
@@ -26,9 +28,9 @@ PAPER = {"market": ("s", "Market-1501"), "duke": ("D", "DukeMTMC-reID")}  # mark
 
 @dataclass(frozen=True)
 class Gain:
-    """What a change gives: its differences in percent, one a seed, their mean, and an interval for the mean.
+    """The gain of a change in percent: the difference for each seed, their mean, and an interval for the mean.
 
-    In words it is a gain or a loss where the interval stays clear of zero, else open.
+    Printed, it is "a gain" or "a loss" if the interval excludes zero, else "open".
     """
 
     name: str
@@ -44,9 +46,9 @@ class Gain:
 
 
 def paired(name: str, a: dict[int, float], b: dict[int, float], level: float = 0.95) -> Gain:
-    """The gain a - b over the seeds that both have, with Student's interval for a mean of paired differences.
+    """The gain a - b over the seeds of both (seed -> percent), with Student's interval for the mean of the differences.
 
-    a, b: seed -> percent. Raises ValueError where they share fewer than two seeds.
+    Raises ValueError if they share fewer than two seeds.
     """
     seeds = sorted(a.keys() & b.keys())
     if len(seeds) < 2:
@@ -59,54 +61,78 @@ def paired(name: str, a: dict[int, float], b: dict[int, float], level: float = 0
 def by_seed(
     rows: list[dict], tricks: str, metric: str, trained: str, tested: str | None = None, model: str = "bot"
 ) -> dict[int, float]:
-    """Seed -> score of a model's runs with these tricks, under whatever word, on one test set (default: their own).
+    """Seed -> score of a model's runs with these tricks (in any spelling) on one test set, `trained` by default.
 
-    Runs of another than the reference recipe (fewer epochs, another preset) are left out: a table may hold both, and a
-    gain is a difference of the tricks alone. Raises ValueError where none is left.
+    Only runs of the reference recipe count, so that a gain is a difference of the tricks alone. Raises ValueError if
+    there are none.
     """
-    found = chosen(rows, trained, tested or trained, tricks, model)
-    scores = {row["seed"]: row[metric] for row in found if not unusual(row)}
+    runs = chosen(rows, trained, tested or trained, tricks, model)
+    scores = {row["seed"]: row[metric] for row in runs if not unusual(row)}
     if not scores:
-        others = sorted({unusual(row) for row in found})
+        others = sorted({unusual(row) for row in runs})
         but = f" but of another recipe ({'; '.join(others)})" if others else ""
         words = tricks if model == "bot" else f"{model}, {tricks}"
         raise ValueError(f"no rows of {words}, {trained} → {tested or trained}{but}; run the grid that makes them")
     return scores
 
 
-def added(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> list[Gain]:
-    """The gain of each trick, added in the paper's order to those before it."""
+def gains_added(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> list[Gain]:
+    """The gain of each trick when it is added to those before it, in the paper's order.
+
+    Parameters
+    ----------
+    rows : of `collect` or results/toy_ladder.csv, two seeds or more of every rung of `RUNGS`.
+    metric : "mAP" or "rank1".
+    dataset : trained and tested on.
+
+    Raises
+    ------
+    ValueError
+        If a rung is missing or has fewer than two seeds.
+
+    References
+    ----------
+    Luo et al. 2019, "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", table of the tricks.
+    """
     scores = [by_seed(rows, rung, metric, dataset) for rung in RUNGS]
     return [paired(LABELS[name], b, a) for name, (a, b) in zip(LABELS, pairwise(scores), strict=True)]
 
 
-def left_out(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> list[Gain]:
-    """The gain of each of the five tricks: all of them against all but this one."""
+def gains_left_out(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> list[Gain]:
+    """The gain of each of the five tricks: all five against the other four. See `gains_added`."""
     everything = by_seed(rows, "all", metric, dataset)
     return [paired(LABELS[name], everything, by_seed(rows, f"all-{name}", metric, dataset)) for name in FIVE]
 
 
 def erasing_gains(rows: list[dict], sets: tuple[str, str] = ("toy", "toy-duke"), metric: str = "mAP") -> list[Gain]:
-    """What random erasing gives: at home in each of two sets, then abroad in each direction."""
+    """The gain of random erasing on two sets: trained and tested on the same one, then on different ones.
+
+    rows: those of `collect` or results/toy.csv. Raises ValueError as `gains_added` does.
+    """
     a, b = sets
-    pairs = ((a, a), (b, b), (a, b), (b, a))
-    scores = [[by_seed(rows, tricks, metric, *pair) for tricks in ("all", "all-erasing")] for pair in pairs]
-    return [paired(f"{pair[0]} → {pair[1]}", *both) for pair, both in zip(pairs, scores, strict=True)]
+    gains = []
+    for trained, tested in ((a, a), (b, b), (a, b), (b, a)):
+        on, off = (by_seed(rows, tricks, metric, trained, tested) for tricks in ("all", "all-erasing"))
+        gains.append(paired(f"{trained} → {tested}", on, off))
+    return gains
 
 
 def published_steps(published: list[dict], dataset: str, metric: str = "mAP") -> list[float]:
-    """The paper's own scores of the rungs on "market" or "duke"."""
+    """The paper's scores of the rungs on "market" or "duke"."""
     paper = [row for row in published if row["who"] == "paper"]
     return [chosen(paper, dataset, dataset, rung)[0][metric] for rung in RUNGS]
 
 
 def published_gains(published: list[dict], dataset: str, metric: str = "mAP") -> list[float]:
-    """The gain of each step of the paper's ladder, in the order of `added`."""
+    """The gain of each step of the paper's ladder on "market" or "duke", in percent, in the order of `gains_added`.
+
+    published: the rows of results/published.csv.
+    """
     return [b - a for a, b in pairwise(published_steps(published, dataset, metric))]
 
 
 def published_erasing(published: list[dict], metric: str = "mAP") -> list[float]:
-    """What random erasing gives in the reference implementation's tables, in the order of `erasing_gains`."""
+    """The gain of random erasing in the tables of the reference implementation, in the order of `erasing_gains`."""
     rows = [row for row in published if row["who"] == "reference" and row["run"] != "average"]
     pairs = (("market", "market"), ("duke", "duke"), ("market", "duke"), ("duke", "market"))
     both = [[chosen(rows, *pair, tricks) for tricks in ("all", "all-erasing")] for pair in pairs]
@@ -115,21 +141,25 @@ def published_erasing(published: list[dict], metric: str = "mAP") -> list[float]
 
 @styled
 def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", dataset: str = "toy") -> Picture:
-    """The climb by rung, then what each trick gives when it is added and when it is left out, as a Picture.
+    """The score of each rung of the ladder, and the gain of each trick when it is added and when it is left out.
 
-    rows: those of the ladder's grid; published: those of results/published.csv. Dots are seeds, bars standard
-    deviations (of the climb) and 95 % intervals (of the gains); the paper's own steps are grey.
+    Dots are seeds. Bars are standard deviations (of the scores) and 95 % intervals (of the gains). The paper is grey.
+
+    Parameters
+    ----------
+    rows, metric, dataset : as in `gains_added`.
+    published : the rows of results/published.csv.
     """
     fig = Picture(figsize=(WIDTH, 4.6), layout="constrained")
     climb, steps, without = fig.subplots(1, 3, gridspec_kw={"width_ratios": (1.3, 1, 0.8)})
     _climb(climb, rows, published, metric, dataset)
-    gains = added(rows, metric, dataset), left_out(rows, metric, dataset)
+    gains = gains_added(rows, metric, dataset), gains_left_out(rows, metric, dataset)
     _gains(steps, gains[0], f"Added: {NAMES[metric]} gained")
     _gains(without, gains[1], f"Left out: {NAMES[metric]} lost")
     for name, (marker, _) in PAPER.items():
         given = published_gains(published, name, metric)
         steps.plot(given, [y - 0.22 for y in range(len(given))], marker, color=GREY, fillstyle="none")
-    without.set(ylim=steps.get_ylim(), yticklabels=[])  # the same rows; the center loss is none of the five
+    without.set(ylim=steps.get_ylim(), yticklabels=[])  # the rows of `steps`; the center loss is not one of the five
     fig.legend(*climb.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     fig.alt = (
         f"The ladder of tricks on {dataset}, {NAMES[metric]}. Added one after another: {_words(gains[0])}. "
@@ -140,7 +170,7 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
 
 @styled
 def plot_erasing(rows: list[dict], published: list[dict], metric: str = "mAP") -> Picture:
-    """What random erasing gives at home and abroad: on the drawn crowds, and in the published tables, as a Picture.
+    """The gain of random erasing within a data set and across data sets: on the drawn crowds, and as published.
 
     rows: those of results/toy.csv; published: those of results/published.csv. Dots are seeds, bars 95 % intervals.
     """
@@ -160,20 +190,20 @@ def plot_erasing(rows: list[dict], published: list[dict], metric: str = "mAP") -
     return fig
 
 
-def _climb(ax, rows: list[dict], published: list[dict], metric: str, dataset: str) -> None:
+def _climb(ax: Axes, rows: list[dict], published: list[dict], metric: str, dataset: str) -> None:
     x, scores = range(len(RUNGS)), [list(by_seed(rows, rung, metric, dataset).values()) for rung in RUNGS]
-    for place, values in zip(x, scores, strict=True):
-        ax.plot([place] * len(values), values, "o", color=BLUE, markersize=3, alpha=0.5)
+    for position, values in zip(x, scores, strict=True):
+        ax.plot([position] * len(values), values, "o", color=BLUE, markersize=3, alpha=0.5)
     ax.errorbar(x, list(map(mean, scores)), list(map(stdev, scores)), color=BLUE, marker="o", capsize=3, label=dataset)
     for name, (marker, label) in PAPER.items():
-        look = dict(color=GREY, linestyle=":", marker=marker, fillstyle="none", linewidth=1.2)
-        ax.plot(x, published_steps(published, name, metric), label=f"paper, {label}", **look)
+        steps = published_steps(published, name, metric)
+        ax.plot(x, steps, f":{marker}", color=GREY, fillstyle="none", linewidth=1.2, label=f"paper, {label}")
     ax.set(title=f"{NAMES[metric]}, one trick after another", ylabel=f"{NAMES[metric]} (%)")
     ax.set_xticks(x, ["baseline", *(f"+ {label}" for label in LABELS.values())], rotation=40, ha="right")
 
 
-def _gains(ax, gains: Sequence[Gain], title: str) -> None:
-    """Seeds as dots, means with intervals; what goes abroad has another marker and colour."""
+def _gains(ax: Axes, gains: Sequence[Gain], title: str) -> None:
+    """Seeds as dots, means with intervals. A gain across data sets has another marker and colour."""
     for y, gain in enumerate(gains):
         abroad = "→" in gain.name and len(set(gain.name.split(" → "))) == 2
         colour = VERMILLION if abroad else BLUE
@@ -183,7 +213,7 @@ def _gains(ax, gains: Sequence[Gain], title: str) -> None:
     _rows_of(ax, [gain.name for gain in gains], title)
 
 
-def _rows_of(ax, names: Sequence[str], title: str) -> None:
+def _rows_of(ax: Axes, names: Sequence[str], title: str) -> None:
     ax.axvline(0, color=INK, linewidth=1)
     ax.set_yticks(range(len(names)), names)
     ax.set(title=title, ylim=(len(names) - 0.5, -0.5), xlabel="percent points")

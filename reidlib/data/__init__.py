@@ -1,5 +1,6 @@
 """Data sets: which images there are and who is on them, how they are decoded, and the batches made of them."""
 
-from reidlib.data.shots import DISTRACTOR, JUNK, PUBLISHED, TOYS, Shots, Split, load
+from reidlib.data.loading import PUBLISHED, TOYS, load
+from reidlib.data.shots import DISTRACTOR, JUNK, Shots, Split
 
 __all__ = ["DISTRACTOR", "JUNK", "PUBLISHED", "TOYS", "Shots", "Split", "load"]

@@ -7,19 +7,41 @@ import torch
 from torch import Tensor
 
 from reidlib.data.images import on
+from reidlib.recipe import Recipe
 
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as torchvision's weights expect
-
 STD = (0.229, 0.224, 0.225)
 
 
 def draw_flips(rng: np.random.Generator, n: int, probability: float = 0.5) -> np.ndarray:
-    """Which of n images to mirror: (n,) bool."""
+    """Draw which of n images to mirror, each with `probability`.
+
+    Returns
+    -------
+    ndarray (n,) of bool
+
+    Examples
+    --------
+    >>> draw_flips(np.random.default_rng(0), 4).tolist()
+    [False, True, True, True]
+    """
     return rng.random(n) < probability
 
 
 def draw_crops(rng: np.random.Generator, n: int, pad: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Top and left of n crops from images padded by `pad` pixels: two (n,) arrays, uniform on 0..2 * pad."""
+    """Draw where to cut n crops out of images padded by `pad` pixels on each side.
+
+    Returns
+    -------
+    top, left : ndarray (n,) of int64
+        In pixels, uniform on 0..2 * pad; `pad` is the middle.
+
+    Examples
+    --------
+    >>> top, left = draw_crops(np.random.default_rng(0), 4, pad=10)
+    >>> top.tolist(), left.tolist()
+    ([17, 13, 10, 5], [6, 0, 1, 0])
+    """
     return rng.integers(0, 2 * pad + 1, n), rng.integers(0, 2 * pad + 1, n)
 
 
@@ -31,11 +53,29 @@ def draw_erasing(
     area: tuple[float, float] = (0.02, 0.4),
     ratio: float = 0.3,
 ) -> np.ndarray:
-    """The rectangles to erase: (n, 4) int64 of top, left, height, width in pixels; -1 where an image is left whole.
+    """Draw the rectangles to erase from n images of `size` = (height, width) pixels, each with `probability`.
 
-    The area is uniform in `area` (a share of the image), the aspect h/w uniform in [ratio, 1/ratio] (not in its
-    logarithm), drawn again until the rectangle is smaller than the image, 100 times at most. Source: Zhong et al. 2017,
-    "Random Erasing Data Augmentation", algorithm 1, as the reference implementation has it.
+    Parameters
+    ----------
+    area : (float, float)
+        Bounds of the rectangle's area as a share of the image's, drawn uniformly.
+    ratio : float
+        The aspect h/w is uniform in [ratio, 1/ratio] (not in its logarithm). Area and aspect are drawn again until the
+        rectangle is smaller than the image, 100 times at most.
+
+    Returns
+    -------
+    ndarray (n, 4) of int64
+        Top, left, height and width in pixels; -1 for an image that is left whole.
+
+    References
+    ----------
+    Zhong et al. 2017, "Random Erasing Data Augmentation", algorithm 1, as the reference implementation has it.
+
+    Examples
+    --------
+    >>> draw_erasing(np.random.default_rng(0), 2, (256, 128)).tolist()
+    [[-1, -1, -1, -1], [41, 57, 20, 58]]
     """
     height, width = size
     boxes = np.full((n, 4), -1, np.int64)
@@ -53,10 +93,32 @@ def draw_erasing(
     return boxes
 
 
-def crop_flip(images: Tensor, top, left, flipped, pad: int = 10) -> Tensor:
-    """Mirror where `flipped`, pad with black, and cut out at (top, left).
+def crop_flip(images: Tensor, top: np.ndarray, left: np.ndarray, flipped: np.ndarray, pad: int = 10) -> Tensor:
+    """Mirror images, pad them with black, and cut each back to its size.
 
-    images uint8 (B, H, W, 3); top, left (B,) in 0..2 * pad; flipped (B,) bool. Returns a new tensor of the same shape.
+    Parameters
+    ----------
+    images : Tensor (B, H, W, 3) of uint8
+    top, left : ndarray (B,) of int
+        Where to cut in the padded image, in 0..2 * pad.
+    flipped : ndarray (B,) of bool
+        Which images to mirror.
+    pad : int
+        Pixels added on each side.
+
+    Returns
+    -------
+    Tensor (B, H, W, 3) of uint8
+
+    References
+    ----------
+    RandomHorizontalFlip, Pad and RandomCrop of torchvision, in the order of the reference implementation.
+
+    Examples
+    --------
+    >>> image = torch.arange(1, 4, dtype=torch.uint8).view(1, 1, 3, 1).expand(1, 1, 3, 3)
+    >>> crop_flip(image, np.array([1]), np.array([2]), np.array([True]), pad=1)[..., 0]
+    tensor([[[2, 1, 0]]], dtype=torch.uint8)
     """
     y, x = np.subtract(top, pad), np.subtract(left, pad)
     return (_slide if images.device.type == "cpu" else _gather)(images, y, x, np.asarray(flipped))
@@ -67,42 +129,46 @@ def _slide(images: Tensor, y: np.ndarray, x: np.ndarray, flipped: np.ndarray) ->
     n, height, width, _ = images.shape
     out = np.zeros((n, height, 3 * width), np.uint8)  # rows of bytes: copied at once, not pixel by pixel
     for target, image, down, right, flip in zip(out, images, y.tolist(), x.tolist(), flipped.tolist(), strict=True):
-        image = (image.flip(1) if flip else image).numpy().reshape(height, 3 * width)
+        source = (image.flip(1) if flip else image).numpy().reshape(height, 3 * width)
         rows, columns = _overlap(height, down), _overlap(3 * width, 3 * right)
-        target[rows[0], columns[0]] = image[rows[1], columns[1]]
+        target[rows[0], columns[0]] = source[rows[1], columns[1]]
     return torch.from_numpy(out).view(images.shape)
 
 
 def _overlap(length: int, shift: int) -> tuple[slice, slice]:
-    """Where a line of `length` and the same line moved by `shift` meet: the slice of the target and of the source."""
+    """Where a line of `length` and the same line moved by `shift` overlap: the target's slice and the source's."""
     return slice(max(0, -shift), length - max(0, shift)), slice(max(0, shift), length - max(0, -shift))
 
 
 def _gather(images: Tensor, y: np.ndarray, x: np.ndarray, flipped: np.ndarray) -> Tensor:
-    """The same crops by an index for each pixel: a handful of kernels for the whole batch, as a GPU likes it."""
+    """The same crops by an index for each pixel: a handful of kernels for the whole batch, which is fast on a GPU."""
     n, height, width, _ = images.shape
-    y, x, flipped = on(np.stack([y, x, flipped]), images.device)[:, :, None]  # (B, 1) each
-    y, x = y + torch.arange(height, device=images.device), x + torch.arange(width, device=images.device)
-    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]  # (B, H, W)
-    x = torch.where(flipped.bool(), width - 1 - x, x)
-    rows = torch.arange(n, device=images.device)[:, None, None]
-    return images[rows, y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)[:, None, :]] * inside[..., None]
+    first_row, first_column, mirrored = on(np.stack([y, x, flipped]), images.device)[:, :, None]  # (B, 1) each
+    rows = first_row + torch.arange(height, device=images.device)  # (B, H)
+    columns = first_column + torch.arange(width, device=images.device)  # (B, W)
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]  # (B, H, W)
+    columns = torch.where(mirrored.bool(), width - 1 - columns, columns)
+    which = torch.arange(n, device=images.device)[:, None, None]
+    return (
+        images[which, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]]
+        * inside[..., None]
+    )
 
 
 def draw_misalignment(
     rng: np.random.Generator, n: int, height: int, probability: float = 0.5, ratio: float = 0.05
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How n boxes miss the person by a strip at the head or the feet: (n,) scale and (n,) shift for `misalign`.
+    """Draw how far n bounding boxes miss the person at the head or the feet: (n,) scale and (n,) shift of `misalign`.
 
     With `probability` a strip of up to `ratio` of the height, uniform, is cut off or added, at the top or the bottom.
-    Source: the MisAlgnAug of wangguanan's PCB, as far as it is known: probability, ratio and edges.
+    Source: MisAlgnAug of wangguanan's PCB, of which only probability, ratio and edges are known.
     """
     strip = rng.uniform(-ratio, ratio, n) * (rng.random(n) < probability)  # positive: cut off, negative: added
     return 1 - strip, np.where(rng.random(n) < 0.5, strip, 0) * height
 
 
 def misalign(images: Tensor, scale: np.ndarray, shift: np.ndarray) -> Tensor:
-    """Stretch each image down its height, linearly: row y shows what was at y * scale + shift, black outside.
+    """Stretch each image along its height, linearly: row y shows what was at y * scale + shift, black outside.
 
     images uint8 (B, H, W, 3); scale (B,), shift (B,) in pixels. Returns a new tensor of the same shape.
     """
@@ -118,12 +184,12 @@ def misalign(images: Tensor, scale: np.ndarray, shift: np.ndarray) -> Tensor:
 
 
 def draw_channels(rng: np.random.Generator, n: int, probability: float = 0.5) -> np.ndarray:
-    """Through what n images are shown: (n,) int64, 0, 1, 2 for a channel, 3 for grey, -1 for an image as it is."""
+    """Draw the channel that n images are shown through: (n,) int64, 0, 1, 2, or 3 for grey, -1 for all as they are."""
     return np.where(rng.random(n) < probability, rng.integers(0, 4, n), -1)
 
 
 def one_channel(images: Tensor, channel: np.ndarray) -> Tensor:
-    """Show images through one of their channels, or as grey, as `draw_channels` says; infrared ones stay as they are.
+    """Show images through one of their channels, or as grey, as `draw_channels` says; infrared images do not change.
 
     images uint8 (B, H, W, 3). Returns a new tensor of the same shape. Source: Ye et al., "Channel Augmented Joint
     Learning for Visible-Infrared Recognition" (ICCV 2021), section 3.1; grey by the weights of ITU-R BT.601.
@@ -137,9 +203,21 @@ def one_channel(images: Tensor, channel: np.ndarray) -> Tensor:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """uint8 (B, H, W, 3) to float32 (B, 3, H, W) with ImageNet's mean and standard deviation taken out.
+    """Subtract ImageNet's mean and divide by its standard deviation.
 
-    The result is a view in channels_last memory, which is what convolutions like best.
+    Parameters
+    ----------
+    images : Tensor (B, H, W, 3) of uint8
+
+    Returns
+    -------
+    Tensor (B, 3, H, W) of float32
+        In channels_last memory, in which convolutions are fastest.
+
+    Examples
+    --------
+    >>> normalise(torch.full((1, 1, 1, 3), 255, dtype=torch.uint8)).flatten()
+    tensor([2.2489, 2.4286, 2.6400])
     """
     n, height, width, _ = images.shape
     scale, shift = _row(width, images.device)
@@ -149,15 +227,38 @@ def normalise(images: Tensor) -> Tensor:
 
 @cache
 def _row(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What a row of pixels is multiplied by and what is then taken off, (3 * width,) each: fast, where (3,) is slow."""
+    """Factor and subtrahend of a row of pixels, (3 * width,) each; broadcasting (3,) is several times slower."""
     std, mean = (torch.tensor(values).repeat(width) for values in (STD, MEAN))
     return (1 / (255 * std)).to(device), (mean / std).to(device)
 
 
 def erase(images: Tensor, boxes: np.ndarray, fill: tuple[float, ...]) -> None:
-    """Paint the rectangles of `draw_erasing` over normalised images (B, 3, H, W), in place, with `fill` (3,)."""
+    """Paint rectangles over images, in place.
+
+    Parameters
+    ----------
+    images : Tensor (B, 3, H, W) of float32
+        Normalised images.
+    boxes : ndarray (B, 4) of int64
+        Top, left, height and width, as `draw_erasing` gives them.
+    fill : (float, float, float)
+        The colour, in normalised units.
+
+    Raises
+    ------
+    ValueError
+        If there is not one box for each image.
+
+    Examples
+    --------
+    >>> image = torch.zeros(1, 3, 2, 3)
+    >>> erase(image, np.array([[0, 1, 2, 2]]), (1.0, 0.0, 0.0))
+    >>> image[0, 0]
+    tensor([[0., 1., 1.],
+            [0., 1., 1.]])
+    """
     if len(boxes) != len(images):
-        raise ValueError(f"{len(boxes)} boxes for {len(images)} images: one an image is needed")
+        raise ValueError(f"{len(boxes)} boxes for {len(images)} images; give one for each image")
     (_paint if images.device.type == "cpu" else _mask)(images, boxes, np.array(fill, np.float32))
 
 
@@ -169,18 +270,38 @@ def _paint(images: Tensor, boxes: np.ndarray, colour: np.ndarray) -> None:
 
 
 def _mask(images: Tensor, boxes: np.ndarray, colour: np.ndarray) -> None:
-    """The same for the whole batch at once, as a GPU likes it."""
+    """The same for the whole batch at once, which is fast on a GPU."""
     top, left, height, width = on(boxes, images.device).T[:, :, None]  # (B, 1) each
     y, x = (torch.arange(n, device=images.device) for n in images.shape[2:])
     inside = ((y >= top) & (y < top + height))[:, :, None] & ((x >= left) & (x < left + width))[:, None, :]
     torch.where(inside[:, None], on(colour, images.device)[:, None, None], images, out=images)
 
 
-def augment(images: Tensor, recipe, rng: np.random.Generator) -> Tensor:
-    """One training batch as the network sees it: flip, pad and crop, normalise, erase, by the recipe's fields.
+def augment(images: Tensor, recipe: Recipe, rng: np.random.Generator) -> Tensor:
+    """A training batch as the network sees it: flip, pad and crop, normalise, erase; before them, if the recipe says
+    so, `misalign` and `one_channel`.
 
-    images uint8 (B, H, W, 3); returns float32 (B, 3, H, W). Source: the reference implementation's transforms; before
-    them what `misalign` and `one_channel` name, where the recipe asks for it.
+    Parameters
+    ----------
+    images : Tensor (B, H, W, 3) of uint8
+    recipe : Recipe
+        Its fields `flip`, `pad`, `erasing*`, `misalign` and `channels`.
+    rng : Generator
+        Seeded for this batch; see `generator`.
+
+    Returns
+    -------
+    Tensor (B, 3, H, W) of float32
+
+    References
+    ----------
+    The transforms of the reference implementation, in their order.
+
+    Examples
+    --------
+    >>> images = torch.zeros(2, 256, 128, 3, dtype=torch.uint8)
+    >>> augment(images, Recipe(), np.random.default_rng(0)).shape
+    torch.Size([2, 3, 256, 128])
     """
     n, height, width, _ = images.shape
     if recipe.misalign:

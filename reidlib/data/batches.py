@@ -1,14 +1,37 @@
-"""From indices to what the network sees: P x K batches, flip, pad and crop, normalise, random erasing.
+"""Which images make a batch: P identities x K images.
 
 Everything random is drawn by NumPy generators seeded with (seed, purpose, counter): a batch is a function of its
-number, so a resumed run needs no stored random state, and the same images come out on every device.
+number, so a resumed run needs no stored random state, and every device gets the same images.
 """
 
 import numpy as np
 
+from reidlib.data.shots import Shots
+from reidlib.recipe import ORDERS, Recipe
+
 
 def generator(seed: int, purpose: str, counter: int) -> np.random.Generator:
-    """The random numbers of one `purpose` ("pass", "augment") for its `counter`-th use."""
+    """A generator of the random numbers of one purpose, for one use of it.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed.
+    purpose : str
+        What is drawn, as in "pass" or "augment". Different purposes are independent of each other.
+    counter : int
+        Which use, as in the number of the batch.
+
+    Returns
+    -------
+    Generator
+        The same for the same arguments, on every machine.
+
+    Examples
+    --------
+    >>> generator(1, "augment", 7).integers(100) == generator(1, "augment", 7).integers(100)
+    np.True_
+    """
     return np.random.default_rng([seed, *purpose.encode(), counter])
 
 
@@ -20,8 +43,8 @@ def _by_identity(pids: np.ndarray) -> list[np.ndarray]:
 def _hands(pids: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
     """k images of each identity: (I, k) positions into `pids`, in the order of the identities."""
     groups = _by_identity(pids)
-    cards = [group if len(group) >= k else np.tile(group, k) for group in groups]
-    return np.stack([rng.permutation(deck)[:k] for deck in cards])
+    decks = [group if len(group) >= k else np.tile(group, k) for group in groups]
+    return np.stack([rng.permutation(deck)[:k] for deck in decks])
 
 
 def identity_pass(pids: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
@@ -48,8 +71,8 @@ def image_pass(pids: np.ndarray, p: int, k: int, rng: np.random.Generator) -> np
     """One pass in which an identity occurs about as often as it has images.
 
     pids (N,); returns positions into `pids`, a multiple of p * k of them. Each identity's images are shuffled and cut
-    into groups of k (fewer than k: drawn with replacement); p identities at a time are drawn among those with groups
-    left, until fewer than p are left. Source: RandomIdentitySampler of the paper's code (reid-strong-baseline).
+    into groups of k (fewer than k: drawn with replacement). Then p of the identities that have groups left are drawn at
+    a time, while there are p. Source: RandomIdentitySampler of the paper's code (reid-strong-baseline).
     """
     decks = []
     for group in _by_identity(pids):
@@ -64,45 +87,74 @@ def image_pass(pids: np.ndarray, p: int, k: int, rng: np.random.Generator) -> np
 
 
 class PKSampler:
-    """Batches of P identities x K images; `epoch(e)` is a pure function of the 0-based epoch.
+    """Batches of P identities x K images; those of an epoch are a pure function of its number.
 
-    order "identity" follows `identity_pass`, "modality" follows `modality_pass` (and needs `infrared`, (N,) bool), and
-    their last batch may be short; "image" follows `image_pass`. With `iterations` an epoch is that many batches and
-    passes run on across epochs; with None an epoch is one pass. Raises ValueError for another order, where there are
-    fewer than two identities or, for "image", fewer than p, and for "modality" where one is seen in one modality only.
+    Parameters
+    ----------
+    pids : ndarray (N,) of int
+        The identities of the training images.
+    p, k : int
+        Identities in a batch and images of each.
+    order : {"identity", "image", "modality"}
+        How one pass over the data is drawn: `identity_pass` (every identity once), `image_pass` (as often as it has
+        images) or `modality_pass` (half visible, half infrared). Only the last batch of a pass may be short, and with
+        "image" none is.
+    iterations : int, optional
+        Batches of an epoch; passes then continue across epochs. None means that an epoch is one pass.
+    seed : int
+        The run's seed.
+    infrared : ndarray (N,) of bool, optional
+        Which images are infrared; needed for "modality".
+
+    Raises
+    ------
+    ValueError
+        For an unknown order, too few identities, or for "modality" an identity with images of one modality only.
+
+    References
+    ----------
+    ClassUniformlySampler of the reference implementation; RandomIdentitySampler of reid-strong-baseline.
+
+    Examples
+    --------
+    >>> sampler = PKSampler(np.array([1, 1, 1, 2, 2, 2, 3, 3]), p=2, k=2, iterations=3)
+    >>> [sampler.pids[batch].tolist() for batch in sampler.epoch(0)]
+    [[3, 3, 2, 2], [1, 1], [2, 2, 1, 1]]
     """
 
     def __init__(
         self,
-        pids,
+        pids: np.ndarray,
         p: int,
         k: int,
         order: str = "identity",
         iterations: int | None = 200,
         seed: int = 1,
         infrared: np.ndarray | None = None,
-    ):
+    ) -> None:
         self.pids, self.p, self.k = np.asarray(pids), p, k
-        self.order, self.iterations, self.seed, self.infrared = order, iterations, seed, infrared
-        if order not in ("identity", "image", "modality"):
-            raise ValueError(f"no order {order!r} of batches; choose one of identity, image, modality")
+        self.order, self.iterations, self.seed = order, iterations, seed
+        self.infrared = np.zeros(len(self.pids), bool) if infrared is None else infrared
+        if order not in ORDERS:
+            raise ValueError(f"no order {order!r} of batches; choose one of {', '.join(ORDERS)}")
         if order == "modality":
-            self._need_both()
+            self._need_both_modalities()
         ids, needed = len(np.unique(self.pids)), p if order == "image" else 2
         if ids < needed:
             raise ValueError(f"{ids} identities to train on; batches of p={p} identities need at least {needed}")
-        self._last = (-1, [])
+        self._last: tuple[int, list[np.ndarray]] = (-1, [])  # number and batches of the pass drawn last
 
     @classmethod
-    def of(cls, recipe, shots) -> "PKSampler":
-        """The batches of a recipe on its training images."""
+    def of(cls, recipe: Recipe, shots: Shots) -> "PKSampler":
+        """The sampler that a recipe asks for on its training images."""
         return cls(shots.pids, recipe.p, recipe.k, recipe.order, recipe.iterations, recipe.seed, shots.infrared)
 
     def epoch(self, e: int) -> list[np.ndarray]:
-        """The batches of 0-based epoch `e`: arrays of positions into the training shots, (<= p * k,) each."""
+        """The batches of 0-based epoch `e`: arrays of positions into the training images, (<= p * k,) each."""
         if self.iterations is None:
             return list(self._pass(e))
-        batches, first = [], e * self.iterations
+        batches: list[np.ndarray] = []
+        first = e * self.iterations
         j, start = self._holding(first)
         while len(batches) < self.iterations:
             offset = first + len(batches) - start
@@ -111,8 +163,8 @@ class PKSampler:
             j += 1
         return batches
 
-    def _need_both(self) -> None:
-        if self.infrared is None or self.infrared.all() or not self.infrared.any():
+    def _need_both_modalities(self) -> None:
+        if self.infrared.all() or not self.infrared.any():
             raise ValueError(
                 "order='modality' needs visible and infrared images to train on; use order='identity' for one modality"
             )
@@ -125,7 +177,7 @@ class PKSampler:
 
     def _holding(self, batch: int) -> tuple[int, int]:
         """The pass that holds the batch of this number, and the number of that pass's first batch."""
-        if self.order != "image":  # all passes are of one length: those before need not be drawn
+        if self.order != "image":  # all passes have one length, so earlier ones need not be drawn
             length = len(self._pass(0))
             return batch // length, batch // length * length
         j = start = 0

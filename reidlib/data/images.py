@@ -1,29 +1,31 @@
 """Every image decoded once, in parallel, into one uint8 tensor; later epochs touch no JPEG."""
 
-import contextlib
 import itertools
 import math
 import os
-import platform
-import re
 import time
 import warnings
+import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import psutil
 import torch
 from PIL import Image
 from torch import Tensor
 
-from reidlib.files import cache_folder
+from reidlib.data.shots import Shots
+from reidlib.files import cache_folder, write_whole
 from reidlib.progress import progress
 from reidlib.provenance import data_digest, pixels_digest
 
 SHARE = 32  # images that a thread takes at a time
-ABANDONED = 3600  # seconds after which nobody writes a temporary file any more
+CHECKSUM = 4  # bytes at the end of a cache file
+ABANDONED = 3600  # seconds after which a temporary file belongs to a process that was killed
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -44,20 +46,41 @@ def read(file: Path, size: tuple[int, int], resize: str = "bicubic") -> np.ndarr
 def decode(
     files: list[Path], size: tuple[int, int] = (256, 128), resize: str = "bicubic", label: str | None = None
 ) -> Tensor:
-    """All `files` as one uint8 tensor (N, H, W, 3), decoded and resized by all cores in the order given.
+    """Decode and resize image files on all cores.
 
-    A `label` shows a progress bar with the rate. Raises what `read` raises, with the count of images before it.
+    Parameters
+    ----------
+    files : list of Path
+        N images in any format that Pillow reads; grey ones become three equal channels.
+    size : (height, width)
+        In pixels.
+    resize : {"bicubic", "bilinear"}
+        Pillow's filter.
+    label : str, optional
+        Shows a progress bar with this label.
+
+    Returns
+    -------
+    Tensor (N, H, W, 3) of uint8
+        In the order of `files`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        For a missing or unreadable image: its name, and how many images were decoded before it.
     """
-    out = np.empty((len(files), *size, 3), np.uint8)
-    for _ in _decoded(files, size, resize, label, out):
-        pass
-    return torch.from_numpy(out)
+    images = np.empty((len(files), *size, 3), np.uint8)
+    first = 0
+    for share in _decoded(files, size, resize, label):
+        images[first : first + len(share)] = share
+        first += len(share)
+    return torch.from_numpy(images)
 
 
-def _decoded(files, size, resize, label=None, out: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """The images in order, some at a time, (n, H, W, 3) each; written into `out` too, if there is one."""
+def _decoded(files: list[Path], size: tuple[int, int], resize: str, label: str | None) -> Iterator[np.ndarray]:
+    """The images in order, a share at a time: (n, H, W, 3) each."""
 
-    def some(part: range) -> np.ndarray:
+    def work(part: range) -> np.ndarray:
         images = np.empty((len(part), *size, 3), np.uint8)
         for image, i in zip(images, part, strict=True):
             try:
@@ -66,56 +89,80 @@ def _decoded(files, size, resize, label=None, out: np.ndarray | None = None) -> 
                 raise type(error)(f"{error} ({i} of {len(files)} images decoded before it)") from error
         return images
 
-    done = 0
-    with progress(label=label, total=len(files), unit="image", few=not label) as bar:
-        for images in _everywhere(some, len(files)):
-            if out is not None:
-                out[done : done + len(images)] = images
-            done += len(images)
+    with progress(label=label or "", total=len(files), unit="image", few=not label) as bar:
+        for images in _in_parallel(work, len(files)):
             bar.update(len(images))
             yield images
 
 
-def _everywhere(work: Callable, count: int) -> Iterator:
-    """What `work` makes of ranges that cover 0..count-1, in order, by all cores, and little ahead of who takes it."""
+def _in_parallel(work: Callable[[range], np.ndarray], count: int) -> Iterator[np.ndarray]:
+    """`work(range)` over ranges that cover 0..count-1, in order, on all cores; only a few results wait for their turn.
+
+    (ThreadPoolExecutor.map would hold the results of a whole data set if they are taken slowly.)
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ranges = (range(i, min(i + SHARE, count)) for i in range(0, count, SHARE))
-    with ThreadPoolExecutor(_cores()) as pool:
-        ahead = deque(pool.submit(work, part) for part in itertools.islice(ranges, 4 * _cores()))
+    with ThreadPoolExecutor(cores) as pool:
+        ahead = deque(pool.submit(work, part) for part in itertools.islice(ranges, 4 * cores))
         while ahead:
-            made = ahead.popleft().result()
+            result = ahead.popleft().result()
             ahead.extend(pool.submit(work, part) for part in itertools.islice(ranges, 1))
-            yield made
+            yield result
 
 
 class ImageStore:
-    """The images of `shots` at one size: `images` uint8 (N, H, W, 3), `names` (N,), `digest` of the files.
+    """The decoded images of a set at one size, kept in a cache file, so that the next opening decodes nothing.
 
-    A cache file keyed by that digest, the size and the filter makes the second opening fast; a data set that changed
-    has another digest and is decoded anew. Images that take more than `memory` bytes (by default half of what is free)
-    stay in that file, and batches are read from it as they are needed: the same batches, only later.
+    The file's name is a digest of the image files with size and filter, so a data set that changed is decoded anew. So
+    is a cache file whose checksum is wrong, or whose pixels differ from what Pillow decodes today.
+
+    Parameters
+    ----------
+    shots : Shots
+        N images.
+    size : (height, width)
+        In pixels.
+    resize : {"bicubic", "bilinear"}
+        Pillow's filter.
+    memory : int, optional
+        How many bytes of memory the images may take, by default half of what is free. A larger set stays in its
+        cache file, from which batches are read as they are needed. The batches are the same.
+
+    Attributes
+    ----------
+    images : Tensor (N, H, W, 3) of uint8
+    names : ndarray (N,) of str
+        The paths of the shots.
+    digest : str
+        Identifies images and labels; see `provenance.data_digest`.
+    mapped : bool
+        Whether the images stay in the cache file.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        See `decode`.
+    OSError
+        If the cache file cannot be written and memory cannot hold the images.
     """
 
-    def __init__(self, shots, size: tuple[int, int] = (256, 128), resize: str = "bicubic", memory: int | None = None):
-        self.digest, self.names = data_digest(shots), shots.paths
-        cached = cache_folder() / f"{pixels_digest(shots)}-{size[0]}x{size[1]}-{resize}.npy"
+    def __init__(
+        self, shots: Shots, size: tuple[int, int] = (256, 128), resize: str = "bicubic", memory: int | None = None
+    ) -> None:
+        self.digest, self.names, self.memory = data_digest(shots), shots.paths, memory
+        file = cache_folder() / f"{pixels_digest(shots)}-{size[0]}x{size[1]}-{resize}.rgb"
         shape = (len(shots), *size, 3)
-        self.memory = memory
         self.mapped = math.prod(shape) > (_free() / 2 if memory is None else memory)
-        images = _cached(cached, shape, self.mapped)
-        if images is None or not _as_now(images, shots.files(), size, resize):
-            images = None if self.mapped else np.empty(shape, np.uint8)
-            parts = _decoded(shots.files(), size, resize, f"decode {shots.name}", images)
-            _keep(cached, lambda file: _save(file, shape, parts), needed=self.mapped)
-            for _ in parts:  # what is left where the cache could not be written
-                pass
-            images = _cached(cached, shape, True) if self.mapped else images
+        images = _cached(file, shape, self.mapped)
+        if images is None or not _as_decoded_now(images, shots.files(), size, resize):
+            images = _decode_and_keep(file, shots, size, resize, self.mapped)
         self.images = torch.from_numpy(images)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def to(self, device: torch.device) -> "ImageStore":
-        """Move the images onto a GPU where they fit into `memory` there too."""
+        """Move the images onto a GPU if they fit into `memory` there too."""
         if device.type == "cuda" and not self.mapped:
             room = torch.cuda.mem_get_info(device)[0] / 2 if self.memory is None else self.memory
             self.images = self.images.to(device) if self.images.nbytes <= room else self.images
@@ -123,72 +170,76 @@ class ImageStore:
 
     def batch(self, index: np.ndarray, device: torch.device) -> Tensor:
         """The images at `index` (B,) as uint8 (B, H, W, 3) on `device`."""
-        place = on(index, self.images.device)
+        positions = on(index, self.images.device)
         if self.images.device == device:
-            return self.images.index_select(0, place)
+            return self.images.index_select(0, positions)
         pinned = torch.empty((len(index), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=True)
-        return torch.index_select(self.images, 0, place, out=pinned).to(device, non_blocking=True)
+        return torch.index_select(self.images, 0, positions, out=pinned).to(device, non_blocking=True)
 
 
 def on(array: np.ndarray, device: torch.device) -> Tensor:
-    """A small array on `device`. A GPU gets it by way of pinned memory, so that nobody waits for what it is doing."""
+    """A small array on `device`. Pinned memory lets the copy to a GPU run without waiting for the GPU's other work."""
     values = torch.from_numpy(array)
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _free() -> float:
-    """Bytes of main memory that are free, as far as the system says."""
-    info = Path("/proc/meminfo")
-    found = re.search(r"MemAvailable:\s+(\d+) kB", info.read_text()) if info.is_file() else None
-    limit, used = (Path("/sys/fs/cgroup", f"memory.{name}") for name in ("max", "current"))  # of a container
-    bounded = limit.is_file() and limit.read_text().strip().isdigit()
-    room = int(limit.read_text()) - int(used.read_text()) if bounded else math.inf
-    return min(room, 1024 * int(found[1]) if found else math.inf)
+    """Bytes of free main memory, within the limit of a container, which psutil does not know."""
+    limit, used = (Path("/sys/fs/cgroup", f"memory.{name}") for name in ("max", "current"))
+    limited = limit.is_file() and limit.read_text().strip().isdigit()
+    room = int(limit.read_text()) - int(used.read_text()) if limited else math.inf
+    return min(room, psutil.virtual_memory().available)
 
 
 def _cached(file: Path, shape: tuple[int, ...], mapped: bool) -> np.ndarray | None:
+    """The images of a cache file; None if there is none, or if it is cut off or damaged."""
+    length = math.prod(shape)
     try:
-        images = np.load(file, mmap_mode="c" if mapped else None)  # "c": as if writable, which torch asks for
-    except (OSError, ValueError, EOFError):  # absent, or cut off
+        if file.stat().st_size != length + CHECKSUM:
+            return None
+        # "c" (copy on write) gives an array that counts as writable, which torch asks for
+        kept = np.memmap(file, np.uint8, "c") if mapped else np.fromfile(file, np.uint8)
+    except OSError:
         return None
-    return images if images.shape == shape and images.dtype == np.uint8 else None
+    sound = zlib.crc32(kept[:length].data) == int.from_bytes(kept[length:].tobytes(), "little")
+    return kept[:length].reshape(shape) if sound else None
 
 
-def _as_now(images: np.ndarray, files: list[Path], size: tuple[int, int], resize: str) -> bool:
-    """Whether some cached images are what decoding gives: a crash can leave zeros, another Pillow other pixels."""
+def _as_decoded_now(images: np.ndarray, files: list[Path], size: tuple[int, int], resize: str) -> bool:
+    """Whether eight cached images are what decoding gives now: another version of Pillow may give other pixels."""
     some = np.linspace(0, len(files) - 1, 8).astype(int)
     return all(np.array_equal(images[i], read(files[i], size, resize)) for i in some)
 
 
-def _save(file, shape: tuple[int, ...], parts: Iterator[np.ndarray]) -> None:
-    """As np.save, from parts."""
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    for part in parts:
-        file.write(part)
-
-
-def _keep(file: Path, write: Callable, needed: bool = False) -> None:
-    """Write a cache file under a temporary name, then rename; without room or permission go on uncached if possible."""
-    temporary = file.with_name(f"{file.name}.{platform.node()}-{os.getpid()}.tmp")
+def _decode_and_keep(file: Path, shots: Shots, size: tuple[int, int], resize: str, mapped: bool) -> np.ndarray:
+    """Decode a set and write its cache file. The file may fail to be written only if memory holds the images."""
+    label = f"decode {shots.name}"
+    images = None if mapped else decode(shots.files(), size, resize, label).numpy()
+    shares = (
+        _decoded(shots.files(), size, resize, label)
+        if images is None
+        else (images[i : i + SHARE] for i in range(0, len(images), SHARE))
+    )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        for left in file.parent.glob(f"{file.name}.*.tmp"):
-            if time.time() - left.stat().st_mtime > ABANDONED:  # by a process that was killed
+        for left in file.parent.glob("*.tmp"):
+            if time.time() - left.stat().st_mtime > ABANDONED:
                 left.unlink(missing_ok=True)
-        with open(temporary, "wb") as stream:
-            write(stream)
-        os.replace(temporary, file)
+        write_whole(file, lambda stream: _save(stream, shares))
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and error.errno is None:  # from `read`: an image that is not there
+        if error.errno is None:  # raised by `read`: a missing image
             raise
         problem = f"{file}: not cached ({error}); set REID_CACHE to a writable folder with room"
-        if needed:
+        if images is None:
             raise OSError(f"{problem}, since main memory does not hold these images") from error
-        warnings.warn(problem, stacklevel=2)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        warnings.warn(problem, stacklevel=3)
+    return np.memmap(file, np.uint8, "c", shape=(len(shots), *size, 3)) if images is None else images
+
+
+def _save(stream: BinaryIO, shares: Iterable[np.ndarray]) -> None:
+    """The bytes of the images, then their checksum."""
+    checksum = 0
+    for share in shares:
+        stream.write(share.data)
+        checksum = zlib.crc32(share.data, checksum)
+    stream.write(checksum.to_bytes(CHECKSUM, "little"))

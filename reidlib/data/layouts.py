@@ -20,7 +20,7 @@ FOLDERS = {  # below the root of all data sets, the names that the authors' arch
     "toy-sysu": ("toy-sysu",),
 }
 PARTS = ("train", "query", "gallery")
-MARKS = {"msmt17": "list_train.txt", "sysu": "cam1", "regdb": "idx"}  # what a set's own folder holds, if not BOXES
+MARKS = {"msmt17": "list_train.txt", "sysu": "cam1", "regdb": "idx"}  # what tells a set's own folder, if not BOXES
 BOXES = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 LISTS = {"train": "train", "val": "train", "query": "query", "gallery": "gallery"}  # MSMT17 trains on train and val
 MSMT17_TRAIN_IDS = 1041
@@ -34,7 +34,7 @@ CAMERA = re.compile(r"(?:^|[_-])c(\d+)(?:s\d+)?(?=[_.-])")  # a field c3 anywher
 
 
 class Row(NamedTuple):
-    """One image as it is found, before identities and cameras become numbers; camid "" where it is unknown."""
+    """One image as its file name says, before identities and cameras become numbers; camid "" if it is unknown."""
 
     part: str
     path: str
@@ -55,14 +55,17 @@ def home(name: str, base: Path) -> Path:
     return next((folder for folder in [base, *below] if (folder / mark).exists()), below[0])
 
 
-def own(name: str, base: Path) -> Path:
-    """The folder or table of one's own that `name` means: a path as it is, or below the root `base`."""
-    path = next((path for path in (Path(name).expanduser(), base / name) if path.exists()), None)
-    if path is None and (os.sep in name or name.endswith(".csv")):
+def own(name: str | Path, base: Path) -> Path:
+    """The user's folder or table at the path `name`, as it is or below the root `base`."""
+    for path in (Path(name).expanduser(), base / name):
+        if path.exists():
+            return Path(os.path.abspath(path))
+    if isinstance(name, Path) or os.sep in name or name.endswith(".csv"):
         raise FileNotFoundError(f"no folder or CSV file {name}; give its path, or its path under {base}")
-    if path is None:
-        raise ValueError(f"no data set {name!r}; choose one of {', '.join(FOLDERS)} or give a folder or a CSV file")
-    return Path(os.path.abspath(path))
+    raise ValueError(
+        f"no data set {name!r}; choose one of {', '.join(FOLDERS)} or give a folder, a CSV file or "
+        "package.module:function"
+    )
 
 
 def need(name: str, folder: Path, *items: str) -> None:
@@ -85,11 +88,17 @@ def read_boxes(name: str, folder: Path, pattern: re.Pattern) -> list[Row]:
 
 
 def _parsed(name: str, part: str, sub: str, names: list[str], pattern: re.Pattern) -> list[Row]:
-    found = [(file, pattern.match(file)) for file in names]
-    odd = sorted(file for file, match in found if not match)
+    rows, odd = [], []
+    for file in names:
+        if match := pattern.match(file):
+            rows.append(Row(part, f"{sub}/{file}", *match.groups()))
+        else:
+            odd.append(file)
     if odd:
-        raise ValueError(f"{name}: no identity and camera in names in {sub}: {few(odd)}; rename or remove the files")
-    return [Row(part, f"{sub}/{file}", *match.groups()) for file, match in found]
+        raise ValueError(
+            f"{name}: no identity and camera in names in {sub}: {few(sorted(odd))}; rename or remove the files"
+        )
+    return rows
 
 
 def read_msmt17(name: str, folder: Path) -> list[Row]:
@@ -112,18 +121,18 @@ def _lines(file: Path) -> Iterator[tuple[int, str, str, re.Match | None]]:
         yield number, path, pid, MSMT17.match(PurePosixPath(path).name)
 
 
-def read_folder(folder: Path) -> list[Row]:
-    """Rows of one's own folder: train, query and gallery (or Market's names for them), each with one sub-folder an
+def read_folder(name: str, folder: Path) -> list[Row]:
+    """Rows of a user's folder: train, query and gallery (or Market's names for them), each with one sub-folder for each
     identity, or with Market's or Duke's file names."""
     rows = []
     for part in PARTS:
         sub = BOXES[part] if (folder / BOXES[part]).is_dir() else part
-        need(folder.name, folder, sub)
+        need(name, folder, sub)
         files = [[f for f in (folder / sub).glob(glob) if f.suffix.lower() in IMAGES] for glob in ("*", "*/*")]
         loose, nested = sorted(file.name for file in files[0]), files[1]
         if loose and nested:
-            raise ValueError(f"{folder.name}: {sub} holds sub-folders and loose images; move {few(loose)}")
-        rows += _parsed(folder.name, part, sub, loose, OWN)
+            raise ValueError(f"{name}: {sub} holds sub-folders and loose images; move {few(loose)}")
+        rows += _parsed(name, part, sub, loose, OWN)
         rows += [_in_identity(part, sub, file) for file in nested]
     return rows
 

@@ -1,0 +1,188 @@
+"""load(): from the name of a data set, a path or a function to a Split."""
+
+import json
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from reidlib import toy
+from reidlib.data import infrared, layouts
+from reidlib.data.shots import DISTRACTOR, JUNK, Shots, Split
+from reidlib.toy.sets import RECORD
+
+TOYS = {"toy": "market", "toy-duke": "duke", "toy-sysu": "sysu"}  # the network that reidlib.toy draws for each
+
+# (images, identities) of train, query and gallery, junk and distractors not counted as identities. Market-1501: Zheng
+# et al., ICCV 2015; DukeMTMC-reID: Zheng et al., ICCV 2017; MSMT17: Wei et al., CVPR 2018 (train with val); SYSU-MM01:
+# Wu et al., ICCV 2017, test images as in its rand_perm_cam.mat (train with val); RegDB: Nguyen et al., Sensors 2017.
+PUBLISHED = {
+    "market": {"train": (12936, 751), "query": (3368, 750), "gallery": (19732, 750)},
+    "duke": {"train": (16522, 702), "query": (2228, 702), "gallery": (17661, 1110)},
+    "msmt17": {"train": (32621, 1041), "query": (11659, 3060), "gallery": (82161, 3060)},
+    "sysu": {"train": (34167, 395), "query": (3803, 96), "gallery": (6775, 96)},
+    "regdb": {"train": (4120, 206), "query": (2060, 206), "gallery": (2060, 206)},  # each of its ten trials
+}
+READERS: dict[str, Callable[[str, Path], list[layouts.Row]]] = {
+    "market": partial(layouts.read_boxes, pattern=layouts.MARKET),
+    "duke": partial(layouts.read_boxes, pattern=layouts.DUKE),
+    "msmt17": layouts.read_msmt17,
+    "sysu": infrared.read_sysu,
+}
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:function
+
+
+def load(name: str | Path | Split, root: str | Path | None = None, trial: int = 1) -> Split:
+    """Load a data set: a built-in one, your own images, or what a function of yours returns.
+
+    Parameters
+    ----------
+    name : str, Path or Split
+        A built-in name ("market", "duke", "msmt17", "sysu", "regdb", or "toy", "toy-duke", "toy-sysu", which are drawn
+        at the first load); "package.module:function", which is called and must return a Split; or the path of a folder
+        or CSV table (see data/README.md). Everything but the exact word of a built-in set is a path, as "./toy" is.
+        A Split is returned as it is.
+    root : path, optional
+        The folder of all data sets, or the set's own folder. By default $REID_DATA, else data/ of the repository.
+    trial : int
+        Which of RegDB's ten splits; `load("regdb:3")` is `load("regdb", trial=3)`.
+
+    Returns
+    -------
+    Split
+        Named by the built-in name ("regdb:3" for a trial after the first), or by the folder or file, after "own-" if
+        that is the name of a built-in set. Images are sorted by path.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or labels that cannot be used; the message says what to do.
+    FileNotFoundError
+        For missing files, likewise.
+
+    Warns
+    -----
+    UserWarning
+        If a built-in set has other counts than published.
+
+    Examples
+    --------
+    >>> load("dukee")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: no data set 'dukee'; choose one of market, duke, ...
+    """
+    if isinstance(name, Split):
+        return name
+    if trial != 1 and name != "regdb":
+        raise ValueError(f"{name} has no trial {trial!r}: only regdb is split in several ways; leave trial out")
+    if isinstance(name, str) and FUNCTION.fullmatch(name):
+        return _returned(name)
+    if numbered := re.fullmatch(r"regdb:(\d+)", str(name)):
+        name, trial = "regdb", int(numbered[1])
+    base = layouts.data_root(root)
+    if isinstance(name, Path) or name not in layouts.FOLDERS:
+        return _own(layouts.own(name, base))
+    split = _built_in(name, base, trial)
+    for difference in differences(split):
+        warnings.warn(difference, stacklevel=2)
+    return split
+
+
+def differences(split: Split) -> list[str]:
+    """One sentence for each part of a published set whose counts of images or identities are not the published ones."""
+    sentences = []
+    for part, (images, ids) in PUBLISHED.get(split.name.partition(":")[0], {}).items():
+        shots = getattr(split, part)
+        if (len(shots), len(shots.ids)) != (images, ids):
+            sentences.append(
+                f"{shots.name} has {len(shots):,} images of {len(shots.ids):,} identities, published are {images:,} of "
+                f"{ids:,}: an incomplete copy, another version or added files; its scores cannot be compared"
+            )
+    return sentences
+
+
+def _returned(name: str) -> Split:
+    """The Split that "package.module:function" returns."""
+    module, _, function = name.partition(":")
+    try:
+        make = getattr(import_module(module), function, None)
+    except ImportError as error:
+        raise ValueError(f"{name}: cannot import {module} ({error}); is its folder on PYTHONPATH?") from error
+    if not callable(make):
+        raise ValueError(f"{name}: the module {module} has no function {function}")
+    split = make()
+    if not isinstance(split, Split):
+        raise ValueError(f"{name} returned {type(split).__name__}, not a Split; see the example of reidlib.Split")
+    return split
+
+
+def _built_in(name: str, base: Path, trial: int) -> Split:
+    folder = _drawn(name, base) if name in TOYS else layouts.home(name, base)
+    network = TOYS.get(name, name)
+    rows = infrared.read_regdb(name, folder, trial) if name == "regdb" else READERS[network](name, folder)
+    return _split(name if trial == 1 else f"{name}:{trial}", folder, rows, infrared.CAMERAS.get(network, ()), True)
+
+
+def _drawn(name: str, base: Path) -> Path:
+    """The folder of a toy set, drawn now if its drawing is missing or outdated.
+
+    It lies in `base`, unless `base` is the folder of this crowd or, beside it, of another.
+    """
+    folder, record = base / name, base / RECORD
+    if record.is_file():
+        same = json.loads(record.read_text())["network"] == TOYS[name]
+        folder = base if same else base.parent / name
+    if not toy.is_current(folder, TOYS[name], 1):
+        toy.draw(folder, network=TOYS[name], seed=1)
+    return folder
+
+
+def _own(source: Path) -> Split:
+    """Images of the user's, named so that they cannot be taken for a built-in set."""
+    name = f"own-{source.name}" if source.name.partition(":")[0] in layouts.FOLDERS else source.name
+    if source.is_dir():
+        return _split(name, source, layouts.read_folder(name, source), (), True)
+    return _split(name, source.parent, layouts.read_table(source), (), False)
+
+
+def _split(name: str, root: Path, rows: list[layouts.Row], infrared_cameras: tuple[int, ...], complete: bool) -> Split:
+    """Rows as arrays, sorted by path, so that nothing depends on the order in which the file system lists them."""
+    if not rows:
+        raise ValueError(f"{name}: no images under {root}; see data/README.md for the layout")
+    rows = sorted(rows, key=lambda row: row.path)
+    pids, camids = _numbers([row.pid for row in rows]), _cameras(name, rows)
+    parts, paths = np.array([row.part for row in rows]), np.array([row.path for row in rows])
+    wrong = (pids < JUNK) | ((pids <= DISTRACTOR) & (parts != "gallery"))
+    if wrong.any():
+        row = rows[int(wrong.argmax())]
+        raise ValueError(
+            f"{name}: pid {row.pid} in {row.part} ({row.path}): -1 (junk) and 0 (distractor) are for the gallery only; "
+            "count identities from 1 or give them names"
+        )
+    everything = Shots(name, root, paths, pids, camids, infrared_cameras)
+    train, query, gallery = (replace(everything[parts == part], name=f"{name}/{part}") for part in layouts.PARTS)
+    return Split(name, train, query, gallery, complete)
+
+
+def _numbers(labels: list[str]) -> np.ndarray:
+    """Labels as int64 (N,): whole numbers as they are; with a name among them all but -1 and 0 become 1.., sorted."""
+    distinct = sorted(set(labels) - {"-1", "0"})
+    whole = all(re.fullmatch(r"-?\d{1,18}", label) for label in distinct)
+    numbers = {label: int(label) if whole else i for i, label in enumerate(distinct, 1)}
+    numbers |= {"-1": JUNK, "0": DISTRACTOR}
+    return np.array([numbers[label] for label in labels], np.int64)
+
+
+def _cameras(name: str, rows: list[layouts.Row]) -> np.ndarray:
+    """Camera numbers (N,); 0 for all if none is known, as score(..., same_camera="keep") expects."""
+    unknown = [row.path for row in rows if not row.camid]
+    if unknown and len(unknown) < len(rows):
+        raise ValueError(
+            f"{name}: no camera in the names of {layouts.few(unknown)}, though others have one; name all or none"
+        )
+    return np.zeros(len(rows), np.int64) if unknown else _numbers([row.camid for row in rows])

@@ -149,10 +149,8 @@ def _gather(images: Tensor, y: np.ndarray, x: np.ndarray, flipped: np.ndarray) -
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]  # (B, H, W)
     columns = torch.where(mirrored.bool(), width - 1 - columns, columns)
     which = torch.arange(n, device=images.device)[:, None, None]
-    return (
-        images[which, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]]
-        * inside[..., None]
-    )
+    rows, columns = rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]
+    return images[which, rows, columns] * inside[..., None]
 
 
 def draw_misalignment(

@@ -1,5 +1,6 @@
 """What load() makes of files, and what it says where it cannot."""
 
+import json
 import os
 import random
 import sys
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reidlib.data import Shots, load, shots
+from reidlib.data import Shots, load, loading
+from reidlib.data.checks import check
 from reidlib.data.layouts import data_root
+from reidlib.toy import sets as toy
 
 REAL = data_root() / "Market-1501-v15.09.15"
 MARKET = {
@@ -213,15 +216,36 @@ def test_toy_is_drawn_by_the_first_load_only(tmp_path, monkeypatch):
         drawn.append((folder, network, seed))
         write(folder, DUKE if network == "duke" else MARKET)
 
-    toy = SimpleNamespace(draw=draw, is_current=lambda folder, network, seed: (folder, network, seed) in drawn)
-    monkeypatch.setitem(sys.modules, "reidlib.toy", toy)
-    monkeypatch.setattr(shots, "toy", toy)
+    fake = SimpleNamespace(draw=draw, is_current=lambda folder, network, seed: (folder, network, seed) in drawn)
+    monkeypatch.setattr(loading, "toy", fake)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # no counts are published for these
         splits = [load(name, tmp_path) for name in ("toy", "toy", "toy-duke", "toy-duke")]
     assert drawn == [(tmp_path / "toy", "market", 1), (tmp_path / "toy-duke", "duke", 1)]
     assert splits[0].train.pids.tolist() == [2, 2, 7]
     assert splits[2].query.camids.tolist() == [2]
+
+
+def drawn_crowd(folder, network, current=True):
+    """What tells a drawn crowd's folder, and a Market-like data set."""
+    write(folder, MARKET)
+    record = json.dumps({"drawing": 2 if current else 1, "network": network, "seed": 1, "people": toy.SIZES[network]})
+    (folder / "toy.json").write_text(record)
+
+
+@pytest.mark.parametrize("current", [True, False])
+def test_the_root_may_be_the_folder_of_the_crowd_itself(tmp_path, monkeypatch, current):
+    drawn_crowd(tmp_path / "somewhere", "market", current)
+    drawings = []
+    monkeypatch.setattr(loading.toy, "draw", lambda folder, network, seed: drawings.append(folder))
+    assert load("toy", tmp_path / "somewhere").train.root == tmp_path / "somewhere"
+    assert drawings == ([] if current else [tmp_path / "somewhere"]), "an outdated crowd is drawn again where it lies"
+
+
+def test_another_crowd_is_drawn_beside_and_not_inside_the_one_given_as_root(tmp_path, monkeypatch):
+    drawn_crowd(tmp_path / "toy", "market")
+    monkeypatch.setattr(loading.toy, "draw", lambda folder, network, seed: write(folder, DUKE))
+    assert load("toy-duke", tmp_path / "toy").train.root == tmp_path / "toy-duke"
 
 
 OWN_PARTS = [
@@ -257,6 +281,83 @@ def test_a_folder_with_market_names_loads_by_its_path(market, monkeypatch):
     split = load(market.name)
     assert split.name == market.name
     assert split.gallery.pids.tolist() == [-1, 0, 1]
+
+
+SMALL_SET = {"train/1": ("a.png",), "query/2": ("a.png",), "gallery/2": ("b.png",)}
+
+
+@pytest.mark.parametrize("name", ["duke", "sysu", "regdb", "regdb:3", "toy-sysu"])
+def test_an_own_folder_with_the_name_of_a_built_in_set_is_an_own_folder(tmp_path, monkeypatch, name):
+    folder = write(tmp_path / name, SMALL_SET)
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no published counts are compared
+        for path in (folder, str(folder), f"./{name}", Path(name)):
+            split = load(path)
+            assert (split.name, split.query.name) == (f"own-{name}", f"own-{name}/query")
+            assert not split.train.infrared_cameras
+    assert "counts" not in {problem.kind for problem in check(split).problems}
+
+
+def test_an_own_folder_keeps_a_name_that_only_begins_like_a_built_in_one(tmp_path):
+    assert load(write(tmp_path / "toy-shop", SMALL_SET)).name == "toy-shop"
+
+
+@OTHER_COUNTS
+def test_a_word_is_the_built_in_set_though_a_folder_has_its_name(market, monkeypatch):
+    write(market.parent / "here" / "market", SMALL_SET)
+    monkeypatch.chdir(market.parent / "here")
+    assert load("market", market.parent).name == "market"
+    assert load("./market", market.parent).name == "own-market"
+
+
+MODULE = """
+from pathlib import Path
+import numpy as np
+from reidlib.data import Shots, Split
+
+def part(name, pids):
+    paths = np.array([f"{name}{i}.png" for i in range(len(pids))])
+    return Shots(f"shop/{name}", Path("shop"), paths, np.array(pids), np.ones(len(pids), np.int64))
+
+def shop():
+    return Split("shop", part("train", [1, 1, 2]), part("query", [3]), part("gallery", [3, 0]))
+
+def number():
+    return 7
+
+text = "no function"
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    (tmp_path / "stores").mkdir()
+    (tmp_path / "stores" / "shops.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "stores.shops"
+    for name in ("stores", "stores.shops"):
+        sys.modules.pop(name, None)
+
+
+def test_a_function_by_its_name_returns_the_data_set(module):
+    split = load(f"{module}:shop")
+    assert (split.name, len(split.train), split.gallery.pids.tolist()) == ("shop", 3, [3, 0])
+    assert load(split) is split
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("stores.shops:number", "stores.shops:number returned int, not a Split; see the example of reidlib.Split"),
+        ("stores.shops:text", "the module stores.shops has no function text"),
+        ("stores.shops:none", "the module stores.shops has no function none"),
+        ("stores.shop:shop", r"cannot import stores.shop .No module named 'stores.shop'.; is its folder on PYTHONPATH"),
+    ],
+)
+def test_a_function_that_returns_no_data_set_is_an_error_with_the_reason(module, function, message):
+    with pytest.raises(ValueError, match=message):
+        load(function)
 
 
 def test_a_folder_is_also_found_below_the_root(tmp_path):

@@ -12,6 +12,14 @@ from PIL import Image
 
 import reidlib as rl
 from reidlib.data import images
+from reidlib.files import cache_folder
+from reidlib.provenance import data_digest
+
+
+def cache_file(shots):
+    """The cache file of the images at 32 x 16."""
+    (file,) = cache_folder().glob(f"{images.pixels_digest(shots)}-32x16-*")
+    return file
 
 
 @pytest.mark.parametrize("resize", ["bicubic", "bilinear"])
@@ -66,21 +74,56 @@ def test_a_changed_pixel_is_noticed(crowd):
 
 
 def test_the_digest_is_of_names_and_bytes_and_not_of_the_place(crowd, tmp_path):
-    before = images.data_digest(crowd.train)
+    before = data_digest(crowd.train)
     moved = rl.load((tmp_path / "crowd").rename(tmp_path / "moved"))
-    assert images.data_digest(moved.train) == before
+    assert data_digest(moved.train) == before
     first = moved.train.file(0)
     first.rename(first.with_name("c1_renamed.png"))
-    assert images.data_digest(rl.load(tmp_path / "moved").train) != before
+    assert data_digest(rl.load(tmp_path / "moved").train) != before
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda whole: whole[:500], lambda whole: b"", lambda whole: whole[:128] + bytes(len(whole) - 128)]
-)
-def test_a_cache_file_that_is_cut_off_or_full_of_zeros_is_decoded_anew(crowd, damage):
+def blackened(i):
+    """Damage that sets all pixels of image `i` to zero."""
+    at = slice(i * 32 * 16 * 3, (i + 1) * 32 * 16 * 3)
+    return lambda whole: whole[: at.start] + bytes(at.stop - at.start) + whole[at.stop :]
+
+
+def flipped(byte, bit):
+    """Damage to one bit."""
+    return lambda whole: whole[:byte] + bytes([whole[byte] ^ 1 << bit]) + whole[byte + 1 :]
+
+
+DAMAGES = {
+    "cut off": lambda whole: whole[:500],
+    "empty": lambda whole: b"",
+    "one byte short": lambda whole: whole[:-1],
+    "too long": lambda whole: whole + bytes(4),
+    "zeros": lambda whole: bytes(len(whole)),
+    "zeros from 128 on": lambda whole: whole[:128] + bytes(len(whole) - 128),
+    "checksum": lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]),
+}
+DAMAGES |= {f"image {i} black": blackened(i) for i in range(24)}
+DAMAGES |= {f"bit {bit} of byte {byte}": flipped(byte, bit) for byte, bit in ((0, 0), (20_000, 3), (36_863, 7))}
+
+
+@pytest.mark.parametrize("memory", [None, 1000], ids=["held", "mapped"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_cache_file_is_decoded_anew(crowd, damage, memory):
+    """Every image counts: 16 of these 24 black ones were once trained on."""
     first = rl.ImageStore(crowd.train, (32, 16))
-    (kept,) = images.cache_folder().glob(f"{first.digest}-32x16-*.npy")
-    kept.write_bytes(damage(kept.read_bytes()))
+    file = cache_file(crowd.train)
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    assert torch.equal(rl.ImageStore(crowd.train, (32, 16), memory=memory).images, first.images)
+    assert file.read_bytes() == whole, "and mended"
+
+
+def test_a_cache_made_by_another_decoder_is_decoded_anew(crowd, monkeypatch):
+    first = rl.ImageStore(crowd.train, (32, 16))
+    cache_file(crowd.train).unlink()
+    with monkeypatch.context() as another:
+        another.setattr(images, "read", lambda file, size, resize, read=images.read: read(file, size, resize) // 2)
+        assert not torch.equal(rl.ImageStore(crowd.train, (32, 16)).images, first.images)
     assert torch.equal(rl.ImageStore(crowd.train, (32, 16)).images, first.images)
 
 
@@ -97,16 +140,15 @@ def test_images_that_memory_does_not_hold_give_the_same_batches(crowd):
     held, mapped = rl.ImageStore(crowd.train, (32, 16)), rl.ImageStore(crowd.train, (32, 16), memory=1000)
     assert (held.mapped, mapped.mapped) == (False, True)
     assert torch.equal(held.batch(index, torch.device("cpu")), mapped.batch(index, torch.device("cpu")))
-    (cached,) = images.cache_folder().glob(f"{held.digest}-*")
-    cached.unlink()
+    cache_file(crowd.train).unlink()
     again = rl.ImageStore(crowd.train, (32, 16), memory=1000)
     assert torch.equal(again.images, held.images), "decoded into the file"
-    assert not list(images.cache_folder().glob("*.tmp"))
+    assert not list(cache_folder().glob("*.tmp"))
 
 
 def test_what_a_killed_process_left_is_swept_away_and_a_cache_folder_may_vanish(crowd, monkeypatch):
     whole = rl.ImageStore(crowd.train, (32, 16))
-    cached = images.cache_folder() / f"{whole.digest}-32x16-bicubic.npy"
+    cached = cache_file(crowd.train)
     cached.unlink()
     old, fresh = (cached.with_name(f"{cached.name}.elsewhere-{i}.tmp") for i in (1, 2))
     old.touch(), fresh.touch()
@@ -121,18 +163,28 @@ def test_what_a_killed_process_left_is_swept_away_and_a_cache_folder_may_vanish(
 def test_a_disk_that_is_full_costs_the_cache_and_for_what_memory_does_not_hold_is_an_error(crowd, monkeypatch):
     whole = rl.ImageStore(crowd.train, (32, 16))
 
-    def full(file, shape, parts):
-        next(parts)
+    def full(stream, shares):
+        next(shares)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(images, "SHARE", 5)
     monkeypatch.setattr(images, "_save", full)
-    images.cache_folder().joinpath(f"{whole.digest}-32x16-bicubic.npy").unlink()
+    cached = cache_file(crowd.train)
+    cached.unlink()
     with pytest.warns(UserWarning, match="not cached .*No space left"):
         assert torch.equal(rl.ImageStore(crowd.train, (32, 16)).images, whole.images)
     with pytest.raises(OSError, match="No space left"):
         rl.ImageStore(crowd.train, (32, 16), memory=1000)
-    assert not list(images.cache_folder().glob(f"{whole.digest}-32x16-*"))
+    assert not [file for file in cache_folder().iterdir() if cached.name in file.name]
+
+
+def test_a_missing_image_of_a_set_that_memory_does_not_hold_is_named(crowd, monkeypatch):
+    def absent(file, size, resize):
+        raise FileNotFoundError(f"{file}: no such file")
+
+    monkeypatch.setattr(images, "read", absent)
+    with pytest.raises(FileNotFoundError, match=r"no such file \(0 of 24 images decoded before it\)"):
+        rl.ImageStore(crowd.train, (48, 16), memory=1000)
 
 
 def test_embedding_plain_files_equals_embedding_the_shots(crowd, tiny):

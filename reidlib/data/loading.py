@@ -78,16 +78,17 @@ def load(name: str | Path | Split, root: str | Path | None = None, trial: int = 
     """
     if isinstance(name, Split):
         return name
-    if trial != 1 and name != "regdb":
+    word = name if isinstance(name, str) else ""  # a Path is always a path
+    if trial != 1 and word != "regdb":
         raise ValueError(f"{name} has no trial {trial!r}: only regdb is split in several ways; leave trial out")
-    if isinstance(name, str) and FUNCTION.fullmatch(name):
-        return _returned(name)
-    if numbered := re.fullmatch(r"regdb:(\d+)", str(name)):
-        name, trial = "regdb", int(numbered[1])
+    if FUNCTION.fullmatch(word):
+        return _returned(word)
+    if numbered := re.fullmatch(r"regdb:(\d+)", word):
+        word, trial = "regdb", int(numbered[1])
     base = layouts.data_root(root)
-    if isinstance(name, Path) or name not in layouts.FOLDERS:
+    if word not in layouts.FOLDERS:
         return _own(layouts.own(name, base))
-    split = _built_in(name, base, trial)
+    split = _built_in(word, base, trial)
     for difference in differences(split):
         warnings.warn(difference, stacklevel=2)
     return split

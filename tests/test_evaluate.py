@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from reidlib.evaluation import counting
 from reidlib.evaluation.cosine import Cosine
 from reidlib.evaluation.reranking import rerank
-from reidlib.evaluation.score import Scores, score
+from reidlib.evaluation.score import score
+from reidlib.evaluation.scores import Scores
+from reidlib.evaluation.statistics import verification
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -250,8 +252,61 @@ def test_saved_scores_come_back_without_their_images(tmp_path):
     assert equal(back, s)
     assert (repr(back), back.counts, back.interval()) == (repr(s), s.counts, s.interval())
     assert [p.name for p in tmp_path.iterdir()] == ["per_query.npz"]
-    with pytest.raises(ValueError, match="without embeddings"):
-        back.ranking(0)
+    for use in (lambda: back.ranking(0), lambda: back.gallery, lambda: back.q @ back.g.T, lambda: verification(back)):
+        with pytest.raises(ValueError, match=r"from a file, without embeddings: call score\(\) or measure\(\) again"):
+            use()
+
+
+class Table:
+    """A Similarity of one's own: values (Q, G) float32 of any origin."""
+
+    error = 0.0
+
+    def __init__(self, values):
+        self.values = values
+
+    def tile(self, rows, cols):
+        return self.values[rows, cols]
+
+    def near(self, i, j):
+        return self.values[i, j].double().numpy()
+
+    exact = near
+
+
+@pytest.mark.parametrize("memory", [2**26, 2**12])
+def test_a_similarity_of_ones_own_is_scored_ranked_and_left_as_it_is(memory):
+    q, g, query, gallery = crowd()
+    values = 1 / (1 + torch.cdist(q, g))
+    given = []
+    s = score(q, g, query, gallery, memory=memory, rerank=lambda q, g, keep: given.append(keep) or Table(values))
+    assert np.array_equal(given[0], gallery.pids != -1)
+    for i in range(0, 40, 7):
+        seen = np.flatnonzero(
+            (gallery.pids != -1) & ~((gallery.pids == query.pids[i]) & (gallery.camids == query.camids[i]))
+        )
+        order = seen[np.argsort(-values[i].numpy()[seen], kind="stable")]
+        rank = np.flatnonzero(gallery.pids[order] == query.pids[i]) + 1
+        assert s.ap[i] == pytest.approx(np.mean(np.arange(1, len(rank) + 1) / rank), abs=1e-12)
+        assert s.ranking(i, 300).index.tolist() == order.tolist()
+    before = values.clone()
+    verification(s, memory=memory)
+    assert torch.equal(values, before)
+
+
+@pytest.mark.parametrize("memory", [2**26, 2**12])
+@pytest.mark.parametrize("values", [lambda x: -x, lambda x: torch.full_like(x, torch.nan)])
+def test_similarities_outside_the_range_are_refused(values, memory):
+    q, g, *shots = crowd()
+    with pytest.raises(ValueError, match="similarities must lie between -1 and 1"):
+        score(q, g, *shots, memory=memory, rerank=lambda q, g, keep: Table(values(torch.cdist(q, g))))
+
+
+def test_scores_know_their_means_and_what_a_metric_needs():
+    s = score(*crowd())
+    assert (s.mAP, s.mINP) == (s.mean("mAP"), s.mean("mINP"))
+    assert s.rank(5) == s.mean("rank-5") == (s.first_match[s.valid] <= 5).mean()
+    assert s.matches.sum() == s.counts["matches"]
 
 
 def test_data_of_a_single_camera_is_explained_and_can_be_scored():
@@ -276,7 +331,8 @@ def put(name, key, value):
     def change(inputs):
         target = inputs[name]
         if isinstance(target, Labels):
-            array = getattr(target, key[0]).astype(object)
+            array = getattr(target, key[0])
+            array = array.astype(array.dtype if isinstance(value, int) and value < 2**63 else object)
             array[key[1]] = value
             setattr(target, key[0], array)
         else:
@@ -297,7 +353,7 @@ def put(name, key, value):
         (lambda x: x.update(q=x["q"][0]), r"query features must be .* \(N, D\)"),
         (lambda x: x.update(q=x["q"].long()), "floating-point"),
         (lambda x: x.update(g=x["g"][:0], gallery=labels("gallery", [], [])), "the gallery is empty"),
-        (put("gallery", ("pids", 4), 2**63), r"gallery pids: 9223372036854775808 of image 4 \(gallery/00004.jpg\)"),
+        (put("gallery", ("pids", 4), 2**63), r"gallery pids must be 20 whole numbers .* not object"),
         (put("query", ("pids", 2), -1), r"query 2 \(query/00002.jpg\) has pid -1"),
         (
             put("query", ("paths", 6), "gallery/00009.jpg"),
@@ -305,10 +361,16 @@ def put(name, key, value):
         ),
         (
             lambda x: setattr(x["gallery"], "pids", x["gallery"].pids.astype(str)),
-            r"whole numbers, but image 0 .* has '",
+            r"gallery pids must be 20 whole numbers .* not <U.*number names with np.unique",
         ),
-        (lambda x: setattr(x["query"], "camids", x["query"].camids + 0.5), "query camids must be whole numbers"),
-        (lambda x: setattr(x["query"], "pids", x["query"].pids[1:]), "39 query pids for 40 images"),
+        (
+            lambda x: setattr(x["query"], "camids", x["query"].camids + 0.5),
+            r"query camids must be 40 whole numbers .* not float64 \(40,\)",
+        ),
+        (
+            lambda x: setattr(x["query"], "pids", x["query"].pids[1:]),
+            r"query pids must be 40 whole numbers .* not int64 \(39,\)",
+        ),
         (lambda x: x.update(ties="random"), "no ties 'random'; choose one of pessimistic, optimistic"),
         (lambda x: x.update(rerank=rerank, dtype=torch.float16), "leave dtype=torch.float16 out"),
         (lambda x: x.update(same_camera=True), "no same_camera True; choose one of ignore, keep"),

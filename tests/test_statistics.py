@@ -6,7 +6,8 @@ import torch
 from test_evaluate import crowd
 
 from reidlib.evaluation.score import score
-from reidlib.evaluation.statistics import bootstrap, compare, per_query, verification
+from reidlib.evaluation.scores import bootstrap, per_query
+from reidlib.evaluation.statistics import compare, verification
 
 
 def test_trapezoid_ap_is_what_a_walk_down_the_list_gives():

@@ -1,18 +1,21 @@
 """SYSU-MM01's protocol against the golden values, a plain evaluator and the real permutation file, if it is there."""
 
 import warnings
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.io import savemat
 
 import reidlib as rl
 from reidlib.data import Shots
 from reidlib.data.layouts import data_root
-from reidlib.evaluation.draws import Official
 from reidlib.evaluation.statistics import compare
+from reidlib.evaluation.sysu_galleries import Official
 
 GOLDEN = Path(__file__).parent / "golden"
 MODES = [(search, shot) for search in ("all", "indoor") for shot in ("single", "multi")]
@@ -162,13 +165,46 @@ def test_a_trial_can_be_looked_at():
     assert (np.diff(shown.similarity) <= 0).all()
     assert shown.match.tolist() == (gallery.pids[shown.index] == query.pids[i]).tolist()
     assert s.trial(1).gallery.paths.tolist() == gallery.paths[s.columns[1]].tolist()
+    again = s.ranking(i, 99, True, 1)  # the order of Scores.ranking, then the trial
+    assert again.index.tolist() == hidden.index.tolist()
     with pytest.raises(IndexError, match="no trial 2: there are 2"):
         s.trial(2)
+    with pytest.raises(ValueError, match=r"take trial\(t\)"):
+        s.runs[0].ranking(0)
+    assert rl.verification(s.trial(0)).true.sum() == s.runs[0].counts["matches"]
+
+
+def images(part, folder):
+    """The same Shots, with a picture for each image below `folder`."""
+    for path in part.paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 8), "grey").save(folder / path)
+    return replace(part, root=folder)
+
+
+def test_a_ranked_list_can_be_drawn_with_and_without_what_is_ignored(tmp_path):
+    q, g, query, gallery = crowd(people=3, images=2)
+    s = rl.sysu.score(q, g, images(query, tmp_path), images(gallery, tmp_path), trials=3)
+    for ignored in (False, True):
+        figure = rl.plot_ranked(s, [0], k=12, ignored=ignored)
+        shown = s.ranking(0, 12, ignored)
+        words = np.where(shown.ignored, "ignored", np.where(shown.match, "right", "wrong"))
+        assert figure.alt.endswith(f"the list reads {', '.join(words)}.")
+        assert shown.ignored.any() == ignored
+
+
+def test_values_over_the_trials_are_what_a_metric_of_ones_own_needs():
+    s = rl.sysu.score(*crowd(absent=[(1, 3), (4, 3), (5, 3)]), trials=4)
+    assert (s.mAP, s.mINP) == (s.mean("mAP"), s.mean("mINP"))
+    assert np.array_equal(s.ap, s.values("mAP"), equal_nan=True)
+    assert np.array_equal(s.first_match, np.mean([run.first_match for run in s.runs], 0))
+    assert (s.first_match[~s.valid] == -1).all()
+    assert all(np.array_equal(s.matches, run.matches) for run in s.runs)
 
 
 def test_reranking_is_done_in_each_trial_and_named():
     inputs = crowd()
-    s = rl.sysu.score(*inputs, trials=2, rerank=lambda q, g: rl.rerank(q, g, k1=5, k2=2))
+    s = rl.sysu.score(*inputs, trials=2, rerank=partial(rl.rerank, k1=5, k2=2))
     assert s.reranked
     assert repr(s).endswith("re-ranking on)")
     ranks = s.ranking(0, 99, trial=1)

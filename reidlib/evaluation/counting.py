@@ -1,29 +1,59 @@
-"""The counter: how many wrong answers stand ahead of every true match, with no sort and no distance matrix.
+"""The counter: how many wrong answers rank ahead of every true match, without a sort and without a distance matrix.
 
-A source gives similarities in [-1, 1]: fast in tiles, exact for the few pairs that need it (`Cosine`, `Reranked`). A
-`Rule` says which gallery images are a query's matches, its wrong answers, or neither. Products run on the features'
-device; what is left of a tile, little, is counted on the CPU.
+A `Similarity` gives the values that are compared, a `Rule` says which gallery images are a query's matches, its wrong
+answers, or neither. Products run on the features' device; the few entries that remain of a tile are counted on the CPU.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
 
+from reidlib.data.shots import Shots
 from reidlib.evaluation.cosine import recall
 from reidlib.progress import progress
 
 ROWS = 512  # queries in a tile: from here on NumPy's product runs at full speed
 CROWDED = 8  # a row with more than this part of its tile above its worst match is compared, not searched: it is faster
+WIDEST = 1.5  # the largest absolute similarity that `count` can tell from another query's
+
+
+class Similarity(Protocol):
+    """Similarities of Q queries and G gallery images, between -1 and 1, higher for images that are more alike.
+
+    The counter reads most pairs from tiles and asks for exact values only where two similarities are nearly equal.
+    `Cosine` and `Reranked` are such classes. `score(rerank=...)` takes any function (q, g, keep) that returns one: q
+    (Q, D), g (G, D), and the mask keep (G,) of gallery images that are not junk.
+
+    Attributes
+    ----------
+    error : float
+        A bound on the difference of `tile` and of `near` from `exact`; 0 if all three read one table.
+    """
+
+    error: float
+
+    def tile(self, rows: slice, cols: slice) -> torch.Tensor:
+        """Similarities of some queries and some gallery images, (rows, cols) float32, which the caller only reads."""
+        ...
+
+    def near(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Similarities of the pairs (i, j), each (n,) int64, n may be 0: (n,) float64, within `error` of `exact`."""
+        ...
+
+    def exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Similarities of the pairs (i, j), (n,) float64, always the same to the last bit; they decide ties."""
+        ...
 
 
 class Rule:
-    """Who counts for whom: same identity is a match, another is wrong, unless the image is ignored for that query.
+    """Which gallery images count for a query: one of the same pid is a match, another is wrong, some are ignored.
 
-    Junk (gallery pid -1) is ignored for every query; `ignored(q_pid, q_cam, g_pid, g_cam)` names the rest.
+    Junk (gallery pid -1) is ignored for every query; `ignored(q_pid, q_cam, g_pid, g_cam)` says what else is.
     """
 
-    def __init__(self, query, gallery, ignored: Callable[..., np.ndarray]) -> None:
+    def __init__(self, query: Shots, gallery: Shots, ignored: Callable[..., np.ndarray]) -> None:
         self.q_pid, self.q_cam = (np.asarray(x, np.int64) for x in (query.pids, query.camids))
         self.g_pid, self.g_cam = (np.asarray(x, np.int64) for x in (gallery.pids, gallery.camids))
         self._ignored = ignored
@@ -33,19 +63,22 @@ class Rule:
         self.columns = range(kept[0], kept[-1] + 1) if len(kept) else range(0)  # Market's junk stands at the front
 
     def ignored(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
+        """Whether gallery images j are ignored for queries i."""
         g_pid = self.g_pid[j]
         return (g_pid == -1) | self._ignored(self.q_pid[i], self.q_cam[i], g_pid, self.g_cam[j])
 
     def wrong(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
+        """Whether gallery images j are wrong answers to queries i."""
         return (self.q_pid[i] != self.g_pid[j]) & ~self.ignored(i, j)
 
     def same(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """All pairs (i, j) of one identity with i in rows, ordered by i."""
+        """All pairs (i, j) of one pid with i in rows, ordered by i."""
         first, last = (np.searchsorted(self.sorted, self.q_pid[rows], side) for side in ("left", "right"))
-        which, place = ragged(first, last)
-        return which + rows.start, self.order[place]
+        which, position = ragged(first, last)
+        return which + rows.start, self.order[position]
 
     def matches(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """All true matches (i, j) with i in rows, ordered by i: pairs of one pid that are not ignored."""
         i, j = self.same(rows)
         keep = ~self.ignored(i, j)
         return i[keep], j[keep]
@@ -58,20 +91,24 @@ def ragged(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return which, np.arange(len(which)) + (first - np.cumsum(count) + count)[which]
 
 
-def count(source, rule: Rule, ties: str = "pessimistic", memory: int = 2**26) -> tuple[np.ndarray, np.ndarray]:
+def count(
+    source: Similarity, rule: Rule, ties: str = "pessimistic", memory: int = 2**26
+) -> tuple[np.ndarray, np.ndarray]:
     """Count the wrong answers ahead of every true match.
 
     Returns (i, ahead), int64, one entry a match, ordered by query i. A wrong answer with exactly a match's similarity
-    stands ahead of it (pessimistic) or behind it (optimistic). `memory`, in bytes, bounds a tile and what is made of
-    it; no result depends on it.
+    ranks ahead of it ("pessimistic") or behind it ("optimistic"). `memory`, in bytes, bounds a tile and what is derived
+    from it; the result does not depend on it.
     """
-    found = [_count_rows(source, rule, rows, tiles, ties == "pessimistic") for rows, tiles in tiling(rule, memory)]
-    i, ahead = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    counted = [_count_rows(source, rule, rows, tiles, ties == "pessimistic") for rows, tiles in tiling(rule, memory)]
+    i, ahead = (np.concatenate(parts) for parts in zip(*counted, strict=True))
     return i, ahead
 
 
-def _count_rows(source, rule: Rule, rows: slice, tiles: list[slice], pessimistic: bool) -> tuple[np.ndarray, ...]:
-    """`count` for some queries; its tiles are gone when it returns, so that their memory serves the next."""
+def _count_rows(
+    source: Similarity, rule: Rule, rows: slice, tiles: list[slice], pessimistic: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """`count` for some queries; the tiles are freed on return, so that the next queries can use their memory."""
     tile = source.tile(rows, tiles[0])
     chunk = Chunk(source, rule, rows, tile if len(tiles) == 1 else None, pessimistic)
     chunk.add(tile, tiles[0])
@@ -81,9 +118,9 @@ def _count_rows(source, rule: Rule, rows: slice, tiles: list[slice], pessimistic
 
 
 def tiling(rule: Rule, memory: int) -> Iterator[tuple[slice, list[slice]]]:
-    """Slices of queries, each with slices of the gallery, so that a tile and what is made of it fit into `memory`."""
+    """Slices of queries, each with slices of the gallery, so that a tile and what is derived from it fit `memory`."""
     rows, end = min(ROWS, len(rule.q_pid)), rule.columns.stop
-    cols = max(1, memory // (8 * rows))  # 4 bytes a similarity, 1 a comparison, the rest for what passes
+    cols = max(1, memory // (8 * rows))  # 4 bytes a similarity, 1 a comparison, the rest for the entries that remain
     tiles = [slice(left, min(left + cols, end)) for left in range(rule.columns.start, end, cols)]
     few = len(rule.q_pid) * len(rule.g_pid) < 10**7
     for top in progress(range(0, len(rule.q_pid), rows), "comparing", few=few):
@@ -93,15 +130,18 @@ def tiling(rule: Rule, memory: int) -> Iterator[tuple[slice, list[slice]]]:
 class Chunk:
     """The matches of some queries as thresholds, and how many wrong answers pass each of them.
 
-    `whole`: the one tile that holds all columns of these queries, and so the matches' similarities, if there is one.
+    `whole`: the tile with all columns of these queries, which holds the matches' similarities; None if there are
+    several tiles.
     """
 
-    def __init__(self, source, rule: Rule, rows: slice, whole: torch.Tensor | None, pessimistic: bool) -> None:
+    def __init__(
+        self, source: Similarity, rule: Rule, rows: slice, whole: torch.Tensor | None, pessimistic: bool
+    ) -> None:
         self.source, self.rule, self.rows, self.pessimistic = source, rule, rows, pessimistic
         i, j = rule.matches(rows)
         near = source.near(i, j) if whole is None else entries(whole, i - rows.start, j - rule.columns.start)
         # All thresholds on one axis: similarities lie in [-1, 1], so 4 units a query keep the queries apart.
-        axis = 4 * (i - rows.start) + near
+        axis = 4 * (i - rows.start) + _bounded(near)
         order = np.argsort(axis)
         self.i, self.j, axis = i[order], j[order], axis[order]
         slack = 2 * source.error + 1e-7  # the error of the match and that of the wrong answer
@@ -120,21 +160,21 @@ class Chunk:
         r, c, values, crowded = above(tile, self.floor)
         wrong = self.rule.wrong(r + self.rows.start, c + cols.start)
         r, c = r[wrong], c[wrong]
-        unsure = [self._search(r, c + cols.start, 4 * r + values[wrong].astype(np.float64))]
-        for r in crowded:
-            unsure.append(self._compare(r, tile[r].cpu().numpy(), cols))
+        unsure = [self._search(r, c + cols.start, 4 * r + _bounded(values[wrong]).astype(np.float64))]
+        for row in crowded:
+            unsure.append(self._compare(row, tile[row].cpu().numpy(), cols))
             if sum(map(len, unsure)) > 2**20:  # only where features have all but collapsed
                 self._settle(np.concatenate(unsure))
                 unsure.clear()
         if unsure:
             self._settle(np.concatenate(unsure))
 
-    def _search(self, r: np.ndarray, j: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """Look up how many thresholds each entry (query row r, gallery j, its place on the axis) passes.
+    def _search(self, r: np.ndarray, j: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """Look up how many thresholds each entry (query row r, gallery j, position on the axis) passes.
 
-        Returns what is too close to say: (n, 3) of row, gallery image, threshold.
+        Returns the pairs that are too close to decide: (n, 3) of row, gallery image, threshold.
         """
-        passed, most = np.searchsorted(self.high, place), np.searchsorted(self.low, place, side="right")
+        passed, most = np.searchsorted(self.high, position), np.searchsorted(self.low, position, side="right")
         self.passing += np.bincount(passed, minlength=len(self.passing))
         self.entries += np.bincount(r, minlength=len(self.entries))
         close = np.flatnonzero(most > passed)
@@ -170,27 +210,35 @@ class Chunk:
         return self.entries.cumsum()[self.i - self.rows.start] - self.passing.cumsum()[:-1] + self.single
 
 
+def _bounded(values: np.ndarray) -> np.ndarray:
+    """`values`; ValueError for NaN and for what lies so far outside [-1, 1] that the counter would be wrong."""
+    if not (abs(values) <= WIDEST).all():
+        worst = values[~(abs(values) <= WIDEST)][0]
+        raise ValueError(f"a similarity is {worst}: similarities must lie between -1 and 1, such as 1 - distance / max")
+    return values
+
+
 def entries(tile: torch.Tensor, r: np.ndarray, c: np.ndarray) -> np.ndarray:
     """tile[r, c] as float64 in main memory."""
-    r, c = (torch.from_numpy(x).to(tile.device) for x in (r, c))
-    return tile[r, c].double().cpu().numpy()
+    row, column = (torch.from_numpy(x).to(tile.device) for x in (r, c))
+    return tile[row, column].double().cpu().numpy()
 
 
 def above(tile: torch.Tensor, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
     """Rows, columns and values of a tile's entries above their row's floor; of crowded rows, the number of the row."""
     limit, floor = tile.shape[1] // CROWDED, floor.astype(np.float32)[:, None]
     if tile.device.type == "cpu":
-        tile = tile.numpy()
-        mask = tile >= floor
+        dense = tile.numpy()
+        mask = dense >= floor
         crowded = np.flatnonzero([np.count_nonzero(row) > limit for row in mask])
         mask[crowded] = False
         flat = np.flatnonzero(mask)
-        values = tile.ravel()[flat]
+        values = dense.ravel()[flat]
     else:
-        mask = tile >= torch.from_numpy(floor).to(tile.device)
-        crowded = (mask.sum(1, dtype=torch.int32) > limit).nonzero()[:, 0]
-        mask[crowded] = False
-        flat = mask.view(-1).nonzero()[:, 0]
-        flat, values = flat.cpu().numpy(), tile.view(-1)[flat].cpu().numpy()
+        over = tile >= torch.from_numpy(floor).to(tile.device)
+        full = (over.sum(1, dtype=torch.int32) > limit).nonzero()[:, 0]
+        over[full] = False
+        chosen = over.view(-1).nonzero()[:, 0]
+        flat, values, crowded = (x.cpu().numpy() for x in (chosen, tile.reshape(-1)[chosen], full))
     r, c = np.divmod(flat, tile.shape[1])
     return r, c, values, crowded.tolist()

@@ -9,50 +9,95 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from reidlib.evaluation.counting import Rule, count
-from reidlib.evaluation.distinct import Nearest, people
-from reidlib.evaluation.draws import Official, Seeded, found, official, seeded, take
-from reidlib.evaluation.inputs import check_features, check_shots, choose
-from reidlib.evaluation.score import Scores
-from reidlib.evaluation.statistics import per_query
-from reidlib.evaluation.trials import Drawn, SysuScores, Table
+from reidlib.data.shots import Shots
+from reidlib.evaluation.cosine import Cosine
+from reidlib.evaluation.counting import Rule, Similarity, count, entries, ragged
+from reidlib.evaluation.score import check_features, check_shots, choose
+from reidlib.evaluation.scores import Scores, per_query
+from reidlib.evaluation.sysu_galleries import (
+    Official,
+    Seeded,
+    default_draw,
+    drawn,
+    official,
+    people,
+    same_place,
+    seeded,
+)
+from reidlib.evaluation.sysu_scores import SysuScores
 
 __all__ = ["SysuScores", "official", "score", "seeded"]
 
-PROBES = (3, 6)  # infrared
+SYSU = ("sysu", "toy-sysu")  # data sets that are tested by this protocol
+PROBES = (3, 6)  # infrared cameras
 GALLERIES = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 SHOTS = {"single": 1, "multi": 10}  # images of each camera and identity
-PLACES = np.array([0, 1, 2, 2, 4, 5, 6])  # of cameras 1 to 6: 2 and 3 stand in one room; 0 is no place
 SIZES = {"all": 301, "indoor": 112}  # pairs of camera and identity in the real gallery: images of a single-shot one
 REAL_PROBES = 3803
+ROWS = 512  # queries in one product
 
 
-def same_place(q_pid, q_cam, g_pid, g_cam) -> np.ndarray:
-    """What a probe ignores: all images of its own place, of any identity (Market's rule: of its own identity only)."""
-    return PLACES[q_cam] == PLACES[g_cam]
+def refuse_sysu(name: str) -> None:
+    """Raise ValueError for SYSU-MM01, real or drawn, and say what to call instead."""
+    if name in SYSU:
+        raise ValueError(
+            f"{name}: SYSU-MM01 is tested by its own protocol, with infrared queries and in four ways: call "
+            "rl.measure_all or rl.sysu.score"
+        )
 
 
 def score(
     q: torch.Tensor,
     g: torch.Tensor,
-    query,
-    gallery,
+    query: Shots,
+    gallery: Shots,
     *,
     search: str = "all",
     shot: str = "single",
     trials: int = 10,
     draw: Official | Seeded | None = None,
-    rerank: Callable | None = None,
+    rerank: Callable[..., Similarity] | None = None,
     device: torch.device | str | None = None,
 ) -> SysuScores:
-    """Score infrared features q (Q, D) against visible features g (G, D) by cosine similarity, as on SYSU-MM01.
+    """Score infrared queries against visible gallery images by cosine similarity, as on SYSU-MM01.
 
-    Each trial draws from the gallery one ("single") or ten ("multi") images of each identity in each camera, of
-    cameras 1, 2, 4, 5 ("all") or 1, 2 ("indoor"). A probe ignores every image of its own place (cameras 2 and 3 are
-    one). `draw` is `official(folder)` or `seeded(seed)`; None takes the official file where the gallery's folder has
-    it in exp, else seed 0, and the scores say which. `rerank` is `reidlib.rerank` or a function like it, applied to
-    each trial. The similarities of all probes are held at once: 100 MB for SYSU-MM01. Wrong answers exactly as similar
-    as a match stand ahead of it. ValueError for features or labels that do not fit and probes without any match.
+    Each trial draws its gallery anew. A probe ignores every image of its own place (cameras 2 and 3 share one). Wrong
+    answers exactly as similar as a match rank ahead of it. The similarities of all probes are held at once: 100 MB for
+    SYSU-MM01.
+
+    Parameters
+    ----------
+    q, g : Tensor (Q, D) and (G, D), floating point
+        Features of the infrared and of all visible test images, of any length.
+    query, gallery : Shots
+        Their labels: cameras 3 and 6, cameras 1, 2, 4 and 5; pids from 1.
+    search : {"all", "indoor"}
+        The gallery's cameras: 1, 2, 4, 5 or 1, 2.
+    shot : {"single", "multi"}
+        Draw one or ten images of each identity in each camera.
+    trials : int
+        Galleries to draw; published numbers are means over 10.
+    draw : optional
+        `official(folder)` or `seeded(seed)`. Default: the official file if the gallery's folder has it in exp, else
+        seed 0; the scores say which.
+    rerank : callable, optional
+        `reidlib.rerank` or a function like it, applied to each trial (see `reidlib.score`).
+    device : optional
+        Where similarities are computed; default: where g is.
+
+    Returns
+    -------
+    SysuScores
+        Means over the trials. CMC counts people, mAP and mINP count images.
+
+    Raises
+    ------
+    ValueError
+        If features or labels do not fit, or if no probe has a match.
+
+    References
+    ----------
+    Wu et al., "RGB-Infrared Cross-Modality Person Re-Identification" (ICCV 2017), section 5.
     """
     choose("search", search, GALLERIES)
     choose("shot", shot, SHOTS)
@@ -62,17 +107,19 @@ def score(
     check_features(q, g, query, gallery)
     check_shots(query, gallery)
     _check_labels(query, gallery)
-    draw = found(gallery.root) if draw is None else draw
+    draw = default_draw(gallery.root) if draw is None else draw
     if not hasattr(draw, "order"):
         raise ValueError(f"draw={draw!r}: pass sysu.official(folder), sysu.seeded(seed) or nothing")
-    columns = np.stack([take(gallery, GALLERIES[search], SHOTS[shot], draw, t) for t in range(trials)])
+    columns = np.stack([drawn(gallery, GALLERIES[search], SHOTS[shot], draw, t) for t in range(trials)])
     q, g = (x.to(device or g.device) for x in (q, g))
-    if rerank:
-        sources = (rerank(q, g[torch.from_numpy(drawn).to(g.device)]) for drawn in columns)
-    else:
-        table = Table(q, g, np.unique(columns))
-        sources = (Drawn(table, drawn) for drawn in columns)
-    runs = [_run(source, query, gallery[j], bool(rerank)) for source, j in zip(sources, columns, strict=True)]
+    everybody = np.ones(columns.shape[1], bool)  # there is no junk
+    table = None if rerank else Table(q, g, np.unique(columns))
+    runs, sources = [], []
+    for trial in columns:
+        if rerank:
+            sources.append(rerank(q, g[torch.from_numpy(trial).to(g.device)], keep=everybody))
+        source = Drawn(table, trial) if table else sources[-1]
+        runs.append(_run(source, query, gallery[trial], bool(rerank)))
     if not runs[0].num_valid:
         raise ValueError(
             f"none of the {len(query)} probes has a match in the {search}-search gallery outside its own place: "
@@ -80,37 +127,37 @@ def score(
         )
     counts = dict(probes=len(query), gallery=columns.shape[1], people=len(np.unique(gallery.pids[columns[0]])))
     _warn_of_sizes(gallery.name, counts, SHOTS[shot] * SIZES[search])
-    return SysuScores(search, shot, draw.name, rerank is not None, runs, counts, query, gallery, columns, q, g)
+    return SysuScores(search, shot, draw.name, runs, counts, query, gallery, columns, q, g, sources)
 
 
-def _check_labels(query, gallery) -> None:
+def _check_labels(query: Shots, gallery: Shots) -> None:
+    """ValueError for an image of the other spectrum and for junk or distractors, which SYSU-MM01 does not have."""
     visible = GALLERIES["all"]
     for part, shots, cameras in (("query", query, PROBES), ("gallery", gallery, visible)):
-        wrong = np.flatnonzero(~np.isin(shots.camids, cameras))
-        if len(wrong):
-            i = wrong[0]
+        if len(other := np.flatnonzero(~np.isin(shots.camids, cameras))):
+            i = other[0]
             raise ValueError(
                 f"{part} image {i} ({shots.paths[i]}) is of camera {shots.camids[i]}: SYSU-MM01 searches infrared "
                 f"images (cameras {PROBES}) among visible ones (cameras {visible}); for other data use rl.score"
             )
-        if len(wrong := np.flatnonzero(shots.pids < 1)):
-            i = wrong[0]
+        if len(other := np.flatnonzero(shots.pids < 1)):
+            i = other[0]
             raise ValueError(f"{part} image {i} ({shots.paths[i]}) has pid {shots.pids[i]}: count identities from 1")
 
 
-def _run(source, query, gallery, reranked: bool) -> Scores:
+def _run(source: Similarity, query: Shots, gallery: Shots, reranked: bool) -> Scores:
     """One trial: AP and INP of images, and the rank of the right person among distinct people."""
     rule = Rule(query, gallery, same_place)
     i, j = rule.same(slice(0, len(query)))
     ignored = int(rule.ignored(i, j).sum())
     values = per_query(*count(source, rule), len(query))
-    distinct = Rule(query, people(gallery, PLACES), same_place)
-    values["first_match"] = per_query(*count(Nearest(source, rule), distinct), len(query))["first_match"]
+    by_person = count(Nearest(source, rule), Rule(query, people(gallery), same_place))
+    values["first_match"] = per_query(*by_person, len(query))["first_match"]
     counts = dict(queries=len(query), valid=int((values["matches"] > 0).sum()), gallery=len(gallery), junk=0)
     counts |= dict(distractors=0, matches=len(i) - ignored, same_camera=ignored)
     return Scores(
         **values, pids=query.pids, camids=query.camids, counts=counts, reranked=reranked, ties="pessimistic",
-        gallery=gallery, source=source if reranked else None, rule=rule,
+        compared=None,
     )  # fmt: skip
 
 
@@ -123,13 +170,71 @@ def _warn_of_sizes(name: str, counts: dict[str, int], images: int) -> None:
         )
 
 
-SYSU = ("sysu", "toy-sysu")  # tested by the protocol of SYSU-MM01, in four ways
+class Table:
+    """Cosine similarities of q (Q, D) and g[columns] (U, D), computed once in float64 and held as (Q, U) float32.
+
+    Infrared and visible features of one person are hardly more alike than those of two: many similarities are nearly
+    equal, and a product in float32 would leave too much to `exact`.
+    """
+
+    def __init__(self, q: torch.Tensor, g: torch.Tensor, columns: np.ndarray) -> None:
+        kept = g[torch.from_numpy(columns).to(g.device)]
+        self.columns, self.cosine = columns, Cosine(q, kept)
+        right = unit(kept).T
+        self.values = torch.cat([(unit(rows) @ right).float() for rows in q.split(ROWS)])
 
 
-def refuse_sysu(name: str) -> None:
-    """Raise ValueError for SYSU-MM01, real or drawn, with what to take instead."""
-    if name in SYSU:
-        raise ValueError(
-            f"{name}: infrared queries are tested by a protocol of their own, in four ways: take rl.measure_all or "
-            "rl.sysu.score, and notebook 07_rgb_infrared in place of 04 and 05"
-        )
+def unit(x: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(x.double())
+
+
+class Drawn:
+    """The similarities of a Table that belong to the images `drawn` (n,) in one trial."""
+
+    error = 2.0**-23  # a similarity rounded to float32, and much less from the product
+
+    def __init__(self, table: Table, drawn: np.ndarray) -> None:
+        self.cosine, self.position = table.cosine, np.searchsorted(table.columns, drawn)
+        self.values = table.values[:, torch.from_numpy(self.position).to(table.values.device)]
+
+    def tile(self, rows: slice, cols: slice) -> torch.Tensor:
+        return self.values[rows, cols]
+
+    def near(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return entries(self.values, i, j)
+
+    def exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return self.cosine.exact(i, self.position[j])
+
+
+class Nearest:
+    """Similarities of queries and people: that of the person's nearest image that the query does not ignore.
+
+    The gallery is that of `people`, in its order; `source` and `rule` are those of the images.
+    """
+
+    def __init__(self, source: Similarity, rule: Rule) -> None:
+        self.source, self.rule, self.error = source, rule, source.error
+        first = np.unique(rule.sorted, return_index=True)[1]  # of each person's images in rule.order
+        self.ends = np.append(first, len(rule.order))
+
+    def tile(self, rows: slice, cols: slice) -> torch.Tensor:
+        ends = self.ends[cols.start : cols.stop + 1]
+        j = self.rule.order[ends[0] : ends[-1]]
+        tile = self.source.tile(rows, slice(0, len(self.rule.order))).cpu().numpy()[:, j]
+        tile[self.rule.ignored(np.arange(rows.start, rows.stop)[:, None], j)] = -2  # below every similarity
+        return torch.from_numpy(np.maximum.reduceat(tile, ends[:-1] - ends[0], axis=1))
+
+    def near(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return self._best(self.source.near, i, j)
+
+    def exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return self._best(self.source.exact, i, j)
+
+    def _best(self, similarity: Callable[..., np.ndarray], i: np.ndarray, person: np.ndarray) -> np.ndarray:
+        which, position = ragged(self.ends[person], self.ends[person + 1])
+        i, j = i[which], self.rule.order[position]
+        values, keep = np.full(len(i), -2.0), ~self.rule.ignored(i, j)
+        values[keep] = similarity(i[keep], j[keep])
+        starts = np.flatnonzero(np.diff(which, prepend=-1))  # every person has an image
+        return np.maximum.reduceat(values, starts) if len(starts) else values

@@ -1,0 +1,224 @@
+"""Scores: one value a query, their means and intervals, and ranked lists on demand."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reidlib.data.shots import Shots
+from reidlib.evaluation.counting import Rule, Similarity
+from reidlib.files import write_whole
+
+SAVED = ("ap", "ap_trapezoid", "inp", "first_match", "matches", "pids", "camids", "reranked", "ties")
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The head of one query's list, best first; each field is (k,)."""
+
+    index: np.ndarray  # int64, into the gallery
+    similarity: np.ndarray  # float32: cosine, or 1 - re-ranked distance
+    match: np.ndarray  # bool
+    ignored: np.ndarray  # bool
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What scores were computed from; needed to rank images, and not saved with the scores."""
+
+    query: Shots
+    gallery: Shots
+    q: torch.Tensor  # (Q, D)
+    g: torch.Tensor  # (G, D)
+    source: Similarity
+    rule: Rule
+
+
+@dataclass(repr=False, eq=False)
+class Scores:
+    """The result of `score`: one value a query, and their means over the queries that have a match, as fractions.
+
+    `query`, `gallery`, `q`, `g`, `source` and `rule` are what was scored; they raise ValueError if the scores come from
+    a file, which keeps none of them.
+
+    Examples
+    --------
+    A metric of your own is a function of Scores that returns a fraction:
+
+    >>> def within_three(scores):
+    ...     return float((scores.first_match[scores.valid] <= 3).mean())
+    >>> values = per_query(np.array([0, 0, 1]), np.array([0, 1, 4]), 3)  # two queries with matches, one without
+    >>> pids = camids = np.array([1, 2, 3])
+    >>> scores = Scores(**values, pids=pids, camids=camids, counts={}, reranked=False, ties="pessimistic")
+    >>> scores.ap.round(3), scores.first_match, scores.matches
+    (array([0.833, 0.2  ,   nan]), array([ 1,  5, -1]), array([2, 1, 0]))
+    >>> within_three(scores)
+    0.5
+    """
+
+    ap: np.ndarray  # (Q,) float64, by steps; NaN without a match
+    ap_trapezoid: np.ndarray  # (Q,) as the Market-1501 MATLAB code
+    inp: np.ndarray  # (Q,) matches / rank of the last one
+    first_match: np.ndarray  # (Q,) int64: rank of the best match, from 1; -1 without a match
+    matches: np.ndarray  # (Q,) int64: gallery images that match
+    pids: np.ndarray  # (Q,) of the queries
+    camids: np.ndarray  # (Q,)
+    counts: dict[str, int]
+    reranked: bool
+    ties: str
+    compared: Compared | None = None  # None if loaded from a file
+    valid: np.ndarray = field(init=False)  # (Q,) bool: the query has a match
+    num_valid: int = field(init=False)
+    num_invalid: int = field(init=False)
+    mAP: float = field(init=False)
+    mAP_trapezoid: float = field(init=False)
+    mINP: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.valid = self.matches > 0
+        self.num_valid, self.num_invalid = int(self.valid.sum()), int((~self.valid).sum())
+        self.mAP, self.mAP_trapezoid, self.mINP = (self.mean(name) for name in ("mAP", "mAP_trapezoid", "mINP"))
+
+    @property
+    def cmc(self) -> np.ndarray:
+        """(K,) share of valid queries with a match among the first k, k = 1..K, K the gallery without junk."""
+        size = self.counts["gallery"] - self.counts["junk"]
+        return np.bincount(self.first_match[self.valid] - 1, minlength=size).cumsum() / self.num_valid
+
+    def rank(self, k: int) -> float:
+        """Share of valid queries with a match among the first k."""
+        if k < 1:
+            raise ValueError(f"rank({k}): ranks begin at 1")
+        return self.mean(f"rank-{k}")
+
+    def mean(self, name: str) -> float:
+        """Mean of `values(name)` over the valid queries; NaN if there are none."""
+        return float(self.values(name)[self.valid].mean()) if self.num_valid else float("nan")
+
+    def values(self, name: str) -> np.ndarray:
+        """The values whose mean is "mAP", "mAP_trapezoid", "mINP" or "rank-k": (Q,) float64, NaN without a match."""
+        known = {"mAP": self.ap, "mAP_trapezoid": self.ap_trapezoid, "mINP": self.inp}
+        if name in known:
+            return known[name]
+        if not (name.startswith("rank-") and name[5:].isdigit() and int(name[5:])):
+            raise ValueError(f"no score {name!r}; choose one of {', '.join(known)}, rank-1, rank-5, ...")
+        return np.where(self.valid, self.first_match <= int(name[5:]), np.nan)
+
+    def interval(
+        self, name: str = "mAP", level: float = 0.95, repeats: int = 1000, seed: int = 0
+    ) -> tuple[float, float]:
+        """Bootstrap interval over the valid queries of "mAP", "mINP" or "rank-k"."""
+        return bootstrap(self.values(name)[self.valid], level, repeats, seed)
+
+    def __repr__(self) -> str:
+        ranks = "".join(f"rank-{k} {100 * self.rank(k):.1f}  " for k in (1, 5, 10))
+        return (
+            f"{ranks}mAP {100 * self.mAP:.1f}  mINP {100 * self.mINP:.1f}  ({len(self.ap)} queries, "
+            f"{self.num_invalid} without match, re-ranking {'on' if self.reranked else 'off'})"
+        )
+
+    def _kept(self) -> Compared:
+        if self.compared is None:
+            raise ValueError(
+                "these scores come from a file, without embeddings: call score() or measure() again to rank images or "
+                "compare pairs (of SysuScores.runs[t], take trial(t))"
+            )
+        return self.compared
+
+    @property
+    def query(self) -> Shots:
+        return self._kept().query
+
+    @property
+    def gallery(self) -> Shots:
+        return self._kept().gallery
+
+    @property
+    def q(self) -> torch.Tensor:
+        """Query features (Q, D)."""
+        return self._kept().q
+
+    @property
+    def g(self) -> torch.Tensor:
+        """Gallery features (G, D)."""
+        return self._kept().g
+
+    @property
+    def source(self) -> Similarity:
+        """The similarities that were counted: `Cosine`, `Reranked`, or those of your own."""
+        return self._kept().source
+
+    @property
+    def rule(self) -> Rule:
+        return self._kept().rule
+
+    def ranking(self, i: int, k: int = 20, ignored: bool = False) -> Ranking:
+        """The first k gallery images for query i, in the order that was scored.
+
+        With `ignored`, those that the metric leaves out are listed too. IndexError if there is no query i, ValueError
+        for scores from a file.
+        """
+        if not 0 <= i < len(self.ap):
+            raise IndexError(f"no query {i}: there are {len(self.ap)}, numbered from 0")
+        source, rule, j = self.source, self.rule, np.arange(len(self.gallery))
+        hidden = rule.ignored(i, j)
+        near = source.tile(slice(i, i + 1), slice(0, len(j)))[0].cpu().numpy()
+        if not ignored:
+            j = j[~hidden]
+        k = min(k, len(j))
+        if k < len(j):  # only those that can be among the first k
+            j = j[near[j] >= np.partition(near[j], -k)[-k] - 2 * source.error]
+        exact, hidden = source.exact(np.full_like(j, i), j), hidden[j]
+        match = rule.g_pid[j] == rule.q_pid[i]
+        behind = match & ~hidden if self.ties == "pessimistic" else ~match
+        order = np.lexsort((j, behind, -exact))[:k]
+        return Ranking(j[order], exact[order].astype(np.float32), (match & ~hidden)[order], hidden[order])
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write the values of each query and the counts to `path` (.npz), for `Scores.load`."""
+        values = {name: getattr(self, name) for name in SAVED}
+        values |= {f"count_{name}": value for name, value in self.counts.items()}
+        write_whole(Path(path), lambda stream: np.savez_compressed(stream, allow_pickle=False, **values))
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Scores":
+        """Scores as saved: all numbers and intervals, without images and ranked lists."""
+        with np.load(path) as file:
+            saved = {name: value if value.ndim else value.item() for name, value in file.items()}
+        counts = {name.removeprefix("count_"): saved.pop(name) for name in list(saved) if name.startswith("count_")}
+        return cls(**saved, counts=counts)
+
+
+def per_query(i: np.ndarray, ahead: np.ndarray, queries: int) -> dict[str, np.ndarray]:
+    """AP by steps and by trapezoids, INP, rank of the first match and number of matches of every query, each (Q,).
+
+    `i`, `ahead`: for each match its query and the wrong answers ahead of it, as from `count`. Without a match: NaN,
+    first_match -1. Sources: step AP as in the papers; trapezoid as compute_AP.m of the Market-1501 authors
+    (Zheng et al. 2015); INP as Ye et al., "Deep Learning for Person Re-identification" (2021), section 3.
+    """
+    order = np.lexsort((ahead, i))
+    i, ahead = i[order], ahead[order]
+    matches = np.bincount(i, minlength=queries)
+    first = np.cumsum(matches) - matches
+    hit = np.arange(len(i)) - first[i] + 1  # 1 for a query's best match, 2 for the next, ...
+    rank = hit + ahead
+    before = np.where(rank > 1, (hit - 1) / np.maximum(rank - 1, 1), 1.0)  # precision one rank earlier
+    valid = matches > 0
+    share = np.where(valid, 1 / np.maximum(matches, 1), np.nan)
+    inp, first_match = np.full(queries, np.nan), np.full(queries, -1)
+    inp[valid] = matches[valid] / rank[(first + matches - 1)[valid]]
+    first_match[valid] = rank[first[valid]]
+    ap = np.bincount(i, hit / rank, queries) * share
+    trapezoid = np.bincount(i, (before + hit / rank) / 2, queries) * share
+    return dict(ap=ap, ap_trapezoid=trapezoid, inp=inp, first_match=first_match, matches=matches)
+
+
+def bootstrap(values: np.ndarray, level: float = 0.95, repeats: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Percentile interval of the mean of `values` (n,) over resampled queries (Efron 1979)."""
+    rng = np.random.default_rng(seed)
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(repeats)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -117,7 +117,7 @@ const view = (changes = {}) => ({
   place: "1 of 3",
   query: { ...card(0, "right"), word: undefined, title: "query 7", alt: "query 7, person 0004, camera 1", file: "a.jpg" },
   back: false,
-  lists: [{ found: "AP 50.0 %, first match at rank 2", cards: [card(1, "wrong"), card(2, "right")], beyond: null }],
+  lists: [{ result: "AP 50.0 %, first match at rank 2", cards: [card(1, "wrong"), card(2, "right")], beyond: null }],
   status: "query 7: AP 50.0 %. 1 of 3.",
   note: "",
   order: "worst first",
@@ -149,7 +149,7 @@ const last = () => {
 const press = (key, target = cards()[0], more = {}) => target.dispatch("keydown", { key, ...more });
 
 globalThis.document = { createElement: (tag) => new Element(tag), activeElement: null };
-const { default: browser } = await import("../reidlib/browser.js");
+const { default: browser } = await import("../reidlib/browser/browser.js");
 
 beforeEach(() => {
   model = new Model();
@@ -358,16 +358,16 @@ test("a kernel that does not answer is named, with the way to wake it; an answer
 test("a step keeps the elements and so the focus; the first match beyond the list comes after a gap", () => {
   cards()[1].focus();
   const kept = cards()[1];
-  model.set({ view: view({ lists: [{ found: "AP 9.0 %", cards: [card(5, "wrong"), card(6, "wrong")], beyond: null }] }) });
+  model.set({ view: view({ lists: [{ result: "AP 9.0 %", cards: [card(5, "wrong"), card(6, "wrong")], beyond: null }] }) });
   assert.equal(cards()[1], kept);
   assert.equal(document.activeElement, kept);
-  model.set({ view: view({ lists: [{ found: "AP 1.0 %", cards: [card(5, "wrong")], beyond: card(37, "right") }] }) });
+  model.set({ view: view({ lists: [{ result: "AP 1.0 %", cards: [card(5, "wrong")], beyond: card(37, "right") }] }) });
   const row = page.querySelectorAll("ol")[0];
   assert.deepEqual(row.children.map((li) => li.className), ["rb-wrong", "rb-gap", "rb-right"]);
 });
 
 test("a second model's list stands below, and its images open pairs of that model", () => {
-  const lists = [...view().lists, { found: "other: AP 9.0 %", cards: [card(9, "wrong")], beyond: null }];
+  const lists = [...view().lists, { result: "other: AP 9.0 %", cards: [card(9, "wrong")], beyond: null }];
   model.set({ view: view({ lists }) });
   assert.equal(page.querySelectorAll("ol").length, 2);
   cards()[2].focus();
@@ -377,7 +377,7 @@ test("a second model's list stands below, and its images open pairs of that mode
 
 test("an image that cannot be read leaves its name", () => {
   const broken = { ...card(1, "wrong"), image: null, missing: "gone.jpg", alt: "rank 1, wrong, no image: gone.jpg" };
-  model.set({ view: view({ lists: [{ found: "", cards: [broken], beyond: null }] }) });
+  model.set({ view: view({ lists: [{ result: "", cards: [broken], beyond: null }] }) });
   const hole = cards()[0].all((each) => each.className === "rb-hole")[0];
   assert.ok(!hole.hidden);
   assert.equal(hole.textContent, "no image: gone.jpg");

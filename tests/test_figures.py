@@ -13,8 +13,8 @@ from PIL import Image
 from reidlib.data import Shots, Split
 from reidlib.data.augment import normalise
 from reidlib.evaluation.score import score
-from reidlib.figures import plots, ranked
-from reidlib.figures import style as figures
+from reidlib.figures import plots, ranked, shots, style
+from reidlib.figures.folders import visualize
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -41,9 +41,9 @@ def split(tmp_path) -> Split:
 
 @pytest.fixture
 def scores(split):
-    def features(shots, seed):
-        noise = np.random.default_rng(seed).normal(0, 0.5, (len(shots), 8))
-        return torch.from_numpy(np.eye(8)[shots.pids % 8] + noise).float()
+    def features(images, seed):
+        noise = np.random.default_rng(seed).normal(0, 0.5, (len(images), 8))
+        return torch.from_numpy(np.eye(8)[images.pids % 8] + noise).float()
 
     return score(features(split.query, 0), features(split.gallery, 1), split.query, split.gallery)
 
@@ -63,10 +63,10 @@ ROWS = [
     for e in (1, 2, 3)
 ]
 DRAWINGS = {
-    "shots": lambda split, scores: figures.show_shots(split.train, [0, 3], title="Two shots"),
-    "identity": lambda split, scores: figures.plot_identity(split.train, [1, 3]),
-    "batch": lambda split, scores: figures.plot_batch(np.zeros((4, 32, 16, 3), np.uint8), pids=[1, 1, 2, 2]),
-    "split": lambda split, scores: plots.plot_split(split),
+    "shots": lambda split, scores: shots.show_shots(split.train, [0, 3], title="Two shots"),
+    "identity": lambda split, scores: shots.plot_identity(split.train, [1, 3]),
+    "batch": lambda split, scores: shots.plot_batch(np.zeros((4, 32, 16, 3), np.uint8), pids=[1, 1, 2, 2]),
+    "split": lambda split, scores: shots.plot_split(split),
     "log": lambda split, scores: plots.plot_log(ROWS),
     "schedule": lambda split, scores: plots.plot_schedule({"warm": [1e-5, 1e-4, 1e-4], "flat": [1e-4] * 3}),
     "cmc": lambda split, scores: plots.plot_cmc({"this": scores}),
@@ -93,24 +93,24 @@ def test_a_figure_draws_without_warning_says_what_it_shows_and_leaves_matplotlib
 @pytest.mark.parametrize("name", ["shots", "cmc", "ranked"])
 def test_a_figure_saved_or_drawn_again_has_the_same_bytes(name, split, scores, tmp_path):
     fig = DRAWINGS[name](split, scores)
-    paths = [figures.save(fig, name, tmp_path / folder) for folder in ("one", "two")]
-    paths.append(figures.save(DRAWINGS[name](split, scores), name, tmp_path / "three"))
+    paths = [style.save_figure(fig, name, tmp_path / folder) for folder in ("one", "two")]
+    paths.append(style.save_figure(DRAWINGS[name](split, scores), name, tmp_path / "three"))
     assert len({path.read_bytes() for path in paths}) == 1
     assert paths[0].name == f"{name}.{'jpg' if fig.photos else 'png'}"
     with Image.open(paths[0]) as image:
-        assert image.size == tuple(int(inches * figures.FILE_DPI) for inches in fig.get_size_inches())
+        assert image.size == tuple(int(inches * style.FILE_DPI) for inches in fig.get_size_inches())
         assert not set(image.info) & {"Software", "Creation Time", "exif"}
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "cmc.png", "../cmc"])
 def test_save_refuses_a_name_with_a_folder_or_an_ending(name):
     with pytest.raises(ValueError, match="plain name"):
-        figures.save(figures.Picture(), name)
+        style.save_figure(style.Picture(), name)
 
 
 def test_save_writes_to_the_figures_folder_of_the_repository_unless_told_otherwise(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "project", lambda: tmp_path)
-    assert figures.save(plots.plot_matrix([[1]], ["a"], ["b"]), "table") == tmp_path / "figures" / "table.png"
+    monkeypatch.setattr(style, "project", lambda: tmp_path)
+    assert style.save_figure(plots.plot_matrix([[1]], ["a"], ["b"]), "table") == tmp_path / "figures" / "table.png"
 
 
 def test_every_symbol_has_a_glyph_in_the_font_of_the_style_sheet():
@@ -119,29 +119,29 @@ def test_every_symbol_has_a_glyph_in_the_font_of_the_style_sheet():
 
 
 def test_captions_name_person_and_camera_also_of_junk_and_distractors(split):
-    fig = figures.show_shots(split.gallery, [0, 9, 11])
+    fig = shots.show_shots(split.gallery, [0, 9, 11])
     assert texts(fig) == ["person 0004", "camera 1", "distractor", "camera 1", "junk", "camera 3"]
-    assert len(figures.show_shots(split.gallery, split.gallery.pids == 4).axes[0].images) == 3
+    assert len(shots.show_shots(split.gallery, split.gallery.pids == 4).axes[0].images) == 3
 
 
 def test_no_image_selected_is_an_error(split):
     with pytest.raises(ValueError, match="no images"):
-        figures.show_shots(split.train, [])
+        shots.show_shots(split.train, [])
 
 
 def test_an_identity_has_a_picture_in_each_camera_that_saw_it_and_a_note_in_the_others(split):
-    fig = figures.plot_identity(split.train, [1, 3])
+    fig = shots.plot_identity(split.train, [1, 3])
     assert len(fig.axes[0].images) == 5
     assert texts(fig).count("not seen") == 1
     assert {"camera 3", "person\n0001", "person\n0003"} <= set(texts(fig))
     with pytest.raises(ValueError, match="no identity \\[99\\]"):
-        figures.plot_identity(split.train, [1, 99])
+        shots.plot_identity(split.train, [1, 99])
 
 
 def test_a_missing_and_a_broken_image_become_a_box_with_the_file_name(split):
     split.train.file(0).unlink()
     split.train.file(1).write_bytes(split.train.file(1).read_bytes()[:60])
-    fig = figures.show_shots(split.train, [0, 1, 2])
+    fig = shots.show_shots(split.train, [0, 1, 2])
     boxes = ["".join(text.split("\n")) for text in texts(fig) if text.startswith("no image")]
     assert boxes == [f"no image{split.train.paths[i]}" for i in (0, 1)]
     assert len(fig.axes[0].images) == 1
@@ -149,16 +149,16 @@ def test_a_missing_and_a_broken_image_become_a_box_with_the_file_name(split):
 
 def test_a_normalised_batch_is_shown_in_its_own_colours(split):
     pixels = torch.randint(0, 256, (2, 8, 4, 3), dtype=torch.uint8)
-    shown = figures.plot_batch(normalise(pixels)).axes[0].images
+    shown = shots.plot_batch(normalise(pixels)).axes[0].images
     for image, original in zip(shown, pixels):
         np.testing.assert_allclose(np.asarray(image.get_array()), original.numpy() / 255, atol=0.01)
     with pytest.raises(ValueError, match=r"\(2, 8, 4\)"):
-        figures.plot_batch(pixels[..., 0])
+        shots.plot_batch(pixels[..., 0])
 
 
 def test_the_camera_bars_add_up_to_the_sets(split):
     bars = {
-        bars.get_label(): sum(bar.get_height() for bar in bars) for bars in plots.plot_split(split).axes[1].containers
+        bars.get_label(): sum(bar.get_height() for bar in bars) for bars in shots.plot_split(split).axes[1].containers
     }
     assert bars == {"train 8": 8, "query 4": 4, "gallery 9": 9, "distractors, junk 3": 3}
 
@@ -185,8 +185,8 @@ def test_the_band_of_a_cmc_curve_is_the_interval_of_each_rank(scores):
     (band,) = plots.plot_cmc({"one": scores}, top=5).axes[0].collections
     corners = band.get_paths()[0].vertices
     for rank in range(1, 6):
-        found = corners[corners[:, 0] == rank, 1]
-        np.testing.assert_allclose([found.min(), found.max()], 100 * np.array(scores.interval(f"rank-{rank}")))
+        edges = corners[corners[:, 0] == rank, 1]
+        np.testing.assert_allclose([edges.min(), edges.max()], 100 * np.array(scores.interval(f"rank-{rank}")))
 
 
 def test_the_ap_histogram_counts_valid_queries_only(scores):
@@ -199,7 +199,7 @@ def test_a_matrix_is_cividis_and_writes_light_on_dark_and_dark_on_light():
     fig = plots.plot_matrix([[0.0, 100.0, np.nan]], ["market"], ["a", "b", "c"], fmt=".0f")
     low, high, none = fig.axes[0].texts
     assert (low.get_text(), high.get_text(), none.get_text()) == ("0", "100", "–")
-    assert (low.get_color(), high.get_color()) == ("white", figures.INK)
+    assert (low.get_color(), high.get_color()) == ("white", style.INK)
     assert fig.axes[0].images[0].get_cmap().name == "cividis"
     with pytest.raises(ValueError, match=r"\(1, 2\), but 2 rows"):
         plots.plot_matrix([[1, 2]], ["a", "b"], ["c", "d"])
@@ -214,7 +214,7 @@ def test_a_ranked_list_marks_right_wrong_and_ignored_by_symbol_colour_and_line(s
     marks = [text for text in texts(fig) if text[0] in "✓✗–" and ":" not in text]
     assert [sum(mark[0] == symbol for mark in marks) for symbol in "✓✗–"] == [right, wrong, left_out]
     assert (right, left_out) == (2, 2 if ignored else 0)
-    looks = (figures.BLUE, right, "-"), (figures.VERMILLION, wrong, "--"), (figures.GREY, left_out, ":")
+    looks = (style.BLUE, right, "-"), (style.VERMILLION, wrong, "--"), (style.GREY, left_out, ":")
     for colour, count, _ in looks:
         assert len(frames(fig, colour)) == count
     assert len({frames(fig, colour)[0].get_linestyle() for colour, count, _ in looks if count}) == 2 + ignored
@@ -241,7 +241,7 @@ def test_a_query_without_match_says_so_and_a_first_match_beyond_the_list_stands_
     assert "no match in\nthe gallery" in texts(ranked.plot_ranked(scores, [3], k=3))
     scores.first_match[0] = 9
     fig = ranked.plot_ranked(scores, [0], k=3)
-    assert next(text for text in fig.axes[0].texts if text.get_text() == "rank 9").get_color() == figures.VERMILLION
+    assert next(text for text in fig.axes[0].texts if text.get_text() == "rank 9").get_color() == style.VERMILLION
     with pytest.raises(ValueError, match="k=0"):
         ranked.plot_ranked(scores, [0], k=0)
 
@@ -285,7 +285,7 @@ def test_extremes_of_nothing_valid_is_an_error():
 
 
 def test_visualize_writes_the_layout_of_the_reference_implementation_without_junk(scores, tmp_path):
-    place = ranked.visualize(scores, tmp_path / "run", k=4)
+    place = visualize(scores, tmp_path / "run", k=4)
     assert place == tmp_path / "run" / "visualization" / "tiny"
     assert sorted(path.name for path in place.iterdir()) == scores.query.paths.tolist()
     for i, name in enumerate(scores.query.paths):
@@ -298,8 +298,8 @@ def test_visualize_writes_the_layout_of_the_reference_implementation_without_jun
 
 
 def test_visualize_again_with_a_shorter_list_leaves_nothing_of_the_longer(scores, tmp_path):
-    ranked.visualize(scores, tmp_path, k=6)
-    place = ranked.visualize(scores, tmp_path, k=2, queries=[1])
+    visualize(scores, tmp_path, k=6)
+    place = visualize(scores, tmp_path, k=2, queries=[1])
     assert [len(list((place / name).iterdir())) for name in scores.query.paths] == [7, 3, 7, 7]
 
 
@@ -307,7 +307,7 @@ def test_visualize_names_a_missing_image_before_it_writes_anything(scores, tmp_p
     lost = scores.gallery.file(scores.ranking(2, 1).index[0])
     lost.unlink()
     with pytest.raises(FileNotFoundError, match=lost.name):
-        ranked.visualize(scores, tmp_path / "run", k=3)
+        visualize(scores, tmp_path / "run", k=3)
     assert not (tmp_path / "run").exists()
 
 
@@ -318,5 +318,5 @@ def test_visualize_keeps_apart_queries_whose_files_have_the_same_name(split, tmp
         old.rename(root / new)
     query = Shots("tiny/query", root, np.array(names), split.query.pids[:2], split.query.camids[:2])
     scores = score(torch.eye(2), torch.eye(2)[split.gallery.pids % 2], query, split.gallery)
-    place = ranked.visualize(scores, tmp_path, k=1)
+    place = visualize(scores, tmp_path, k=1)
     assert sorted(path.name for path in place.iterdir()) == ["a_1.png", "b_1.png"]

@@ -103,7 +103,7 @@ function place(list, send) {
 
 // The list of one model: one stop of the Tab key, left and right move inside.
 function rankedList(number, send) {
-  const head = node("p", { className: "rb-found" });
+  const head = node("p", { className: "rb-result" });
   const gap = node("li", { className: "rb-gap", textContent: "⋯", "aria-hidden": "true" });
   const row = node("ol", { role: "list" });
   const places = [];
@@ -132,8 +132,8 @@ function rankedList(number, send) {
       if (focused) move(0);
     }
     current = Math.min(current, cards.length - 1);
-    head.textContent = list.found;
-    row.setAttribute("aria-label", `Ranked list. ${list.found}`);
+    head.textContent = list.result;
+    row.setAttribute("aria-label", `Ranked list. ${list.result}`);
     stop();
   };
   const look = () => shown()[current]?.pair.click();

@@ -1,52 +1,94 @@
-"""What the ranked-image browser shows, as plain values that a page draws: an image with its words, a query, a list."""
+"""What the page of the ranked-image browser shows, as plain values: images with their words, lists, pairs, the tour."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from reidlib.browser.tour import first_match
-from reidlib.figures.ranked import MATCH, found, marks
+import numpy as np
+
+from reidlib.browser.tour import Tour, first_match, histogram
+from reidlib.evaluation.scores import Scores
+from reidlib.figures.ranked import MATCH, Mark, marks_and_ranks, result_in_words
 from reidlib.figures.style import person
 from reidlib.figures.thumbnails import thumbnail
 
 SMALL, LARGE = (128, 256), (512, 1024)  # pixels: the boxes of an image in a list and of one in a pair
 SMALL_BYTES, LARGE_BYTES = 40_000, 30_000  # of all images of lists, of both of a pair: keep the state below 100 kB
+MOST_IMAGES = 20  # in a list, or in two lists together
+NO_QUERY = -1  # the index of the query while a gallery image is shown in its stead
+
+View = dict[str, Any]
 
 
-def picture(file: Path, words: str, box: tuple[int, int], most: int) -> dict:
-    """An image within `box` and its words; where it cannot be read, its name in its place."""
+def _picture(file: Path, words: str, box: tuple[int, int], most: int) -> View:
+    """An image within `box` of at most `most` bytes and its words; if it cannot be read, its name."""
     image = thumbnail(file, box, most)
     missing = "" if image else file.name
     return {"image": image, "missing": missing, "alt": f"{words}, no image: {missing}" if missing else words}
 
 
-def query_view(scores, i: int, title: str, most: int) -> dict:
-    """Query i: its picture, and who and where."""
-    who = {"person": person(scores.query.pids[i]), "camera": str(scores.query.camids[i])}
-    file = scores.query.file(i)
-    return (
-        who
-        | picture(file, f"{title}, {who['person']}, camera {who['camera']}", SMALL, most)
-        | {"title": title, "file": file.name}
-    )
+def _query_card(scores: Scores, i: int, title: str, most: int) -> View:
+    who, camera, file = person(scores.query.pids[i]), str(scores.query.camids[i]), scores.query.file(i)
+    card = {"title": title, "file": file.name, "person": who, "camera": camera}
+    return card | _picture(file, f"{title}, {who}, camera {camera}", SMALL, most)
 
 
-def list_view(scores, i: int, k: int, ignored: bool, most: int) -> dict:
-    """Query i's list: how it did, its cards, and where none of them is right, the card of the first match."""
+def _list(scores: Scores, i: int, k: int, ignored: bool, most: int) -> View:
+    """Query i's result and the cards of its list; if none of them is right, also the card of its first match."""
     ranking = scores.ranking(i, k, ignored)
-    places = zip(ranking.index.tolist(), ranking.similarity, marks(ranking))
-    cards = [_card(scores, j, similarity, mark[:3], most) for j, similarity, mark in places]
+    images = zip(ranking.index.tolist(), ranking.similarity, marks_and_ranks(ranking))
+    cards = [_card(scores, j, similarity, *marked, most) for j, similarity, marked in images]
     beyond = None
     if scores.valid[i] and not ranking.match.any():
-        symbol, word, _ = MATCH
-        beyond = _card(scores, *first_match(scores, i), (symbol, str(scores.first_match[i]), word), most)
+        beyond = _card(scores, *first_match(scores, i), MATCH, str(scores.first_match[i]), most)
         beyond["alt"] += ", the first match"
-    return {"found": found(scores, i), "cards": cards, "beyond": beyond}
+    return {"result": result_in_words(scores, i), "cards": cards, "beyond": beyond}
 
 
-def _card(scores, j: int, similarity: float, mark: tuple[str, str, str], most: int) -> dict:
-    symbol, rank, word = mark
-    who = {"person": person(scores.gallery.pids[j]), "camera": str(scores.gallery.camids[j])}
-    words = (
-        f"rank {rank}, " * bool(rank) + f"{who['person']}, camera {who['camera']}, similarity {similarity:.2f}, {word}"
-    )
-    seen = {"index": j, "symbol": symbol, "rank": rank, "word": word, "similarity": f"{similarity:.2f}"}
-    return seen | who | picture(scores.gallery.file(j), words, SMALL, most)
+def _card(scores: Scores, j: int, similarity: float, mark: Mark, rank: str, most: int) -> View:
+    who, camera = person(scores.gallery.pids[j]), str(scores.gallery.camids[j])
+    words = f"{who}, camera {camera}, similarity {similarity:.2f}, {mark.word}"
+    card = {"index": j, "symbol": mark.symbol, "rank": rank, "word": mark.word, "similarity": f"{similarity:.2f}"}
+    picture = _picture(scores.gallery.file(j), f"rank {rank}, {words}" if rank else words, SMALL, most)
+    return card | {"person": who, "camera": camera} | picture
+
+
+def pair_view(query: View, card: View, files: tuple[Path, Path]) -> View:
+    """A query and an image of its list side by side, each within 512 x 1024 pixels and 15 kB."""
+    cards = [each | _picture(file, each["alt"], LARGE, LARGE_BYTES // 2) for each, file in zip((query, card), files)]
+    says = f"Pair: {cards[0]['alt']}; {cards[1]['alt']}."
+    return {"index": card["index"], "cards": cards, "maps": [], "parts": [], "words": "", "says": says}
+
+
+def page_view(tour: Tour, names: Sequence[str], k: int, ignored: bool, marks: dict[int, str], note: str) -> View:
+    """The whole page but the pair, below 100 kB."""
+    most = SMALL_BYTES // ((k + 1) * len(tour.models) + 1)
+    title = f"gallery image {tour.trail[-1]}" if tour.trail else f"query {tour.query}"
+    query = _query_card(*tour.subjects[0], title, most)
+    lists = [_list(*subject, k, ignored, most) for subject in tour.subjects]
+    for shown, name in zip(lists, names if len(lists) > 1 else ()):
+        shown["result"] = f"{name}: {shown['result']}"
+    position, count = tour.position + 1, len(tour.chosen)
+    results = "; ".join(shown["result"] for shown in lists)
+    scores = tour.models[0]
+    return {
+        "name": scores.query.name,
+        "index": NO_QUERY if tour.trail else tour.query,
+        "place": f"{position:,} of {count:,}",
+        "query": query,
+        "back": bool(tour.trail),
+        "lists": lists,
+        "status": f"{query['alt']}: {results}. {position} of {count}. {note}".strip(),
+        "note": note,
+        "order": tour.order,
+        "orders": tour.orders,
+        "k": k,
+        "lengths": sorted({5, 10, MOST_IMAGES // len(lists), k}),
+        "ignored": ignored,
+        "filter": asdict(tour.where),
+        "cameras": [np.unique(shots.camids).tolist() for shots in (scores.query, scores.gallery)],
+        "histogram": histogram(scores, tour.where, marks),
+        "mark": None if tour.trail else marks.get(tour.query),
+        "marked": len(marks),
+    }

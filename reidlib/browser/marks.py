@@ -4,74 +4,92 @@ import itertools
 import json
 import os
 from pathlib import Path
+from typing import Any
 
-from reidlib.files import write_whole
+from reidlib.data.shots import Shots
+from reidlib.files import locked, write_whole
 
-LONGEST = 100  # characters of a word
+LONGEST_WORD = 100  # characters
 
 
 class Marks:
-    """Queries that a reader marked, each with a word: index -> word, kept in a JSON file if one is given.
+    """Queries that a reader marked, each with a word; kept in a JSON file if one is given.
 
-    In the file a query goes by its path below the data root. Several readers may share it: what another has written is
-    taken in before each change. What there is no query of that path for is not shown and stays in the file, so that a
-    file from elsewhere can name no other file and loses nothing; one that cannot be read is set aside when the first
-    mark is saved. `problem` says what could not be used. ValueError for a word of more than 100 characters.
+    The file names a query by its path below the data root. Several readers may share it: each change locks the file
+    and starts from what it holds. Marks of unknown queries are not shown but stay in the file. A file that cannot be
+    read is renamed when the first mark is saved. `words` (query index to word) changes only after a mark has been
+    saved; `problem` says what could not be read.
     """
 
-    def __init__(self, query, file: Path | None = None) -> None:
-        self.query, self.file, self.words, self.others = query, file, {}, {}
-        self._read()
-
-    def _read(self) -> None:
-        """Take what the file holds now; where it is gone, or cannot be read, what is known stays."""
-        self.problem, self._broken = "", False
-        if not self.file:
-            return
+    def __init__(self, query: Shots, file: Path | None = None) -> None:
+        self.query, self.file, self.problem = query, file, ""
+        self._marks: dict[str, Any] = {}  # by path, as in the file
+        self.words: dict[int, str] = {}
         try:
-            saved = json.loads(self.file.read_text(encoding="utf-8"))["marks"]
-            fits = {path: isinstance(word, str) and len(word) <= LONGEST for path, word in saved.items()}
-        except FileNotFoundError:
+            self._show(self._read())
+        except ValueError as error:
+            self.problem = str(error)
             return
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            self.problem, self._broken = (
-                f"{self.file.name} holds no marks that can be read ({type(error).__name__}: {error})",
-                True,
+        if file and (left_out := len(self._marks) - len(self.words)):
+            self.problem = (
+                f"{file.name}: {left_out} of {len(self._marks)} marks are not shown: no such query, or no word"
             )
-            return
-        known = {path: i for i, path in enumerate(self.query.paths.tolist())}
-        self.words = {known[path]: saved[path] for path, fit in fits.items() if fit and path in known}
-        self.others = {path: saved[path] for path, fit in fits.items() if not fit or path not in known}
-        if self.others:
-            first = next(iter(self.others))[:LONGEST]
-            left = f"{len(self.others)} of {len(saved)} marks left out, but kept in it"
-            self.problem = f"{self.file.name}: {left}; no query {first!r}"
 
     def set(self, i: int, word: str = "") -> None:
-        """Mark query i with a word, and save."""
-        if len(word) > LONGEST:
-            raise ValueError(f"a mark of {len(word)} characters; {LONGEST} at most")
-        self._read()
-        self.words[i] = word
-        self._save()
+        """Mark query i with a word and save; ValueError if it has more than 100 characters."""
+        if len(word) > LONGEST_WORD:
+            raise ValueError(f"a mark of {len(word)} characters; {LONGEST_WORD} at most")
+        self._change(i, {str(self.query.paths[i]): _printable(word)})
 
     def remove(self, i: int) -> None:
-        """Take the mark of query i away, and save."""
-        self._read()
-        self.words.pop(i, None)
-        self._save()
+        """Remove the mark of query i and save."""
+        self._change(i, {})
 
-    def _save(self) -> None:
-        if not self.file:
-            return
-        if self._broken:
-            os.replace(self.file, self._aside())
+    def _change(self, i: int, mark: dict[str, str]) -> None:
+        """Replace the mark of query i by `mark`, which maps its path to a word or is empty; in the file first."""
+        if self.file is None:
+            return self._show(self._without(i, self._marks) | mark)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        paths = {str(self.query.paths[i]): word for i, word in sorted(self.words.items())}
-        text = json.dumps({"set": self.query.name, "marks": self.others | paths}, indent=1, ensure_ascii=False)
-        write_whole(self.file, text.encode())
+        with locked(self.file):
+            try:
+                marks = self._read()
+            except ValueError:
+                marks = self._marks
+                os.replace(self.file, _unused_name(self.file))
+            marks = self._without(i, marks) | mark
+            text = json.dumps({"set": self.query.name, "marks": marks}, indent=1, ensure_ascii=False)
+            write_whole(self.file, text.encode("utf-8", "backslashreplace"))  # a lone surrogate becomes JSON's escape
+        self._show(marks)
 
-    def _aside(self) -> Path:
-        """Where a file that cannot be read goes: beside the new one, and over no other."""
-        places = (self.file.with_suffix(f".unused{n}.json") for n in itertools.chain([""], itertools.count(2)))
-        return next(place for place in places if not place.exists())
+    def _without(self, i: int, marks: dict[str, Any]) -> dict[str, Any]:
+        return {path: word for path, word in marks.items() if path != self.query.paths[i]}
+
+    def _read(self) -> dict[str, Any]:
+        """The marks in the file, or those known if it does not exist; ValueError if it cannot be read."""
+        if self.file is None or not self.file.exists():
+            return self._marks
+        try:
+            return dict(json.loads(self.file.read_text("utf-8"))["marks"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{self.file.name} holds no marks that can be read ({type(error).__name__}: {error})"
+            ) from error
+
+    def _show(self, marks: dict[str, Any]) -> None:
+        index = {path: i for i, path in enumerate(self.query.paths.tolist())}
+        words = {index[path]: word for path, word in marks.items() if path in index}
+        self.words = {
+            i: _printable(word) for i, word in words.items() if isinstance(word, str) and len(word) <= LONGEST_WORD
+        }
+        self._marks = marks
+
+
+def _unused_name(file: Path) -> Path:
+    """Where to move a file that cannot be read: beside it, and over no other."""
+    names = (file.with_suffix(f".unused{n}.json") for n in itertools.chain([""], itertools.count(2)))
+    return next(name for name in names if not name.exists())
+
+
+def _printable(word: str) -> str:
+    """The word with "?" for each lone surrogate, which cannot be sent to a page."""
+    return word.encode("utf-8", "replace").decode()

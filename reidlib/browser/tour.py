@@ -2,40 +2,33 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from reidlib.data.shots import DISTRACTOR
+from reidlib.data.shots import DISTRACTOR, Shots
+from reidlib.evaluation.cosine import Cosine
 from reidlib.evaluation.counting import Rule, count
-from reidlib.evaluation.statistics import check_paired, per_query
+from reidlib.evaluation.scores import Compared, Scores, per_query
+from reidlib.evaluation.statistics import check_paired
 
 BINS = 10  # of the AP histogram
-ALIKE_TO_NOBODY = -2  # a pid that no image has
-
-
-def check_browsable(scores, other=None) -> None:
-    """ValueError for scores without embeddings, and for two of different queries or galleries."""
-    for each in (scores, other):
-        if each is not None and each.source is None:
-            raise ValueError("these scores come from a file, without embeddings: call score() or measure() again")
-    if other is not None:
-        check_paired(scores, other)
-        if not np.array_equal(scores.gallery.paths, other.gallery.paths):
-            raise ValueError("the two models were scored against different galleries; score both against the same one")
+NO_PID = -2  # a pid that no image has
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which queries to look at; a field that is None lets all of them through. ValueError for what can hold for none.
+    """Which queries to look at; a field that is None lets all of them pass. ValueError if no query could pass.
 
     AP goes from `ap_low` up to, but not including, `ap_high`; 1 is included.
     """
 
     query_camera: int | None = None
-    match_camera: int | None = None  # it has a match under this camera
+    match_camera: int | None = None  # the query has a match in this camera
     ap_low: float = 0.0
     ap_high: float = 1.0
-    beyond: int | None = None  # its first match stands beyond this rank
+    beyond: int | None = None  # its first match ranks beyond this one
     pid: int | None = None
     marked: bool = False
 
@@ -45,137 +38,164 @@ class Filter:
         if self.beyond is not None and self.beyond < 1:
             raise ValueError(f"first match beyond rank {self.beyond}; ranks begin at 1")
 
-    def mask(self, scores, marked: Collection[int]) -> np.ndarray:
+    def mask(self, scores: Scores, marked: Collection[int]) -> np.ndarray:
         """(Q,) bool: the queries of `scores` that pass; `marked` holds indices."""
-        passing = self._ap(scores.ap)
+        passing, indices = np.ones(len(scores.ap), bool), np.arange(len(scores.ap))
+        if (self.ap_low, self.ap_high) != (0, 1):  # else queries without a match, whose AP is NaN, pass too
+            passing &= (scores.ap >= self.ap_low) & ((scores.ap < self.ap_high) | (self.ap_high == 1))
         if self.query_camera is not None:
             passing &= scores.camids == self.query_camera
         if self.match_camera is not None:
             i, j = scores.rule.matches(slice(0, len(passing)))
-            passing &= np.isin(np.arange(len(passing)), i[scores.rule.g_cam[j] == self.match_camera])
+            passing &= np.isin(indices, i[scores.rule.g_cam[j] == self.match_camera])
         if self.beyond is not None:
             passing &= scores.first_match > self.beyond
         if self.pid is not None:
             passing &= scores.pids == self.pid
         if self.marked:
-            passing &= np.isin(np.arange(len(passing)), list(marked))
+            passing &= np.isin(indices, list(marked))
         return passing
 
-    def _ap(self, ap: np.ndarray) -> np.ndarray:
-        if (self.ap_low, self.ap_high) == (0, 1):
-            return np.ones(len(ap), bool)  # those without a match, whose AP is NaN, too
-        return (ap >= self.ap_low) & ((ap < self.ap_high) | (self.ap_high == 1))
 
-
-def histogram(scores, where: Filter, marked: Collection[int]) -> list[int]:
-    """How many queries fall into each tenth of AP, all filters but the one on AP applied."""
+def histogram(scores: Scores, where: Filter, marked: Collection[int]) -> list[int]:
+    """The number of queries in each tenth of AP that pass all of the filter but its limits of AP."""
     ap = scores.ap[replace(where, ap_low=0.0, ap_high=1.0).mask(scores, marked) & scores.valid]
     return np.histogram(ap, np.arange(BINS + 1) / BINS)[0].tolist()
 
 
-def _by(value: np.ndarray) -> np.ndarray:
-    return np.argsort(np.where(np.isnan(value), np.inf, value), kind="stable")  # without a match: last
+def _sorted(values: np.ndarray) -> np.ndarray:
+    return np.argsort(values, kind="stable")  # NaN, of queries without a match, comes last
 
 
-ORDERS = {  # name -> a permutation (Q,) of the queries of a, where b are another model's scores
-    "worst first": lambda a, b, seed: _by(a.ap),
-    "best first": lambda a, b, seed: _by(-a.ap),
+ORDERS = {  # name -> a permutation (Q,) of the queries; a and b are the scores of the first and the second model
+    "worst first": lambda a, b, seed: _sorted(a.ap),
+    "best first": lambda a, b, seed: _sorted(-a.ap),
     "by index": lambda a, b, seed: np.arange(len(a.ap)),
     "at random": lambda a, b, seed: np.random.default_rng(seed).permutation(len(a.ap)),
-    "models differ most": lambda a, b, seed: _by(-np.abs(a.ap - b.ap)),
+    "models differ most": lambda a, b, seed: _sorted(-np.abs(a.ap - b.ap)),
 }
 
 
 class Tour:
-    """The queries of `scores` in an order and through a filter, and the one among them that a reader is at.
+    """The queries of one or two models in an order and through a filter, and what a reader looks at.
 
-    `other` are a second model's scores, by which "models differ most" orders. There is always a query: what would leave
-    none raises ValueError and changes nothing.
+    That is the query at `position` of the `chosen` ones, or a gallery image that was made the query: `trail` holds
+    these, the last one shown. `subjects` holds (scores, query index) of what is shown, one for each model.
+
+    ValueError for scores from a file and for two models of different queries or galleries. There is always a query: a
+    filter that no query passes raises ValueError and changes nothing.
     """
 
-    def __init__(self, scores, other=None, seed: int = 0) -> None:
-        self.scores, self.other, self.seed = scores, other, seed
+    def __init__(self, scores: Scores, other: Scores | None = None, seed: int = 0) -> None:
+        self.models, self.seed = [scores] if other is None else [scores, other], seed
+        galleries = [each.gallery.paths for each in self.models]
+        if other is not None:
+            check_paired(scores, other)
+            if not np.array_equal(galleries[0], galleries[1]):
+                raise ValueError("the two models have different galleries; score both against the same one")
         self.orders = [name for name in ORDERS if other or name != "models differ most"]
         self.select("worst first", Filter())
 
     @property
     def query(self) -> int:
-        return int(self.chosen[self.place])
+        """The index of the query that is shown, or was before a gallery image."""
+        return int(self.chosen[self.position])
 
     def select(self, order: str, where: Filter, marked: Collection[int] = ()) -> None:
-        """Order and filter, and go to the first."""
+        """Order and filter, and go to the first query."""
         if order not in self.orders:
             raise ValueError(f"no order {order!r}; choose one of {', '.join(self.orders)}")
-        every = ORDERS[order](self.scores, self.other, self.seed)
-        chosen = every[where.mask(self.scores, marked)[every]]
+        every = ORDERS[order](self.models[0], self.models[-1], self.seed)
+        chosen = every[where.mask(self.models[0], marked)[every]]
         if not len(chosen):
-            raise ValueError("no query passes this filter together with the others; the choice before it is kept")
-        self.order, self.where, self.chosen, self.place = order, where, chosen, 0
+            raise ValueError("no query passes this filter together with the others; it was not applied")
+        self.order, self.where, self.chosen = order, where, chosen
+        self._go(0)
 
     def step(self, by: int) -> None:
-        """Go on, or back, to the first or the last at most."""
-        self.place = int(np.clip(self.place + by, 0, len(self.chosen) - 1))
+        """Go forward, or back, as far as the first or the last query."""
+        self._go(int(np.clip(self.position + by, 0, len(self.chosen) - 1)))
 
     def jump(self, text: str) -> bool:
-        """Go to a query by its number, or to the next with `text` in its path; returns whether the filter went."""
+        """Go to a query by its number, or to the next with `text` in its path; returns whether a filter hid it."""
         i = self._find(text)
         hidden = i not in self.chosen
         if hidden:
             self.select(self.order, Filter())
-        self.place = int(np.flatnonzero(self.chosen == i)[0])
+        self._go(int(np.flatnonzero(self.chosen == i)[0]))
         return hidden
 
     def _find(self, text: str) -> int:
-        paths = self.scores.query.paths
+        paths = self.models[0].query.paths
         if text.isdecimal() and text == str(int(text)) and int(text) < len(paths):  # 0012 is a part of a name
             return int(text)
-        found = np.flatnonzero(np.char.find(paths, text) >= 0) if text else np.empty(0, int)
-        if not len(found):
+        hits = np.flatnonzero(np.char.find(paths, text) >= 0) if text else np.empty(0, int)
+        if not len(hits):
             raise ValueError(f"no query {text!r}; give a number below {len(paths)}, or a part of a file name")
-        return int(found[np.searchsorted(found, self.query, side="right") % len(found)])
+        return int(hits[np.searchsorted(hits, self.query, side="right") % len(hits)])
+
+    def _go(self, position: int) -> None:
+        self.position = position
+        self.trail: list[int] = []
+        self.subjects = [(scores, self.query) for scores in self.models]
+
+    def descend(self, j: int) -> None:
+        """Make gallery image j the query."""
+        self.subjects = [(gallery_query(scores, j), 0) for scores in self.models]
+        self.trail = [*self.trail, j]
+
+    def back(self) -> None:
+        """Go back from a gallery image to the query in whose list it was found."""
+        before = self.trail[:-1]
+        self._go(self.position)
+        for j in before:
+            self.descend(j)
+
+    def files(self, j: int) -> tuple[Path, Path]:
+        """The image files of what is shown and of gallery image j."""
+        scores, i = self.subjects[0]
+        return scores.query.file(i), scores.gallery.file(j)
 
 
 class GalleryRule(Rule):
-    """`rule` for gallery image j as the only query: it does not find itself, and nobody is known to be a stranger."""
+    """`rule` for gallery image j as the only query: it ignores itself, and a distractor matches no other distractor."""
 
-    def __init__(self, rule: Rule, gallery, j: int) -> None:
+    def __init__(self, rule: Rule, gallery: Shots, j: int) -> None:
         super().__init__(gallery[j], gallery, rule._ignored)
         self.itself = np.arange(len(gallery)) == j
-        if self.q_pid[0] <= DISTRACTOR:  # one distractor is not the same person as another
-            self.q_pid = np.array([ALIKE_TO_NOBODY])
+        if self.q_pid[0] <= DISTRACTOR:
+            self.q_pid = np.array([NO_PID])
 
     def ignored(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
         return super().ignored(i, j) | self.itself[j]
 
 
-def gallery_query(scores, j: int):
+def gallery_query(scores: Scores, j: int) -> Scores:
     """Scores of gallery image j as the only query, against the same gallery by the same rule and cosine similarity.
 
-    The image itself is ignored. Junk and distractors may be queries and have no match. Re-ranked scores give a list by
-    plain cosine, since re-ranking compares all queries with each other.
+    The image itself is ignored. Junk and distractors may be queries; they have no match. The list is by cosine also if
+    `scores` are re-ranked, since re-ranking compares all queries with each other. IndexError if there is no image j.
     """
     if not 0 <= j < len(scores.gallery):
         raise IndexError(f"no gallery image {j}: there are {len(scores.gallery)}, numbered from 0")
-    source = _cosine(scores).of_gallery(j)
-    rule, one = GalleryRule(scores.rule, scores.gallery, j), scores.gallery[j]
-    values = per_query(*count(source, rule, scores.ties), 1)
-    return replace(
-        scores, **values, pids=one.pids, camids=one.camids, query=one, q=source.q, source=source, rule=rule,
-        reranked=False,
-    )  # fmt: skip
+    source, query = _cosine(scores).of_gallery(j), scores.gallery[j]
+    rule = GalleryRule(scores.rule, scores.gallery, j)
+    values: dict[str, Any] = per_query(*count(source, rule, scores.ties), 1)
+    compared = Compared(query, scores.gallery, source.q, scores.g, source, rule)
+    return replace(scores, **values, pids=query.pids, camids=query.camids, reranked=False, compared=compared)
 
 
-def _cosine(scores):
-    return getattr(scores.source, "cosine", scores.source)  # what re-ranking began with
+def _cosine(scores: Scores) -> Cosine:
+    return scores.source if isinstance(scores.source, Cosine) else Cosine(scores.q, scores.g)  # else re-ranked
 
 
-def cosine(scores, i: int, j: int) -> float:
+def cosine(scores: Scores, i: int, j: int) -> float:
     """The cosine similarity of query i and gallery image j."""
     return float(_cosine(scores).near(np.array([i]), np.array([j]))[0])
 
 
-def first_match(scores, i: int) -> tuple[int, float]:
-    """The gallery image that is query i's best true match, and its similarity; `scores.first_match` holds its rank."""
+def first_match(scores: Scores, i: int) -> tuple[int, float]:
+    """The gallery image that is query i's best match, and its similarity; `scores.first_match` holds its rank."""
     _, j = scores.rule.matches(slice(i, i + 1))
     similarity = scores.source.exact(np.full_like(j, i), j)
     best = similarity.argmax()

@@ -1,11 +1,13 @@
-"""Two images: which regions, or which parts of a part-based model, made them alike."""
+"""Two images: which regions, or which parts of a part-based model, made them similar."""
 
 import io
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
@@ -13,22 +15,42 @@ from torch.nn import functional as F
 
 from reidlib.data.augment import normalise
 from reidlib.data.images import decode
-from reidlib.figures.style import GAP, INK, LINE, Picture, caption, note, sheet, styled, thumb
+from reidlib.figures.style import GAP, INK, LINE, Picture, Size, caption, note, sheet, styled, thumb
+from reidlib.systems import System
 
-DIM = 0.6  # how dark a band is whose parts have nothing in common, as in browser.css
+DIM = 0.6  # opacity of the black over a band whose parts have nothing in common, as in browser.css
 
 
-def similarity_maps(system, a: Path, b: Path) -> np.ndarray:
-    """What each place of two images adds to their cosine similarity: (2, h, w) float32, a map of `a` and one of `b`.
+def similarity_maps(system: System, a: Path, b: Path) -> np.ndarray:
+    """How much each position of two images contributes to their cosine similarity.
 
-    Each sums to the cosine. A value is the share of a place in one image's embedding times the whole embedding of the
-    other: near zero for what the other image has nothing of, below for what speaks against the pair. ValueError for a
-    system whose embedding is no sum over places. Source: Stylianou, Souvenir, Pless, "Visualizing Deep Similarity
-    Networks" (WACV 2019), section 3.
+    A contribution is the scalar product of one position's share of an image's embedding with the whole embedding of the
+    other image. It is near zero where the other image has nothing similar and negative where the images differ.
+
+    Parameters
+    ----------
+    system : System
+        With a method `regions`: its embedding is a sum over positions.
+    a, b : Path
+        The two image files.
+
+    Returns
+    -------
+    (2, h, w) float32 array
+        A map of `a` and one of `b`; the sum of each is the cosine similarity.
+
+    Raises
+    ------
+    ValueError
+        If the system has no `regions`.
+
+    References
+    ----------
+    Stylianou, Souvenir, Pless, "Visualizing Deep Similarity Networks" (WACV 2019), section 3.
     """
     if not hasattr(system, "regions"):
         raise ValueError(
-            f"{type(system).__name__} has no regions(): its similarities cannot be shared out over an image"
+            f"{type(system).__name__} has no regions(): its similarity is not a sum over positions of an image"
         )
     regions = system.regions(_pair(system, a, b))  # (2, h, w, C)
     other = regions.sum((1, 2)).flip(0)  # (2, C)
@@ -36,33 +58,72 @@ def similarity_maps(system, a: Path, b: Path) -> np.ndarray:
 
 
 @torch.inference_mode()
-def part_similarities(system, a: Path, b: Path) -> np.ndarray:
-    """How alike two images are in each part: (2, P) float32, the cosines of the parts and what each adds to the whole.
+def part_similarities(system: System, a: Path, b: Path) -> np.ndarray:
+    """How similar two images are in each part, and how much each part contributes to their cosine similarity.
 
-    The second row sums to the cosine of the embeddings; a part adds much where it is alike and long in both. Averaged
-    with the mirror images where the system's own test does that. ValueError for a system whose embedding is not put
-    together from parts. Source: Sun et al., "Beyond Part Models" (ECCV 2018), section 3.1.
+    A contribution is large if the parts are similar and both are long. If the system's test averages an image with its
+    mirror image (`flip`), so do the parts.
+
+    Parameters
+    ----------
+    system : System
+        With a method `parts`: its embedding is a concatenation of parts.
+    a, b : Path
+        The two image files.
+
+    Returns
+    -------
+    (2, P) float32 array
+        The cosine similarity of each pair of parts, and the contributions, which sum to that of the embeddings.
+
+    Raises
+    ------
+    ValueError
+        If the system has no `parts`.
+
+    References
+    ----------
+    Sun et al., "Beyond Part Models" (ECCV 2018), section 3.1.
     """
     if not hasattr(system, "parts"):
-        raise ValueError(f"{type(system).__name__} has no parts(): its similarities cannot be told apart by them")
+        raise ValueError(f"{type(system).__name__} has no parts(): its embedding is not a concatenation of parts")
     images = _pair(system, a, b)
     parts = system.parts(images).float()  # (2, P, D/P)
     if system.flip:
         parts = parts + system.parts(images.flip(3))
-    a, b = parts / torch.linalg.vector_norm(parts, dim=(1, 2), keepdim=True)
-    return torch.stack([F.cosine_similarity(a, b, dim=1), (a * b).sum(1)]).cpu().numpy()
+    first, second = parts / torch.linalg.vector_norm(parts, dim=(1, 2), keepdim=True)
+    return torch.stack([F.cosine_similarity(first, second, dim=1), (first * second).sum(1)]).cpu().numpy()
 
 
-def _pair(system, a: Path, b: Path) -> Tensor:
+def _pair(system: System, a: Path, b: Path) -> Tensor:
+    """Two images as the system takes them: (2, 3, H, W) on its device."""
     return normalise(decode([a, b], system.recipe.size, system.recipe.resize).to(next(system.parameters()).device))
 
 
 @styled
-def plot_parts(system, a: Path, b: Path, title: str | None = None) -> Picture:
-    """Two images cut into the system's parts, as a Picture: the cosine of two parts stands between their bands.
+def plot_parts(system: System, a: Path, b: Path, title: str | None = None) -> Picture:
+    """Draw two images cut into the system's parts, with the cosine similarity of each pair of parts between them.
 
-    The more alike, the thicker the line and the brighter the band; at the right, what a part adds to the similarity of
-    the images. Parts are drawn as equal bands from top to bottom, refined ones too. ValueError as `part_similarities`.
+    The more similar two parts, the thicker the line and the brighter the bands. At the right stands how much a part
+    contributes to the similarity of the images. Parts are drawn as equal bands from top to bottom, also if the system
+    has refined them (`system.refined`) and they have other shapes.
+
+    Parameters
+    ----------
+    system : System
+        With a method `parts`.
+    a, b : Path
+        The two image files.
+    title : str, optional
+
+    Returns
+    -------
+    Picture
+
+    Raises
+    ------
+    ValueError
+        If the system has no `parts`.
     """
     similarities = part_similarities(system, a, b)
     width, height, between = 1.3, 2.6, 1.5  # inches
@@ -74,78 +135,78 @@ def plot_parts(system, a: Path, b: Path, title: str | None = None) -> Picture:
     for x, file in ((GAP, a), (right, b)):
         thumb(ax, file, x, top, (width, height))
     step = height / similarities.shape[1]
-    for i, (own, adds) in enumerate(similarities.T):
-        _band(ax, (GAP + width, right), top + i * step, (width, step), own)
+    for i, (cosine, adds) in enumerate(similarities.T):
+        _draw_band(ax, (GAP + width, right), top + i * step, (width, step), cosine)
         note(ax, right + width + GAP, top + (i + 0.5) * step, f"{adds:z.2f}", color=INK, va="center")
     note(ax, right + width + GAP, top + height + 0.05, f"sum {similarities[1].sum():.2f}", color=INK, fontweight="bold")
-    words = told(similarities, getattr(system, "refined", False))
+    words = _parts_in_words(system, similarities)
     fig.alt = f"{title or 'Two images by their parts'}. {words}".replace("\n", " ")
     return fig
 
 
-def _band(ax, ends: tuple[float, float], y: float, size: tuple[float, float], cosine: float) -> None:
-    """A part of two images, one left of ends[0] and one right of ends[1], and the line between them."""
-    like, middle = min(max(cosine, 0), 1), y + size[1] / 2
-    for x in (ends[0] - size[0], ends[1]):
-        ax.add_patch(Rectangle((x, y), *size, facecolor=(0, 0, 0, DIM * (1 - like)), edgecolor="white"))
-    line = {"color": INK, "linewidth": 7 * like, "linestyle": "-", "solid_capstyle": "butt"}
-    ax.plot([ends[0] + 0.06, ends[1] - 0.06], [middle] * 2, **line)
+def _draw_band(ax: Axes, inner_edges: tuple[float, float], y: float, size: Size, cosine: float) -> None:
+    """A part of two images, between whose inner edges a line is drawn, and the cosine similarity on the line."""
+    left, right = inner_edges
+    similar, middle = min(max(cosine, 0), 1), y + size[1] / 2
+    for x in (left - size[0], right):
+        ax.add_patch(Rectangle((x, y), *size, facecolor=(0, 0, 0, DIM * (1 - similar)), edgecolor="white"))
+    line: dict[str, Any] = {"color": INK, "linewidth": 7 * similar, "linestyle": "-", "solid_capstyle": "butt"}
+    ax.plot([left + 0.06, right - 0.06], [middle] * 2, **line)
     paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-    note(ax, sum(ends) / 2, middle, f"{cosine:z.2f}", color=INK, ha="center", va="center", bbox=paper)
+    note(ax, (left + right) / 2, middle, f"{cosine:z.2f}", color=INK, ha="center", va="center", bbox=paper)
 
 
-def told(similarities: np.ndarray, refined: bool = False) -> str:
-    """`part_similarities` in words, a line for each part; `refined`: parts that are no strips."""
+def _parts_in_words(system: System, similarities: np.ndarray) -> str:
+    """The result of `part_similarities` in words, a line for each part."""
     lines = (f"Part {i}: cosine {own:z.2f}, adds {adds:z.2f}." for i, (own, adds) in enumerate(similarities.T, 1))
     count = similarities.shape[1]
-    order = "from the top (refined parts: a band says only about where one lies)" if refined else "from the top"
-    return "\n".join([f"Cosine {similarities[1].sum():.2f}, which {count} parts add up to, {order}:", *lines])
+    refined = " (refined parts: a band says only about where one lies)" if getattr(system, "refined", False) else ""
+    heading = f"Cosine {similarities[1].sum():.2f}, which {count} parts add up to, from the top{refined}:"
+    return "\n".join([heading, *lines])
 
 
-def heat(place: np.ndarray, most: float) -> bytes:
-    """A map (h, w) as a small PNG to lay over its image: cividis from nothing or less (dark) to `most` (bright)."""
-    share = place.clip(0, most) / most if most > 0 else np.zeros_like(place)  # nothing may speak for a pair
-    size = place.shape[1] * 8, place.shape[0] * 8
+def _map_as_png(contributions: np.ndarray, most: float) -> bytes:
+    """A map (h, w) as a small PNG to lay over its image: cividis from zero or less (dark) to `most` (bright)."""
+    share = contributions.clip(0, most) / most if most > 0 else np.zeros_like(contributions)
+    size = contributions.shape[1] * 8, contributions.shape[0] * 8
     image = Image.fromarray((255 * share).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    image.putpalette(matplotlib.colormaps["cividis"](range(256), bytes=True)[:, :3].tobytes())  # a byte a pixel
+    image.putpalette(matplotlib.colormaps["cividis"](range(256), bytes=True)[:, :3].tobytes())  # one byte per pixel
     body = io.BytesIO()
     image.save(body, "PNG")
     return body.getvalue()
 
 
-def where(place: np.ndarray) -> str:
-    """A map (h, w) in words: how what speaks for the pair divides over the height, and where it is strongest."""
-    h, w = place.shape
-    rows = place.clip(min=0).sum(1)
+def _map_in_words(contributions: np.ndarray) -> str:
+    """How the positive contributions (h, w) divide into upper and lower half, and where the largest is."""
+    h, w = contributions.shape
+    rows = contributions.clip(min=0).sum(1)
     if not rows.sum():
         return "nothing speaks for it"
     upper = 100 * (rows[: h // 2].sum() + h % 2 * rows[h // 2] / 2) / rows.sum()
-    row, column = np.unravel_index(place.argmax(), place.shape)
+    row, column = np.unravel_index(contributions.argmax(), contributions.shape)
     side = ("left", "middle", "right")[int(3 * (column + 0.5) / w)]
     halves = f"upper half {upper:.0f} %, lower half {100 - upper:.0f} %"
     return f"{halves}; strongest {100 * (row + 0.5) / h:.0f} % down, {side}"
 
 
-def explanation(system, a: Path, b: Path, kept: float) -> dict:
-    """What made two files alike, in `words`, and `parts`, the cosine of each as text, or `maps`, pictures to lay on.
+def explanation(system: System, a: Path, b: Path, scored: float) -> dict[str, Any]:
+    """What made two images similar: `words`, and `parts` (cosines as text) or `maps` (PNGs to lay over them).
 
-    `kept` is their cosine as scored. ValueError where the system finds another: it is not the one that was scored.
+    `scored` is the pair's cosine similarity in the scores; ValueError if the system computes another.
     """
-    cosine, seen = (_by_parts if hasattr(system, "parts") else _by_maps)(system, a, b)
-    if abs(cosine - kept) > 0.1:  # more than rounding, and than an average over the mirrored image, can do
-        raise ValueError(f"this system finds similarity {cosine:.2f}, the scores hold {kept:.2f}: they are not of it")
-    return seen
-
-
-def _by_parts(system, a: Path, b: Path) -> tuple[float, dict]:
-    similarities = part_similarities(system, a, b)
-    words = told(similarities, getattr(system, "refined", False))
-    words += "\nThe less alike two parts are, the darker their bands."
-    return similarities[1].sum(), {"parts": [f"{own:z.2f}" for own in similarities[0]], "words": words}
-
-
-def _by_maps(system, a: Path, b: Path) -> tuple[float, dict]:
-    maps = similarity_maps(system, a, b)
-    cosine = maps[0].sum()
-    words = f"Cosine {cosine:.2f}.\nQuery: {where(maps[0])}.\nAnswer: {where(maps[1])}."
-    return cosine, {"maps": [heat(place, maps.max()) for place in maps], "words": words}
+    shown: dict[str, Any]
+    if hasattr(system, "parts"):
+        similarities = part_similarities(system, a, b)
+        cosine = similarities[1].sum()
+        words = f"{_parts_in_words(system, similarities)}\nThe less similar two parts are, the darker their bands."
+        shown = {"words": words, "parts": [f"{own:z.2f}" for own in similarities[0]]}
+    else:
+        maps = similarity_maps(system, a, b)
+        cosine = maps[0].sum()
+        words = f"Cosine {cosine:.2f}.\nQuery: {_map_in_words(maps[0])}.\nAnswer: {_map_in_words(maps[1])}."
+        shown = {"words": words, "maps": [_map_as_png(each, maps.max()) for each in maps]}
+    if abs(cosine - scored) > 0.1:  # more than rounding, and averaging with the mirror image, can do
+        raise ValueError(
+            f"this system finds similarity {cosine:.2f}, the scores say {scored:.2f}: they are not its own"
+        )
+    return shown

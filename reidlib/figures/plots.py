@@ -1,88 +1,42 @@
-"""The charts: splits, logs, schedules, curves and tables of numbers; each returns a Picture."""
+"""Charts: logs, schedules, curves and tables of numbers."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from reidlib.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, SKY, VERMILLION, WIDTH, Picture, styled
-
-
-def _panels(count: int, height: float = 3.2, width: float = WIDTH) -> tuple[Picture, np.ndarray]:
-    fig = Picture(figsize=(width, height), layout="constrained")
-    return fig, np.atleast_1d(fig.subplots(1, count))
-
-
-@styled
-def plot_split(split) -> Picture:
-    """Images per identity in the train set, and images per camera in all three sets, as a Picture."""
-    fig, (left, right) = _panels(2)
-    sizes = np.unique(split.train.pids, return_counts=True)[1]
-    step = -(-(np.ptp(sizes) + 1) // 30)  # whole numbers of images in each of at most 30 bars
-    left.hist(sizes, bins=np.arange(sizes.min() - 0.5, sizes.max() + step, step), color=BLUE, edgecolor="white")
-    left.axvline(sizes.mean(), color=VERMILLION, linestyle="--", label=f"mean {sizes.mean():.1f}")
-    left.set(title=f"Train: images per identity ({len(sizes):,} people)", xlabel="images", ylabel="identities")
-    left.xaxis.set_major_locator(MaxNLocator(integer=True))
-    left.legend()
-    _camera_bars(right, split)
-    sets = (split.train, split.query, split.gallery)
-    fig.alt = (
-        f"Two charts of {split.name}. Train images per identity: {sizes.min()} to {sizes.max()}, "
-        f"mean {sizes.mean():.1f}. Images per camera: {len(_cameras(*sets))} cameras, "
-        + ", ".join(f"{part} {len(shots):,}" for part, shots in zip(("train", "query", "gallery"), sets, strict=True))
-        + "."
-    )
-    return fig
-
-
-def _cameras(*sets) -> np.ndarray:
-    return np.unique(np.concatenate([shots.camids for shots in sets]))
-
-
-def _camera_bars(ax, split) -> None:
-    """Three bars a camera; the gallery's distractors and junk lie on top of its people."""
-    cameras = _cameras(split.train, split.query, split.gallery)
-    place = np.arange(len(cameras))
-
-    def bars(shots, chosen, offset, label, **look):
-        count = (shots.camids[chosen][:, None] == cameras).sum(0)
-        ax.bar(place + offset, count, width=0.27, edgecolor="white", label=f"{label} {count.sum():,}", **look)
-        return count
-
-    people = split.gallery.pids > 0
-    bars(split.train, slice(None), -0.28, "train", color=BLUE)
-    bars(split.query, slice(None), 0, "query", color=ORANGE, hatch="///")
-    below = bars(split.gallery, people, 0.28, "gallery", color=SKY, hatch="...")
-    if not people.all():
-        bars(split.gallery, ~people, 0.28, "distractors, junk", color="#cccccc", hatch="xxx", bottom=below)
-    ax.set(title="Images per camera", xlabel="camera", ylabel="images", xticks=place, xticklabels=cameras)
-    ax.grid(axis="x", visible=False)
-    ax.set_ylim(top=ax.get_ylim()[1] * 1.3)  # room for the legend
-    ax.legend(ncols=2, loc="upper left", handlelength=1.6, columnspacing=1.2)
+from reidlib.evaluation.scores import Scores
+from reidlib.evaluation.sysu import SysuScores
+from reidlib.figures.style import BLUE, GREEN, GREY, INK, PALE, VERMILLION, WIDTH, Picture, panels, styled
+from reidlib.train.loop import BOOKKEEPING
 
 
 @styled
 def plot_log(rows: Sequence[Mapping]) -> Picture:
-    """Losses, accuracy on the batches and learning rate over iterations, side by side, as a Picture.
+    """Draw losses, accuracy on the batches and learning rate over iterations, side by side.
 
-    rows: those of `fit`, at least one, each with iteration, loss, acc and lr; every further number but the
-    counters and the times is drawn as a part of the loss, in the epochs that have it.
+    Parameters
+    ----------
+    rows : sequence of dict
+        The rows that `fit` yields, or those of a run's log.csv. Each loss of the system has a line of its own, over
+        the epochs that have it.
+
+    Returns
+    -------
+    Picture
+
+    Raises
+    ------
+    ValueError
+        If there are no rows.
     """
     if not rows:
-        raise ValueError("no rows to plot; hand over the rows that fit() yielded, or those of log.csv")
-    fig, (losses, accuracy, rate) = _panels(3, height=3.0)
+        raise ValueError("no rows to plot; pass the rows that fit() yielded, or those of log.csv")
+    fig, (losses, accuracy, rate) = panels(3, height=3.0)
     x = [row["iteration"] for row in rows]
     marker = "o" if len(rows) < 15 else ""
-    others = {"epoch", "iteration", "acc", "lr", "ids_seen", "images_seen"}
-    others |= {"world", "seconds", "images_per_s", "waiting", "saving", "peak_mb", "peak_gpu_mb"}
-    for part in dict.fromkeys(key for row in rows for key in row if key not in others):
-        known = [row.get(part, "") != "" for row in rows]  # the phases of a training have losses of their own
-        losses.plot(
-            [at for at, here in zip(x, known, strict=True) if here],
-            [row[part] for row, here in zip(rows, known, strict=True) if here],
-            marker=marker,
-            label=part,
-        )
+    _loss_lines(losses, rows, marker)
     losses.set(title="Loss", ylim=(0, None))
     losses.legend()
     accuracy.plot(x, [100 * row["acc"] for row in rows], marker=marker, color=GREEN)
@@ -101,13 +55,32 @@ def plot_log(rows: Sequence[Mapping]) -> Picture:
     return fig
 
 
+def _loss_lines(ax: Axes, rows: Sequence[Mapping], marker: str) -> None:
+    """A line for each loss: every column of the log that is neither the accuracy nor the loop's bookkeeping."""
+    for name in dict.fromkeys(key for row in rows for key in row if key not in ("acc", *BOOKKEEPING)):
+        present = [row for row in rows if row.get(name, "") != ""]  # the phases of a training have losses of their own
+        ax.plot([row["iteration"] for row in present], [row[name] for row in present], marker=marker, label=name)
+
+
 @styled
 def plot_schedule(schedules: Mapping[str, Sequence[float]]) -> Picture:
-    """Learning rate by epoch, a line for each named schedule, on a log axis, as a Picture.
+    """Draw the learning rate of each epoch on a logarithmic axis.
 
-    schedules: name -> the rate during each epoch, first epoch first.
+    Parameters
+    ----------
+    schedules : dict of name to sequence of float
+        The rates of each schedule, the first epoch's first.
+
+    Returns
+    -------
+    Picture
+
+    Examples
+    --------
+    >>> plot_schedule({"steps": [1e-3, 1e-4]}).alt
+    'Learning rate by epoch: steps starts at 0.001, reaches 0.001 and ends at 0.0001'
     """
-    fig, (ax,) = _panels(1, height=3.2, width=7.5)
+    fig, (ax,) = panels(1, height=3.2, width=7.5)
     for name, rates in schedules.items():
         ax.step(range(1, len(rates) + 1), rates, where="mid", label=name)
     ax.set(title="Learning rate", xlabel="epoch", yscale="log")
@@ -120,12 +93,21 @@ def plot_schedule(schedules: Mapping[str, Sequence[float]]) -> Picture:
 
 
 @styled
-def plot_cmc(results: Mapping[str, object], top: int = 20) -> Picture:
-    """CMC curves up to rank `top`, a line for each named Scores, as a Picture; the legend gives rank-1 and mAP.
+def plot_cmc(results: Mapping[str, Scores | SysuScores], top: int = 20) -> Picture:
+    """Draw CMC curves with their 95 % bootstrap intervals over the queries; the legend gives rank-1 and mAP.
 
-    The band around a line is its 95 % bootstrap interval over the queries.
+    Parameters
+    ----------
+    results : dict of name to Scores or SysuScores
+        One line each.
+    top : int
+        The last rank to draw.
+
+    Returns
+    -------
+    Picture
     """
-    fig, (ax,) = _panels(1, height=3.8, width=7.5)
+    fig, (ax,) = panels(1, height=3.8, width=7.5)
     marked = [1, *range(5, top + 1, 5)]
     for (name, scores), marker in zip(results.items(), "osD^vPX" * len(results), strict=False):
         curve = 100 * np.asarray(scores.cmc)[:top]
@@ -143,9 +125,20 @@ def plot_cmc(results: Mapping[str, object], top: int = 20) -> Picture:
 
 
 @styled
-def plot_ap_histogram(scores, bins: int = 20) -> Picture:
-    """How the average precision is spread over the valid queries, with their mean (mAP), as a Picture."""
-    fig, (ax,) = _panels(1, height=3.0, width=7.5)
+def plot_ap_histogram(scores: Scores | SysuScores, bins: int = 20) -> Picture:
+    """Draw how average precision is distributed over the valid queries, with its mean (mAP) and median.
+
+    Parameters
+    ----------
+    scores : Scores or SysuScores
+    bins : int
+        Bars between 0 and 100 %.
+
+    Returns
+    -------
+    Picture
+    """
+    fig, (ax,) = panels(1, height=3.0, width=7.5)
     ap = 100 * scores.ap[scores.valid]
     count, _, _ = ax.hist(ap, bins=np.linspace(0, 100, bins + 1), color=BLUE, edgecolor="white")
     ax.axvline(ap.mean(), color=VERMILLION, linestyle="--", label=f"mean (mAP) {ap.mean():.1f}")
@@ -161,7 +154,7 @@ def plot_ap_histogram(scores, bins: int = 20) -> Picture:
 
 @styled
 def plot_matrix(
-    values: np.ndarray,
+    values: np.ndarray | Sequence[Sequence[float]],
     rows: Sequence[str],
     columns: Sequence[str],
     title: str = "",
@@ -169,17 +162,39 @@ def plot_matrix(
     ylabel: str = "",
     xlabel: str = "",
 ) -> Picture:
-    """A table of numbers coloured by value (cividis), as a Picture; NaN is an empty cell.
+    """Draw a table of numbers, each cell coloured by its value (cividis).
 
-    values (R, C), rows R names, columns C names, fmt a format such as ".1f". ValueError if the shapes differ.
+    Parameters
+    ----------
+    values : (R, C) float
+        NaN leaves a cell empty.
+    rows, columns : sequence of str
+        R and C names.
+    title, ylabel, xlabel : str
+    fmt : str
+        The format of a number.
+
+    Returns
+    -------
+    Picture
+
+    Raises
+    ------
+    ValueError
+        If there is not a name for each row and each column.
+
+    Examples
+    --------
+    >>> plot_matrix([[61.5, 80.2]], ["market"], ["none", "all"], title="mAP", ylabel="trained on", xlabel="tricks").alt
+    'mAP (trained on / tricks). market / none: 61.5; market / all: 80.2.'
     """
-    values = np.asarray(values, float)
-    if values.shape != (len(rows), len(columns)):
-        raise ValueError(f"values are {values.shape}, but {len(rows)} rows and {len(columns)} columns are named")
-    fig, (ax,) = _panels(1, height=1.0 + 0.5 * len(rows), width=min(WIDTH, 2.4 + 0.95 * len(columns)))
-    image = ax.imshow(values, aspect="auto")
+    table = np.asarray(values, float)
+    if table.shape != (len(rows), len(columns)):
+        raise ValueError(f"values are {table.shape}, but {len(rows)} rows and {len(columns)} columns are named")
+    fig, (ax,) = panels(1, height=1.0 + 0.5 * len(rows), width=min(WIDTH, 2.4 + 0.95 * len(columns)))
+    image = ax.imshow(table, aspect="auto")
     ax.set_facecolor(PALE)
-    for (i, j), value in np.ndenumerate(values):
+    for (i, j), value in np.ndenumerate(table):
         luminance = np.array(image.cmap(image.norm(value))[:3]) ** 2.2 @ (0.2126, 0.7152, 0.0722)
         dark = luminance < 0.21  # where white has more contrast (WCAG) than ink
         empty = np.isnan(value)

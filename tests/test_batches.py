@@ -14,14 +14,11 @@ from reidlib.data.augment import (
     STD,
     augment,
     crop_flip,
-    draw_crops,
-    draw_erasing,
-    draw_flips,
-    draw_misalignment,
     erase,
     misalign,
     normalise,
 )
+from reidlib.data.draws import draw_channels, draw_crops, draw_erasing, draw_flips, draw_misalignment
 from reidlib.recipe import Recipe
 
 AUGMENT = importlib.import_module("reidlib.data.augment")  # the module; its name is that of a function too
@@ -173,7 +170,7 @@ def test_a_gpu_cuts_and_erases_what_a_cpu_does():
     images = torch.from_numpy(random.integers(0, 256, (n, 24, 12, 3), np.uint8))
     (top, left), flipped = draw_crops(random, n, 5), draw_flips(random, n)
     assert torch.equal(
-        AUGMENT._slide(images, top - 5, left - 5, flipped), augment._gather(images, top - 5, left - 5, flipped)
+        AUGMENT._slide(images, top - 5, left - 5, flipped), AUGMENT._gather(images, top - 5, left - 5, flipped)
     )
     painted, masked = normalise(images), normalise(images)
     boxes, colour = draw_erasing(random, n, (24, 12)), np.array([1, 2, 3], np.float32)
@@ -253,7 +250,7 @@ def test_a_recipe_that_asks_for_misalignment_gets_it_and_no_other_does():
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
 def test_an_image_is_shown_through_each_channel_and_as_grey_equally_often(probability):
-    channel = AUGMENT.draw_channels(rng(), 20_000, probability)
+    channel = draw_channels(rng(), 20_000, probability)
     assert (channel >= 0).mean() == pytest.approx(probability, abs=0.02)
     if probability:
         assert stats.chisquare(np.bincount(channel[channel >= 0], minlength=4)).pvalue > P_VALUE

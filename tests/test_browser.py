@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -509,6 +510,48 @@ def test_two_readers_of_a_run_keep_each_others_marks(scores, tmp_path):
     mine.set(4)
     assert mine.words == {2: "two", 3: "three", 4: ""}
     assert Marks(scores.query, mine.file).words == mine.words
+
+
+def test_of_marks_that_two_readers_set_at_one_moment_none_is_lost(scores, tmp_path):
+    def read(marks, queries):
+        for i in queries:
+            marks.set(i, "a word")
+            marks.remove(i)
+            marks.set(i, f"word {i}")
+
+    file = tmp_path / "marks.json"
+    readers = [Marks(scores.query, file) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(read, readers, (range(0, 17, 2), range(1, 17, 2))))
+    assert Marks(scores.query, file).words == {i: f"word {i}" for i in range(17)}
+
+
+def test_a_mark_that_could_not_be_saved_is_not_shown(browser, monkeypatch):
+    def full(file, content):
+        raise OSError(28, "No space left on device")
+
+    i = browser.query
+    ask(browser, "mark", word="before")
+    with monkeypatch.context() as disk:
+        disk.setattr("reidlib.browser.marks.write_whole", full)
+        assert "No space left" in ask(browser, "mark", word="lost")
+        assert "No space left" in ask(browser, "mark", on=False)
+        assert "No space left" in ask(browser, "mark", query=(i + 1) % 17)
+        assert not ask(browser, "refresh")
+        assert (browser.view["mark"], browser.view["marked"]) == ("before", 1)
+    assert not ask(browser, "mark", query=(i + 1) % 17)
+    assert browser.marks.words == {i: "before", (i + 1) % 17: ""}
+
+
+def test_half_a_character_blocks_no_later_mark(browser, scores):
+    assert not ask(browser, "mark", word="\ud83d")  # a page can send half of an emoji
+    assert browser.view["mark"] == "?"
+    file, strange, i = browser.marks.file, "query/\ud800.jpg", browser.query
+    file.write_text(json.dumps({"marks": {strange: "of elsewhere", str(scores.query.paths[3]): "\udfff"}}))
+    assert not ask(browser, "mark", word="schräg")
+    assert browser.marks.words == {3: "?", i: "schräg"}
+    assert "schräg" in file.read_text("utf-8")
+    assert json.loads(file.read_text("utf-8"))["marks"][strange] == "of elsewhere"
 
 
 def test_a_file_of_marks_that_breaks_again_or_goes_away_costs_no_mark(scores, tmp_path):

@@ -10,11 +10,13 @@ from matplotlib import font_manager
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+import reidlib as rl
 from reidlib.data import Shots, Split
 from reidlib.data.augment import normalise
 from reidlib.evaluation.score import score
 from reidlib.figures import plots, ranked, shots, style
 from reidlib.figures.folders import visualize
+from reidlib.train.loop import BOOKKEEPING
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -173,6 +175,14 @@ def test_the_log_draws_each_part_of_the_loss_and_the_rate_on_panels_of_their_own
         plots.plot_log([])
 
 
+def test_the_log_of_a_training_draws_its_losses_and_none_of_the_loops_own_columns(tiny, crowd, tmp_path):
+    system = rl.build(tiny, crowd.train, "cpu")
+    row = next(rl.fit(system, crowd.train, tmp_path))
+    lines = plots.plot_log([row]).axes[0].lines
+    assert [line.get_label() for line in lines] == ["loss", "ce", "triplet"]
+    assert set(row) - set(BOOKKEEPING) == {"loss", "ce", "triplet", "acc"}
+
+
 def test_the_cmc_curve_is_that_of_the_scores_and_models_differ_in_line_and_marker(scores):
     lines = plots.plot_cmc({"one": scores, "two": scores}, top=5).axes[0].lines
     np.testing.assert_allclose(lines[0].get_ydata(), 100 * scores.cmc[:5])
@@ -279,6 +289,33 @@ def test_similarities_are_counted_without_what_the_metric_ignores(scores):
     assert "nearest wrong answer of a query: 3," in fig.alt
 
 
+def test_similarities_are_drawn_if_nobody_is_wrong_too(split):
+    gallery = split.gallery[split.gallery.pids == 4]
+    fig = ranked.plot_similarity(score(torch.eye(4)[:1], torch.eye(4)[:3], split.query[:1], gallery))
+    assert fig.alt.endswith("matches: 2, median 0.00; wrong answers: none; nearest wrong answer of a query: none.")
+    assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["matches"]
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_of_several_trials_the_first_is_drawn(tmp_path, ignored):
+    query = drawn(tmp_path, "query", [(1, 3), (2, 6), (3, 3)])
+    gallery = drawn(tmp_path, "gallery", [(pid, cam) for pid in (1, 2, 3, 4) for cam in (1, 1, 2, 2, 4, 5)])
+    features = np.random.default_rng(0).normal(size=(len(query) + len(gallery), 8)).astype(np.float32)
+    q, g = torch.from_numpy(features[:3]), torch.from_numpy(features[3:])
+    scores = rl.sysu.score(q, g, query, gallery, trials=3, draw=rl.sysu.seeded(0))
+    first = ranked.plot_ranked(scores.trial(0), [0, 1], k=20, ignored=ignored)
+    assert ranked.plot_ranked(scores, [0, 1], k=20, ignored=ignored).alt == first.alt
+    assert style.encode(ranked.plot_ranked(scores, [0], ignored=ignored), 50) == style.encode(
+        ranked.plot_ranked(scores.trial(0), [0], ignored=ignored), 50
+    )
+    assert ("ignored" in first.alt) == ignored
+    assert ranked.plot_similarity(scores).alt == ranked.plot_similarity(scores.trial(0)).alt
+    folders = [visualize(each, tmp_path / name, k=3) for each, name in ((scores, "a"), (scores.trial(0), "b"))]
+    names = [sorted(file.relative_to(folder) for file in folder.rglob("*.png")) for folder in folders]
+    assert names[0] == names[1]
+    assert ranked.extremes(scores, 1).tolist()
+
+
 def test_extremes_of_nothing_valid_is_an_error():
     with pytest.raises(ValueError, match="no query has a match"):
         ranked.extremes(Fixed([np.nan, np.nan]))
@@ -311,12 +348,22 @@ def test_visualize_names_a_missing_image_before_it_writes_anything(scores, tmp_p
     assert not (tmp_path / "run").exists()
 
 
-def test_visualize_keeps_apart_queries_whose_files_have_the_same_name(split, tmp_path):
-    root, names = split.query.root, ["a/1.png", "b/1.png"]
-    for old, new in zip(split.query.files(), names):
+@pytest.mark.parametrize(
+    ("names", "folders"),
+    [
+        (["a/1.png", "b/1.png"], ["a_1.png", "b_1.png"]),
+        (["1/2_a.png", "1_2/a.png", "2/a.png"], ["00000_1_2_a.png", "00001_1_2_a.png", "00002_2_a.png"]),
+    ],
+)
+def test_visualize_keeps_apart_queries_whose_files_have_the_same_name(split, tmp_path, names, folders):
+    root, some = split.query.root, split.query[: len(names)]
+    for old, new in zip(some.files(), names):
         (root / new).parent.mkdir()
         old.rename(root / new)
-    query = Shots("tiny/query", root, np.array(names), split.query.pids[:2], split.query.camids[:2])
-    scores = score(torch.eye(2), torch.eye(2)[split.gallery.pids % 2], query, split.gallery)
-    place = visualize(scores, tmp_path, k=1)
-    assert sorted(path.name for path in place.iterdir()) == ["a_1.png", "b_1.png"]
+    query = Shots("tiny/query", root, np.array(names), some.pids, some.camids)
+    scores = score(torch.eye(3)[: len(names)], torch.eye(3)[split.gallery.pids % 3], query, split.gallery)
+    target = visualize(scores, tmp_path, k=1)
+    assert sorted(path.name for path in target.iterdir()) == folders
+    for folder, file in zip(folders, query.files()):
+        (copied,) = (target / folder).glob("query_*")
+        assert copied.read_bytes() == file.read_bytes()

@@ -52,6 +52,7 @@ def test_the_rows_say_how_they_were_measured(crossed):
     assert [row["gallery"] for row in table] == ["visible", "grey", "generated"]
     said = {"seed": 1, "epoch": 2, "test": "all single", "feature": "pooled", "flip": "on", "reranking": "off"}
     assert all(row | said == row for row in table)
+    assert list(table[0]) == list(rl.read_csv(rl.project() / "results" / "pixel_alignment.csv")[0])
     scores = align(system_at(1), crossed)["generated"]
     assert table[2]["rank1_sd"] == round(100 * scores.spread("rank-1"), 2)
 
@@ -60,7 +61,7 @@ def test_a_seed_that_failed_shortens_no_table(tmp_path, monkeypatch):
     monkeypatch.setattr(alignment, "run_folder", lambda recipe: tmp_path / recipe.name())
     monkeypatch.setattr(alignment, "project", lambda: tmp_path)
     with pytest.raises(
-        FileNotFoundError, match=r"no result of toy-sysu-reference-all-seed1, .*\(9 in all\); make cross"
+        FileNotFoundError, match=r"no result of toy-sysu-reference-all-seed1, .*\(9 in all\); run make cross first"
     ):
         alignment.main()
     assert not list(tmp_path.glob("results/*"))

@@ -1,5 +1,7 @@
 """Queries of a drawn crowd, drawn again in the open and behind something, and what is made of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,8 +29,9 @@ def test_only_what_stands_in_front_differs(split, tmp_path):
 
 
 def test_a_real_set_cannot_be_drawn_again(crowd, tmp_path):
-    with pytest.raises(ValueError, match="crowd: nobody can draw its queries again; take toy or toy-duke"):
-        hidden.redraw(crowd.query, tmp_path, True)
+    own = replace(crowd.query, root=tmp_path / "toy")
+    with pytest.raises(ValueError, match="crowd: its queries cannot be drawn again; choose toy or toy-duke"):
+        hidden.redraw(own, tmp_path, True)
 
 
 def test_the_rows_are_scores_of_the_models_own_test(crowd, tiny):
@@ -37,6 +40,7 @@ def test_the_rows_are_scores_of_the_models_own_test(crowd, tiny):
     plain, other = hidden.rows(system, crowd, {"open": files, "hidden": files[::-1]})
     expected = rl.score(rl.embed(system, crowd.query), rl.embed(system, crowd.gallery), crowd.query, crowd.gallery)
     assert plain["mAP"] == round(100 * expected.mAP, 2)
+    assert list(plain) == list(rl.read_csv(rl.project() / "results" / "toy_hidden.csv")[0])
     assert other["mAP"] != plain["mAP"]
     assert (plain["queries"], plain["flip"], plain["seed"]) == ("open", "off", 1)
 
@@ -44,6 +48,8 @@ def test_the_rows_are_scores_of_the_models_own_test(crowd, tiny):
 def test_a_run_that_is_missing_shortens_no_table(tmp_path, monkeypatch):
     monkeypatch.setattr(hidden, "run_folder", lambda recipe: tmp_path / recipe.name())
     monkeypatch.setattr(hidden, "project", lambda: tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"no result of toy-reference-all-seed1, .*15 in all.*; make table"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no result of toy-reference-all-seed1, .*15 in all.*; run make table first"
+    ):
         hidden.main("toy")
     assert not list(tmp_path.iterdir())

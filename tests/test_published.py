@@ -25,8 +25,8 @@ def runs(*scores, **other):
     return [RUN | {"seed": seed, "rank1": a, "mAP": b} | other for seed, (a, b) in enumerate(scores, 1)]
 
 
-def line(rows, place=0):
-    return rl.compare_published(rows, PUBLISHED, SETS)[place]
+def line(rows, position=0):
+    return rl.compare_published(rows, PUBLISHED, SETS)[position]
 
 
 def test_means_within_the_tolerance_are_reproduced():
@@ -104,6 +104,19 @@ def test_a_toy_that_begins_from_imagenet_is_another_recipe():
         assert found.recipe == f"weights={weights}"
 
 
+def test_without_a_published_number_there_is_no_verdict():
+    rows = runs((80.0, 75.0), (81.0, 75.0), (82.0, 75.0), dataset="toy", test="toy", weights="none")
+    found = rl.compare_published(rows, PUBLISHED, ("toy", "toy-duke"))
+    assert [entry.verdict for entry in found] == [""]
+    assert "verdict" not in rl.markdown(found)
+
+
+def test_a_model_of_ones_own_has_a_line_under_its_name():
+    found = rl.compare_published(runs((1, 1), model="reidlib.systems.pcb", flip="on"), PUBLISHED, SETS)
+    lines = [entry for entry in found if entry.rows]
+    assert [(entry.model, entry.tricks, entry.verdict) for entry in lines] == [("reidlib.systems.pcb", "all", "")]
+
+
 def test_each_set_has_its_own_number_of_queries():
     found = [entry for entry in rl.compare_published(runs((1, 1), test="duke"), PUBLISHED, SETS) if entry.rows]
     assert [entry.recipe for entry in found] == ["3368 queries instead of 2228"]
@@ -153,9 +166,7 @@ def test_each_model_has_lines_of_its_own():
     rows[-1]["tricks"] = "all+rpp"
     found = [entry for entry in rl.compare_published(rows, PUBLISHED, SETS) if entry.rows]
     assert [(entry.model, entry.tricks) for entry in found] == [("bot", "all"), ("pcb", "all"), ("pcb", "all+rpp")]
-    assert [entry.verdict for entry in found[1:]] == [
-        "reproduced", "not comparable: no published number, 1 of 3 seeds"
-    ]  # fmt: skip
+    assert [entry.verdict for entry in found[1:]] == ["reproduced", ""], "nothing was published for the last"
     assert "| PCB + RPP | market → market | yes |" in rl.markdown(found)
     rows[-1]["tricks"] = "all-erasing+rpp"
     found = [entry for entry in rl.compare_published(rows, PUBLISHED, SETS) if entry.rows]
@@ -214,7 +225,7 @@ def test_every_number_of_the_papers_pcb_says_which_feature_it_is_of():
 
 def test_the_readme_shows_what_the_committed_rows_say():
     text = (rl.project() / "README.md").read_text()
-    assert in_readme(text, rl.results_tables()) == text, "run python -m reidlib.published"
+    assert in_readme(text, rl.results_tables()) == text, "run python -m reidlib.studies.published"
 
 
 @pytest.mark.parametrize("name", TABLES["toy", "toy-duke"])

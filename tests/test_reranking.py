@@ -86,7 +86,7 @@ def test_query_expansion_averages_a_query_with_its_nearest():
     ("options", "message"),
     [
         ({"k1": 360}, "k1=360 needs more than 360 images; there are 360"),
-        ({"k2": 0}, "k2=0: k2 lies between 1 and k1"),
+        ({"k2": 0}, "k2=0: k2 must be between 1 and k1"),
         ({"k1": 4}, "k1=4, k2=6"),
         ({"lam": 1.5}, "lam=1.5: lam is a share"),
     ],

@@ -1,4 +1,4 @@
-"""Cosine similarity, fast in tiles and exact for the few pairs that need it: the same to the last bit on any device."""
+"""Cosine similarity: fast in tiles, and for single pairs exact to the last bit on any device."""
 
 import copy
 from collections.abc import Callable
@@ -8,9 +8,9 @@ import torch
 
 
 class Cosine:
-    """Cosine similarities of q (Q, D) and g (G, D), features of any length on one device; never held as one matrix.
+    """Cosine similarities of q (Q, D) and g (G, D), features of any length on one device, never held as one matrix.
 
-    `tile` is within `error` of `exact`. `dtype` is what the product runs in, by default the features' own.
+    A `Similarity` (see counting). `dtype` is what the product of a tile runs in; default: the features' own.
     """
 
     def __init__(self, q: torch.Tensor, g: torch.Tensor, dtype: torch.dtype | None = None) -> None:
@@ -21,16 +21,16 @@ class Cosine:
         self.raw = self.dtype == g.dtype and float(self.g_length.max()) < torch.finfo(g.dtype).max / 2
         self.work = g if self.raw else (g / self.g_length[:, None]).to(self.dtype)
         self.error = self._error(g.shape[1])
-        self.known = [np.full(len(x), np.nan) for x in (q, g)]  # lengths in float64, filled in where needed
+        self.known = [np.full(len(x), np.nan) for x in (q, g)]  # exact lengths in float64, filled in when needed
 
     def _error(self, dim: int) -> float:
         """A bound on |tile - exact|, relative to sum |q_d g_d| <= 1.
 
-        Inputs rounded to the product's format: twice its unit roundoff (TF32, which any accelerator may use for
-        float32, may even truncate), and half its smallest step for each number near zero. A float32 sum of D products:
-        below 8 sqrt(D) 2^-24 but for a chance of 3e-14 (Higham and Mary 2019, Theorem 2.4 with lambda = 8; the certain
-        bound, D 2^-24, is never near). The result rounded once more on the way out, and lengths within 2^-20 of one
-        left as they are.
+        It adds up: inputs rounded to the product's format, at twice its unit roundoff (TF32, which any accelerator may
+        use for float32, may truncate) and half its smallest step for each number near zero; a float32 sum of D
+        products, below 8 sqrt(D) 2^-24 except with probability 3e-14 (Higham and Mary 2019, Theorem 2.4 with lambda =
+        8; the certain bound, D 2^-24, is far above); one rounding of the result; lengths within 2^-20 of one, which
+        are not divided by.
         """
         kind = torch.finfo(self.dtype)
         tf32 = self.dtype == torch.float32 and self.g.device.type != "cpu"
@@ -38,7 +38,7 @@ class Cosine:
         return 3 * roundoff + dim**0.5 * (8 * 2**-24 + kind.tiny * kind.eps) + 2**-20
 
     def of_gallery(self, j: int) -> "Cosine":
-        """The same with gallery image j as the only query."""
+        """The similarities of gallery image j as the only query."""
         other = copy.copy(self)
         other.q, other.q_length = self.g[[j]], self.g_length[[j]]
         other.known = [self.known[1][[j]], self.known[1]]
@@ -79,7 +79,7 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def pairwise(dot: Callable, x: torch.Tensor, y: torch.Tensor, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """dot(x[i], y[j]) row by row, (n,)."""
-    step = max(1, 2**17 // x.shape[1])  # 1 MB in float64: stays in the cache, and on the heap for the next
+    step = max(1, 2**17 // x.shape[1])  # 1 MB in float64: fits the cache
     parts = [dot(take(x, i[k : k + step]), take(y, j[k : k + step])) for k in range(0, len(i), step)]
     return np.concatenate([np.empty(0), *parts])
 
@@ -87,13 +87,13 @@ def pairwise(dot: Callable, x: torch.Tensor, y: torch.Tensor, i: np.ndarray, j: 
 def take(x: torch.Tensor, i: np.ndarray) -> np.ndarray:
     """Rows i of x as a NumPy array; half precision widened without loss."""
     if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
-        return x.numpy().take(i, 0)  # faster than x[i], and torch's own x[i] wakes every thread for each small piece
+        return x.numpy().take(i, 0)  # faster than x[i], for which torch wakes every thread for each small piece
     rows = x[torch.from_numpy(i).to(x.device)]
     return (rows if x.dtype == torch.float64 else rows.float()).cpu().numpy()
 
 
 def fold(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Row by row x . y in float64, halves added to halves: an order of additions that no library can choose anew."""
+    """x . y row by row in float64, halves added to halves: a fixed order of additions, whatever the library."""
     z = np.multiply(x, y, dtype=np.float64)
     while (width := z.shape[1]) > 1:
         half = (width + 1) // 2
@@ -103,7 +103,7 @@ def fold(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def recall(known: np.ndarray, index: np.ndarray, make: Callable) -> np.ndarray:
-    """known[index], after filling in what is still NaN there with make(missing indices)."""
+    """known[index], after filling its NaNs with make(indices of NaNs)."""
     missing = np.unique(index[np.isnan(known[index])])
     if len(missing):
         known[missing] = make(missing)

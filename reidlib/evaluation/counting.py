@@ -60,7 +60,7 @@ class Rule:
         self.order = np.argsort(self.g_pid, kind="stable")
         self.sorted = self.g_pid[self.order]
         kept = np.flatnonzero(self.g_pid != -1)
-        self.columns = range(kept[0], kept[-1] + 1) if len(kept) else range(0)  # Market's junk stands at the front
+        self.columns = range(kept[0], kept[-1] + 1) if len(kept) else range(0)  # Market's junk comes first
 
     def ignored(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
         """Whether gallery images j are ignored for queries i."""

@@ -1,4 +1,4 @@
-"""Re-ranking by k-reciprocal neighbours, sparse, as similarities that the counter can read; query expansion."""
+"""Sparse re-ranking by k-reciprocal neighbours, as similarities that the counter reads; query expansion."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ ROWS = 512
 
 
 class Reranked:
-    """Re-ranked similarities (1 - re-ranked distance) of q (Q, D) and g (G, D), in tiles and for single pairs.
+    """Re-ranked similarities, 1 - re-ranked distance, of Q queries and G gallery images: a `Similarity` (see counting).
 
     `shared` (Q, G) sparse: 1 - Jaccard distance; `scale` (Q,): weight of the original distance over its row's maximum.
     """
@@ -51,11 +51,42 @@ def rerank(
     lam: float = 0.3,
     keep: np.ndarray | None = None,
 ) -> Reranked:
-    """Re-rank gallery g (G, D) for queries q (Q, D) by how many k-reciprocal neighbours two images share.
+    """Re-rank a gallery by how many k-reciprocal neighbours its images share with the queries.
 
-    The final distance is (1 - lam) Jaccard + lam squared Euclidean over its row's maximum, in [0, 1]. Queries and
-    gallery are neighbours of each other; gallery images outside the mask `keep` (junk) are nobody's neighbour.
-    Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding" (CVPR 2017).
+    The distance is (1 - lam) Jaccard + lam squared Euclidean over its row's maximum, in [0, 1]. Queries and gallery
+    images are neighbours of each other, so that a score depends on all queries. Memory is sparse, never N x N.
+
+    Parameters
+    ----------
+    q, g : Tensor (Q, D) and (G, D), floating point
+        Features, of any length, on one device.
+    k1, k2 : int
+        Neighbours of the reciprocal sets, and of the local query expansion (1: none); k2 <= k1 + 1.
+    lam : float
+        Share of the original distance: from 0 (Jaccard alone) to 1 (no re-ranking).
+    keep : ndarray (G,) of bool, optional
+        Gallery images that count as neighbours; `score` leaves out junk. Default: all.
+
+    Returns
+    -------
+    Reranked
+        A `Similarity` of all Q queries and G gallery images, 1 - distance.
+
+    Raises
+    ------
+    ValueError
+        If k1, k2 or lam does not fit.
+
+    References
+    ----------
+    Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding" (CVPR 2017), section 3.
+
+    Examples
+    --------
+    >>> q, g = torch.eye(3, 8) + 0.1, torch.eye(6, 8)
+    >>> reranked = rerank(q, g, k1=2, k2=1)
+    >>> reranked.tile(slice(0, 3), slice(0, 6)).argmax(1)
+    tensor([0, 1, 2])
     """
     keep = np.ones(len(g), bool) if keep is None else np.asarray(keep)
     check(len(q) + int(keep.sum()), k1, k2, lam)
@@ -71,9 +102,33 @@ def rerank(
 
 
 def expand(q: torch.Tensor, g: torch.Tensor, k: int = 5) -> torch.Tensor:
-    """Average query expansion: each query (Q, D) becomes the mean of itself and its k nearest in g, L2-normalised.
+    """Average query expansion: each query becomes the mean of itself and its k nearest gallery images.
 
-    Source: Chum et al., "Total Recall" (ICCV 2007), section 3.
+    Parameters
+    ----------
+    q, g : Tensor (Q, D) and (G, D), floating point
+        Features, of any length, on one device.
+    k : int
+        Gallery images to average over, 1 to G.
+
+    Returns
+    -------
+    Tensor (Q, D) of float32
+        L2-normalised.
+
+    Raises
+    ------
+    ValueError
+        If k is out of range.
+
+    References
+    ----------
+    Chum et al., "Total Recall: Automatic Query Expansion" (ICCV 2007), section 3.
+
+    Examples
+    --------
+    >>> expand(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [-1.0, 0.0]]), k=1)
+    tensor([[0.7071, 0.7071]])
     """
     if not 1 <= k <= len(g):
         raise ValueError(f"expand() with k={k}: choose 1 to {len(g)}, the size of the gallery")
@@ -83,8 +138,9 @@ def expand(q: torch.Tensor, g: torch.Tensor, k: int = 5) -> torch.Tensor:
 
 
 def check(images: int, k1: int, k2: int, lam: float) -> None:
+    """ValueError for parameters of `rerank` that do not fit."""
     if not 1 <= k2 <= k1 + 1:
-        raise ValueError(f"re-ranking with k1={k1}, k2={k2}: k2 lies between 1 and k1 + 1")
+        raise ValueError(f"re-ranking with k1={k1}, k2={k2}: k2 must be between 1 and k1 + 1")
     if images <= k1:
         raise ValueError(
             f"re-ranking with k1={k1} needs more than {k1} images; there are {images}: choose a smaller k1"
@@ -98,7 +154,7 @@ def unit(x: torch.Tensor) -> torch.Tensor:
 
 
 def neighbours(x: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest of all x (N, D), itself among them, (N, k) int64, nearest first; and the largest distance (N,)."""
+    """The k nearest of x (N, D) to each, with itself: (N, k) int64, nearest first; and its largest distance (N,)."""
     nearest, farthest = np.empty((len(x), k), np.int64), np.empty(len(x))
     for top in progress(range(0, len(x), ROWS), "neighbours", few=len(x) < 5000):
         similarity = product(x[top : top + ROWS], x)
@@ -117,7 +173,7 @@ def encode(x: torch.Tensor, nearest: np.ndarray, farthest: np.ndarray, k1: int) 
     """Each image as weights (N, N) on its expanded k-reciprocal neighbours (sections 3.2 and 3.3)."""
     whole, half = (links(nearest[:, : k + 1]) for k in (k1, round(k1 / 2)))
     whole, half = (forward.multiply(forward.T).tocsr() for forward in (whole, half))
-    # A neighbour brings its own half-size set in if more than two thirds of that set is there already.
+    # A neighbour adds its own half-size set if more than two thirds of that set are in already.
     common = (whole @ half.T).multiply(whole).tocsr()
     size = half.sum(1)
     common.data = (common.data > 2 / 3 * size[common.indices]).astype(np.float32)
@@ -136,8 +192,8 @@ def overlap(q: sparse.csr_array, g: sparse.csc_array) -> sparse.csr_array:
     for i in progress(range(q.shape[0]), "re-ranking", few=q.shape[1] < 5000):
         line = slice(q.indptr[i], q.indptr[i + 1])
         own, first, last = q.data[line], g.indptr[q.indices[line]], g.indptr[q.indices[line] + 1]
-        which, place = ragged(first, last)
-        minima = np.bincount(g.indices[place], np.minimum(own[which], g.data[place]), minlength=g.shape[0])
+        which, position = ragged(first, last)
+        minima = np.bincount(g.indices[position], np.minimum(own[which], g.data[position]), minlength=g.shape[0])
         indices.append(np.flatnonzero(minima))
         data.append((shared := minima[indices[-1]]) / (2 - shared))  # both vectors sum to 1
         lengths.append(len(indices[-1]))

@@ -67,7 +67,7 @@ def score(
 
     References
     ----------
-    Zheng et al., "Scalable Person Re-identification: A Benchmark" (ICCV 2015), section 4.
+    Zheng et al., "Scalable Person Re-identification: A Benchmark" (ICCV 2015): evaluation protocol.
 
     Examples
     --------
@@ -97,19 +97,18 @@ def score(
     keep = rule.g_pid != JUNK
     source = rerank(q, g, keep=keep) if rerank else Cosine(q, g, dtype)
     values = per_query(*count(source, rule, ties, memory), len(query))
-    counts = dict(
-        queries=len(query),
-        valid=int((values["matches"] > 0).sum()),
-        gallery=len(gallery),
-        junk=int((~keep).sum()),
-        distractors=0 if (rule.q_pid == DISTRACTOR).any() else int((rule.g_pid == DISTRACTOR).sum()),
-        matches=int((~ignored).sum()),
-        same_camera=int(ignored.sum()),
-    )
+    counts = dict(queries=len(query), valid=int((values["matches"] > 0).sum()), gallery=len(gallery))
+    counts |= dict(junk=int((~keep).sum()), distractors=_distractors(rule))
+    counts |= dict(matches=int((~ignored).sum()), same_camera=int(ignored.sum()))
     return Scores(
         **values, pids=query.pids, camids=query.camids, counts=counts, reranked=rerank is not None, ties=ties,
         compared=Compared(query, gallery, q, g, source, rule),
     )  # fmt: skip
+
+
+def _distractors(rule: Rule) -> int:
+    """Gallery images of pid 0, unless queries have it too, where it is a person like others."""
+    return 0 if (rule.q_pid == DISTRACTOR).any() else int((rule.g_pid == DISTRACTOR).sum())
 
 
 def choose(name: str, value: str, known: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ Source: Wu et al., "RGB-Infrared Cross-Modality Person Re-Identification" (ICCV 
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -14,16 +14,7 @@ from reidlib.evaluation.cosine import Cosine
 from reidlib.evaluation.counting import Rule, Similarity, count, entries, ragged
 from reidlib.evaluation.score import check_features, check_shots, choose
 from reidlib.evaluation.scores import Scores, per_query
-from reidlib.evaluation.sysu_galleries import (
-    Official,
-    Seeded,
-    default_draw,
-    drawn,
-    official,
-    people,
-    same_place,
-    seeded,
-)
+from reidlib.evaluation.sysu_galleries import Draw, default_draw, drawn, official, people, same_place, seeded
 from reidlib.evaluation.sysu_scores import SysuScores
 
 __all__ = ["SysuScores", "official", "score", "seeded"]
@@ -55,7 +46,7 @@ def score(
     search: str = "all",
     shot: str = "single",
     trials: int = 10,
-    draw: Official | Seeded | None = None,
+    draw: Draw | None = None,
     rerank: Callable[..., Similarity] | None = None,
     device: torch.device | str | None = None,
 ) -> SysuScores:
@@ -97,7 +88,7 @@ def score(
 
     References
     ----------
-    Wu et al., "RGB-Infrared Cross-Modality Person Re-Identification" (ICCV 2017), section 5.
+    Wu et al., "RGB-Infrared Cross-Modality Person Re-Identification" (ICCV 2017), and its authors' MATLAB code.
     """
     choose("search", search, GALLERIES)
     choose("shot", shot, SHOTS)
@@ -106,20 +97,17 @@ def score(
     q, g = (torch.as_tensor(x).detach() for x in (q, g))
     check_features(q, g, query, gallery)
     check_shots(query, gallery)
-    _check_labels(query, gallery)
+    _check_cameras(query, gallery)
     draw = default_draw(gallery.root) if draw is None else draw
     if not hasattr(draw, "order"):
         raise ValueError(f"draw={draw!r}: pass sysu.official(folder), sysu.seeded(seed) or nothing")
     columns = np.stack([drawn(gallery, GALLERIES[search], SHOTS[shot], draw, t) for t in range(trials)])
     q, g = (x.to(device or g.device) for x in (q, g))
-    everybody = np.ones(columns.shape[1], bool)  # there is no junk
-    table = None if rerank else Table(q, g, np.unique(columns))
-    runs, sources = [], []
-    for trial in columns:
-        if rerank:
-            sources.append(rerank(q, g[torch.from_numpy(trial).to(g.device)], keep=everybody))
-        source = Drawn(table, trial) if table else sources[-1]
+    sources = _sources(q, g, columns, rerank)
+    kept, runs = [], []
+    for trial, source in zip(columns, sources, strict=True):
         runs.append(_run(source, query, gallery[trial], bool(rerank)))
+        kept += [source] * bool(rerank)
     if not runs[0].num_valid:
         raise ValueError(
             f"none of the {len(query)} probes has a match in the {search}-search gallery outside its own place: "
@@ -127,11 +115,25 @@ def score(
         )
     counts = dict(probes=len(query), gallery=columns.shape[1], people=len(np.unique(gallery.pids[columns[0]])))
     _warn_of_sizes(gallery.name, counts, SHOTS[shot] * SIZES[search])
-    return SysuScores(search, shot, draw.name, runs, counts, query, gallery, columns, q, g, sources)
+    return SysuScores(search, shot, draw.name, runs, counts, query, gallery, columns, q, g, kept)
 
 
-def _check_labels(query: Shots, gallery: Shots) -> None:
-    """ValueError for an image of the other spectrum and for junk or distractors, which SYSU-MM01 does not have."""
+def _sources(
+    q: torch.Tensor, g: torch.Tensor, columns: np.ndarray, rerank: Callable[..., Similarity] | None
+) -> Iterator[Similarity]:
+    """The similarities of each trial, one after another."""
+    if rerank:
+        everybody = np.ones(columns.shape[1], bool)  # there is no junk
+        yield from (rerank(q, g[torch.from_numpy(trial).to(g.device)], keep=everybody) for trial in columns)
+        return
+    used = np.unique(columns)
+    g = g[torch.from_numpy(used).to(g.device)]
+    values, cosine = held(q, g), Cosine(q, g)
+    yield from (Drawn(values, cosine, np.searchsorted(used, trial)) for trial in columns)
+
+
+def _check_cameras(query: Shots, gallery: Shots) -> None:
+    """ValueError for an image of the other spectrum."""
     visible = GALLERIES["all"]
     for part, shots, cameras in (("query", query, PROBES), ("gallery", gallery, visible)):
         if len(other := np.flatnonzero(~np.isin(shots.camids, cameras))):
@@ -140,9 +142,6 @@ def _check_labels(query: Shots, gallery: Shots) -> None:
                 f"{part} image {i} ({shots.paths[i]}) is of camera {shots.camids[i]}: SYSU-MM01 searches infrared "
                 f"images (cameras {PROBES}) among visible ones (cameras {visible}); for other data use rl.score"
             )
-        if len(other := np.flatnonzero(shots.pids < 1)):
-            i = other[0]
-            raise ValueError(f"{part} image {i} ({shots.paths[i]}) has pid {shots.pids[i]}: count identities from 1")
 
 
 def _run(source: Similarity, query: Shots, gallery: Shots, reranked: bool) -> Scores:
@@ -170,32 +169,24 @@ def _warn_of_sizes(name: str, counts: dict[str, int], images: int) -> None:
         )
 
 
-class Table:
-    """Cosine similarities of q (Q, D) and g[columns] (U, D), computed once in float64 and held as (Q, U) float32.
+def held(q: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """Cosine similarities of q (Q, D) and g (U, D), computed in float64 and held as (Q, U) float32.
 
     Infrared and visible features of one person are hardly more alike than those of two: many similarities are nearly
     equal, and a product in float32 would leave too much to `exact`.
     """
-
-    def __init__(self, q: torch.Tensor, g: torch.Tensor, columns: np.ndarray) -> None:
-        kept = g[torch.from_numpy(columns).to(g.device)]
-        self.columns, self.cosine = columns, Cosine(q, kept)
-        right = unit(kept).T
-        self.values = torch.cat([(unit(rows) @ right).float() for rows in q.split(ROWS)])
-
-
-def unit(x: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.normalize(x.double())
+    q, g = (torch.nn.functional.normalize(x.double()) for x in (q, g))
+    return torch.cat([(rows @ g.T).float() for rows in q.split(ROWS)])
 
 
 class Drawn:
-    """The similarities of a Table that belong to the images `drawn` (n,) in one trial."""
+    """The similarities of the images that a trial draws: columns (n,) of `values` (Q, U) and of `cosine`."""
 
     error = 2.0**-23  # a similarity rounded to float32, and much less from the product
 
-    def __init__(self, table: Table, drawn: np.ndarray) -> None:
-        self.cosine, self.position = table.cosine, np.searchsorted(table.columns, drawn)
-        self.values = table.values[:, torch.from_numpy(self.position).to(table.values.device)]
+    def __init__(self, values: torch.Tensor, cosine: Cosine, columns: np.ndarray) -> None:
+        self.cosine, self.columns = cosine, columns
+        self.values = values[:, torch.from_numpy(columns).to(values.device)]
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor:
         return self.values[rows, cols]
@@ -204,7 +195,7 @@ class Drawn:
         return entries(self.values, i, j)
 
     def exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        return self.cosine.exact(i, self.position[j])
+        return self.cosine.exact(i, self.columns[j])
 
 
 class Nearest:

@@ -68,6 +68,9 @@ class Seeded:
         return np.random.default_rng([self.seed, trial, camera, pid]).permutation(images)
 
 
+Draw = Official | Seeded
+
+
 def seeded(seed: int = 0) -> Seeded:
     """Galleries drawn from a seed, 0 or more: comparable with published numbers in expectation, but not identical."""
     if seed < 0:
@@ -101,7 +104,7 @@ def official(path: str | Path) -> Official:
     return Official(file, _cells(file))
 
 
-def default_draw(folder: str | Path) -> Official | Seeded:
+def default_draw(folder: str | Path) -> Draw:
     """The official draw if the data set's folder has it, else the seeded one."""
     return official(folder) if Path(folder, "exp", FILE).is_file() else seeded()
 
@@ -125,7 +128,7 @@ def _cells(file: Path) -> dict[tuple[int, int], np.ndarray]:
     return cells
 
 
-def drawn(gallery: Shots, cameras: tuple[int, ...], most: int, draw: Official | Seeded, trial: int) -> np.ndarray:
+def drawn(gallery: Shots, cameras: tuple[int, ...], most: int, draw: Draw, trial: int) -> np.ndarray:
     """The gallery images of a trial, at most `most` of each camera and identity: positions (n,) int64, ascending."""
     order = np.lexsort((gallery.paths, gallery.pids, gallery.camids))
     order = order[np.isin(gallery.camids[order], cameras)]

@@ -1,6 +1,9 @@
 """One progress bar for all long work, and whether anybody is there to see it."""
 
 import os
+import sys
+from collections.abc import Iterable
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -10,9 +13,17 @@ def headless() -> bool:
     return bool(os.environ.get("TQDM_DISABLE"))
 
 
-def progress(items=None, label: str = "", total: int | None = None, unit: str = "it", few: bool = False) -> tqdm:
-    """tqdm over `items`, shown after two seconds and gone at the end; none where it is `few` or TQDM_DISABLE is set.
+def watched() -> bool:
+    """Whether somebody may see a progress bar: in a terminal or in a notebook, and not in a log file."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return not headless() and (sys.stderr.isatty() or hasattr(shell, "kernel"))
 
-    (tqdm's bar for notebooks does not look at that variable itself, and leaves a widget behind even if never shown.)
+
+def progress(
+    items: Iterable[Any] | None = None, label: str = "", total: int | None = None, unit: str = "it", few: bool = False
+) -> tqdm:
+    """tqdm over `items`, shown after two seconds and gone at the end; none if there are `few` or nobody watches.
+
+    (tqdm's bar for notebooks ignores TQDM_DISABLE and leaves a widget behind even if it was never shown.)
     """
-    return tqdm(items, label, total, unit=unit, delay=2, leave=False, disable=few or headless())
+    return tqdm(items, label, total, unit=unit, delay=2, leave=False, disable=few or not watched())

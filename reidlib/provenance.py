@@ -1,112 +1,151 @@
-"""Which of the library's files a result depends on, and their digest."""
+"""What made a number: the digests of code, data and starting weights, and the identity of a run."""
 
-import ast
 import contextlib
 import hashlib
 import os
 import platform
 import re
 import subprocess
+import sys
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torchvision
 
 from reidlib.files import cache_folder, write_whole
+from reidlib.models import module_name
+from reidlib.recipe import Recipe
 
 PACKAGE = Path(__file__).parent
-ROOTS = ("reidlib.data", "reidlib.train", "reidlib.measuring")  # behind every result
+# The code behind every number, beside the one system: files, or folders with all their Python files.
+CODE = ["recipe.py", "settings.py", "models.py", "data", "train", "evaluation", "runs/measuring.py"]
+CODE += ["systems/__init__.py", "systems/losses.py", "systems/backbones.py"]
 
 
-def source_digest(system: str = "reidlib.systems.bag_of_tricks") -> str:
-    """A short digest of the library's files that a result of the module `system` depends on: which code made a number.
+class Images(Protocol):
+    """What is read of `Shots`."""
 
-    They are the modules that load, train, embed and score, by both protocols, that of the system, and all that these
-    import at their top. Figures, the browser, the grid and the other systems may change, and a result stays what it
-    is. A system that is no part of the library is no part of the digest.
+    @property
+    def root(self) -> Path: ...
+    @property
+    def paths(self) -> np.ndarray: ...
+    @property
+    def pids(self) -> np.ndarray: ...
+    @property
+    def camids(self) -> np.ndarray: ...
+    @property
+    def infrared(self) -> np.ndarray: ...
+
+
+class Made(Protocol):
+    """What is read of a system."""
+
+    recipe: Recipe
+
+
+def source_digest(*modules: str) -> str:
+    """A short digest of the code behind a number: `CODE`, and the modules of the system and of a backbone of your own.
+
+    Figures, the browser, the grid and the other systems may change, and a number stays what it is. Without arguments,
+    it is that of the Bag of Tricks.
     """
     digest = hashlib.blake2b(digest_size=6)
-    for file in sources(system):
-        digest.update(f"{file.relative_to(PACKAGE).as_posix()}\0".encode() + file.read_bytes())
+    for name, file in sources(*modules or ("reidlib.systems.bag_of_tricks",)):
+        digest.update(f"{name}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 
 
-@cache
-def sources(system: str) -> tuple[Path, ...]:
-    """The files of `source_digest`, sorted."""
-    found, waiting = set(), [*ROOTS, system]
-    while waiting:
-        file = _file(waiting.pop())
-        if file and file not in found:
-            found.add(file)
-            waiting += _imports(file)
-    return tuple(sorted(found))
+def sources(*modules: str) -> Iterator[tuple[str, Path]]:
+    """The names and files of `source_digest`.
+
+    A system from outside the library may subclass any of the library's: all of them count, and all Python files of its
+    own top package.
+    """
+    paths = [PACKAGE / path for path in CODE]
+    for module in modules:
+        if module.startswith("reidlib."):
+            paths.append(PACKAGE.joinpath(*module.split(".")[1:]))
+        else:
+            paths += [PACKAGE / "systems", *_outside(module.partition(".")[0])]
+    for path in paths:
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        yield from ((file.relative_to(path.parent).as_posix(), file) for file in files)
 
 
-def _file(module: str) -> Path | None:
-    """The file of a module of the library; None for all else."""
-    package, *names = module.split(".")
-    path = PACKAGE.joinpath(*names)
-    files = (path.with_suffix(".py"), path / "__init__.py") if package == "reidlib" and names else ()
-    return next((file for file in files if file.is_file()), None)
+def _outside(package: str) -> list[Path]:
+    """The folders, or the one file, of a package outside the library; none of a notebook, which has no file."""
+    if package == "__main__":
+        file = getattr(sys.modules[package], "__file__", None)
+        return [Path(file)] if file else []
+    spec = find_spec(package)
+    if spec is None:
+        return []
+    return [Path(folder) for folder in spec.submodule_search_locations or [spec.origin or ""]]
 
 
-def _imports(file: Path) -> list[str]:
-    """What a file imports at its top, not within functions or conditions; a name that is imported may be a module."""
-    found = []
-    for statement in ast.parse(file.read_text()).body:
-        if isinstance(statement, ast.ImportFrom) and not statement.level:
-            found += [statement.module, *(f"{statement.module}.{name.name}" for name in statement.names)]
-        elif isinstance(statement, ast.Import):
-            found += [name.name for name in statement.names]
+def modules_of(recipe: Recipe) -> tuple[str, ...]:
+    """The modules of a recipe's system and of its backbone, if that is a function of your own."""
+    own = ":" in recipe.backbone and not recipe.backbone.startswith("timm:")
+    names = (module_name(recipe.model), *([recipe.backbone] if own else []))
+    return tuple(name.partition(":")[0] for name in names)
+
+
+def code_of(system: Made) -> tuple[str, ...]:
+    """`modules_of` a system; one that `build` did not make is of the module of its class."""
+    module, *own = modules_of(system.recipe)
+    return (module if getattr(system, "built", False) else type(system).__module__, *own)
+
+
+def identity(recipe: Recipe, data: str | None, code: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """What a run is: its recipe, the digests of its training data and of its starting weights, its system's module."""
+    module = (code or modules_of(recipe))[0]
+    return {"recipe": recipe.to_dict(), "data": data, "weights": weights_digest(recipe.weights), "system": module}
+
+
+def differences(here: dict[str, Any], there: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs between two identities: name -> (here, there). What is None here is unknown and not compared.
+
+    Raises ValueError for what is no identity.
+    """
+    try:
+        found = Recipe.from_dict(here["recipe"]).differences(Recipe.from_dict(there["recipe"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no recipe in it ({error!r})") from None
+    for key, name in (("data", "data digest"), ("weights", "digest of the weights"), ("system", "system")):
+        if here.get(key) is not None and here[key] != there.get(key):
+            found[name] = here[key], there.get(key)
     return found
 
 
-def environment(system: str = "reidlib.systems.bag_of_tricks") -> dict:
-    """What computed a result: versions, device, and the digest of the sources that the module `system` depends on."""
-    gpu = torch.cuda.is_available()
-    return {
-        "device": torch.cuda.get_device_name() if gpu else _cpu(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "source": source_digest(system),
-        "commit": _commit(),
-    }
+def in_words(found: dict[str, tuple[Any, Any]]) -> str:
+    """`differences` for a message."""
+    return "; ".join(f"{name} is {there!r} there and {here!r} here" for name, (here, there) in found.items())
 
 
-@cache
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+def weights_digest(weights: str) -> str | None:
+    """A short digest of the bytes of a .pth file, None if it is missing; "imagenet" and "none" as they are."""
+    if not weights.endswith(".pth"):
+        return weights
+    return _file_digest(weights).hex() if Path(weights).is_file() else None
 
 
-def _commit() -> str:
-    """The commit of the repository, "+" where its files have changed since; empty outside a repository."""
-    root = Path(__file__).parents[1]
-    command = ["git", "--git-dir", root / ".git", "--work-tree", root]
-    command += ["describe", "--always", "--dirty=+", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def data_digest(shots) -> str:
+def data_digest(*sets: Images) -> str:
     """A short digest of what training and scores depend on: names and bytes of all images, pids, camids, modalities."""
-    digest = hashlib.blake2b(pixels_digest(shots).encode(), digest_size=10)
-    for labels in (shots.pids, shots.camids, shots.infrared):
-        digest.update(np.ascontiguousarray(labels).tobytes())
+    digest = hashlib.blake2b(digest_size=10)
+    for shots in sets:
+        digest.update(pixels_digest(shots).encode())
+        for labels in (shots.pids, shots.camids, shots.infrared):
+            digest.update(np.ascontiguousarray(labels).tobytes())
     return digest.hexdigest()
 
 
-def pixels_digest(shots) -> str:
+def pixels_digest(shots: Images) -> str:
     """A short digest of the names and the bytes of all images.
 
     Sizes and modification times are a shortcut to a digest that was computed before, never a part of it.
@@ -115,7 +154,7 @@ def pixels_digest(shots) -> str:
     root, names = str(shots.root), shots.paths.tolist()
     for name in names:
         stat = os.stat(f"{root}/{name}")
-        stats.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        stats.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode())
     known = cache_folder() / f"{stats.hexdigest()}.digest"
     if known.is_file() and re.fullmatch("[0-9a-f]{20}", text := known.read_text()):
         return text
@@ -132,3 +171,58 @@ def pixels_digest(shots) -> str:
 def _file_digest(file: str) -> bytes:
     with open(file, "rb") as stream:
         return hashlib.blake2b(stream.read(), digest_size=10).digest()
+
+
+def joined(digests: Iterable[str]) -> str:
+    """Digests of code, each once, joined by "+": a number that several versions made never passes as made by one."""
+    return "+".join(dict.fromkeys(part for digest in digests for part in digest.split("+")))
+
+
+def environment(*modules: str) -> dict[str, Any]:
+    """What computes here: device and versions.
+
+    Parameters
+    ----------
+    *modules : str
+        The dotted names of the modules of the system (default: the Bag of Tricks) and of a backbone of your own.
+
+    Returns
+    -------
+    dict
+        ``device``, ``cores``, ``python``, ``torch`` and ``torchvision`` (versions), ``source`` (the digest of the code
+        that a number depends on) and ``commit`` (of the repository; "+" at its end means changed files, empty outside
+        a repository).
+
+    Examples
+    --------
+    >>> import reidlib as rl
+    >>> len(rl.environment()["source"])
+    12
+    """
+    return {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "source": source_digest(*modules),
+        "commit": _commit(),
+    }
+
+
+@cache
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    root = Path(__file__).parents[1]
+    command = ["git", f"--git-dir={root / '.git'}", f"--work-tree={root}"]
+    command += ["describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -181,11 +181,13 @@ def test_a_compiled_backbone_is_one_field_and_leaves_the_names_in_a_checkpoint_a
     assert list(plain.state_dict()) == list(compiled.state_dict())
 
 
-def test_an_interrupt_before_the_first_checkpoint_begins_again_with_the_same_system(crowd, tiny, tmp_path):
+def test_an_interrupt_before_the_first_checkpoint_begins_again_with_a_new_system(crowd, tiny, tmp_path):
     whole, _ = trained(tiny, crowd.train, tmp_path / "whole")
     system = interrupted(tiny, crowd.train, tmp_path / "parts", at=2)
-    list(rl.fit(system, crowd.train, tmp_path / "parts"))
-    assert digest(system) == digest(whole)
+    with pytest.raises(ValueError, match=r"trained or restored before.*build a new one by rl\.build\(recipe, shots\)"):
+        list(rl.fit(system, crowd.train, tmp_path / "parts"))
+    again, _ = trained(tiny, crowd.train, tmp_path / "parts")
+    assert digest(again) == digest(whole)
 
 
 def test_weights_that_are_not_finite_are_never_saved(crowd, tiny, tmp_path):

@@ -1,100 +1,153 @@
-"""What a run keeps: its claim on a folder, checkpoints, and how a training goes on from them."""
+"""What a run keeps: its claim on a folder and its checkpoints, and how training resumes from them."""
 
-import csv
+import hashlib
 import io
 import json
-import pickle
+import re
 import time
 import warnings
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import filelock
 import torch
 import torch.distributed as dist
 
-from reidlib.files import write_whole
-from reidlib.provenance import source_digest
+from reidlib.files import write_csv, write_whole
+from reidlib.provenance import code_of, differences, in_words, joined
 from reidlib.recipe import Recipe
-from reidlib.systems import build
+from reidlib.systems import System, build
 
 SAVE_EVERY = 60.0  # seconds between checkpoints that only serve to resume
-
 RESUME = "resume.pt"
+CHECKSUM = 20  # bytes at the end of a checkpoint: the digest of all before them
+
+Identity = dict[str, Any]  # of provenance.identity
 
 
-def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.device | None = None):
-    """The system of a run after `epoch` epochs, or after the last one saved.
+def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.device | None = None) -> System:
+    """Load the trained system of a run.
 
-    Raises FileNotFoundError with the epochs that there are.
+    Parameters
+    ----------
+    run_dir : str or Path
+        The folder of the run.
+    epoch : int, optional
+        The checkpoint after this many epochs; by default the last one kept.
+    device : str or torch.device, optional
+        By default the GPU if there is one.
+
+    Returns
+    -------
+    System
+        With its `recipe`. It serves to embed and to be looked at; `fit` refuses it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such checkpoint; the message lists those there are.
+    ValueError
+        If the checkpoint is damaged or belongs to another run than the folder.
     """
-    run = Path(run_dir)
+    return restored(Path(run_dir), epoch, device, read_claim(Path(run_dir)))
+
+
+def restored(run: Path, epoch: int | None, device: str | torch.device | None, owner: Identity | None) -> System:
+    """`restore`, where the checkpoint must belong to `owner`."""
     kept = checkpoints(run)
     if not kept or (epoch is not None and epoch not in kept):
-        raise FileNotFoundError(
-            f"{run}: no checkpoint{'' if epoch is None else f' of epoch {epoch}'}; it has {kept or 'none'}"
+        wanted = "" if epoch is None else f" of epoch {epoch}"
+        raise FileNotFoundError(f"{run}: no checkpoint{wanted}; it has {kept or 'none'}")
+    file = _file(run, kept[-1] if epoch is None else epoch)
+    try:
+        state = _read(file)
+    except ValueError as error:
+        remedy = "Delete it and the checkpoints after it, then train again: training resumes from the one before"
+        raise ValueError(f"{error}. {remedy}") from None
+    _refuse_foreign(file, state, owner or state["identity"])
+    recipe = Recipe.from_dict(state["identity"]["recipe"])
+    system = build(recipe.replace(weights="none", compile=False), state["system"]["ids"], device)
+    system.recipe = recipe
+    if code_of(system)[0] != state["identity"]["system"]:
+        raise ValueError(
+            f"{file} was trained by a system of {state['identity']['system']}, but model={recipe.model!r} means "
+            f"{code_of(system)[0]}; train a system of your own as rl.build(recipe, shots), model='package.module:Class'"
         )
-    state = _read(_file(run, kept[-1] if epoch is None else epoch))
-    recipe = Recipe.from_dict(state["recipe"] | {"weights": "none", "compile": False})  # only training needs them
-    system = build(recipe, state["system"]["ids"], device)
-    system.recipe = Recipe.from_dict(state["recipe"])
     system.load_state_dict(state["system"])
+    vars(system)["used"] = True
     return system
 
 
 def checkpoints(run_dir: str | Path) -> list[int]:
-    """The epochs of which a run has a checkpoint, ascending; n means after n epochs."""
-    return sorted(int(file.stem.removeprefix("epoch_")) for file in Path(run_dir, "checkpoints").glob("epoch_*.pt"))
+    """List the checkpoints of a run.
+
+    Parameters
+    ----------
+    run_dir : str or Path
+        The folder of the run.
+
+    Returns
+    -------
+    list of int
+        The epochs, ascending; n means after n epochs. Other files in the folder are ignored.
+
+    Examples
+    --------
+    >>> import reidlib as rl
+    >>> rl.checkpoints("no/such/run")
+    []
+    """
+    names = (re.fullmatch(r"epoch_(\d{4,})\.pt", file.name) for file in Path(run_dir, "checkpoints").glob("epoch_*"))
+    return sorted(int(name[1]) for name in names if name)
 
 
 class Keeper:
     """Writes the checkpoints of a run: kept ones at chosen epochs, and in between one to resume from."""
 
-    def __init__(self, system, run: Path, digest: str):
-        self.system, self.folder, self.digest = system, run / "checkpoints", digest
+    def __init__(self, system: System, run: Path, identity: Identity) -> None:
+        self.system, self.run, self.identity = system, run, identity
         self.at, self.spent = time.monotonic(), 0.0
+        if rank() == 0:  # what a killed process left half written; its lock is ours now
+            for left in (run / "checkpoints").glob(".*.tmp"):
+                left.unlink()
 
     def due(self) -> bool:
         return rank() == 0 and time.monotonic() - self.at > SAVE_EVERY
 
     def log(self, rows: list[dict]) -> None:
-        text = io.StringIO()
-        columns = dict.fromkeys(name for row in rows for name in row)  # phases of a training have losses of their own
-        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
         if rank() == 0:
-            write_whole(self.folder.parent / "log.csv", text.getvalue().encode())
+            refuse(self.run, self.identity)
+            write_csv(rows, self.run / "log.csv")
 
     def keep(self, rows: list[dict]) -> None:
-        self._write(_file(self.folder.parent, len(rows)), rows, None)
-        if rank() == 0:  # only after its own write: another rank may be here before it
-            (self.folder / RESUME).unlink(missing_ok=True)
+        if rank() == 0:
+            self._write(_file(self.run, len(rows)), rows, None)
+            (self.run / "checkpoints" / RESUME).unlink(missing_ok=True)
 
     def save(self, rows: list[dict], begun: dict | None = None) -> None:
-        self._write(self.folder / RESUME, rows, begun)
+        if rank() == 0:
+            self._write(self.run / "checkpoints" / RESUME, rows, begun)
 
     def _write(self, file: Path, rows: list[dict], begun: dict | None) -> None:
-        if rank():
-            return
         start = time.perf_counter()
         if not all(bool(parameter.isfinite().all()) for parameter in self.system.parameters()):
             raise ValueError(
                 f"weights are not finite after epoch {len(rows)} or in the one after it; the checkpoint before is "
                 "kept: try precision='float32' or a smaller lr"
             )
+        refuse(self.run, self.identity)  # somebody may have deleted the folder and begun another run in it
         optimizers = {name: optimizer.state_dict() for name, optimizer in self.system.optimizers.items()}
         state = {"system": self.system.state_dict(), "optimizers": optimizers, "rows": rows, "begun": begun}
-        state |= {"recipe": self.system.recipe.to_dict(), "data": self.digest}
         whole = io.BytesIO()  # so that a full disk is an OSError of the write, not one of torch's own
-        torch.save(state, whole)
-        self.folder.mkdir(exist_ok=True)
+        torch.save(state | {"identity": self.identity}, whole)
+        whole.write(_checksum(whole.getbuffer()))
+        file.parent.mkdir(exist_ok=True)
         write_whole(file, whole.getbuffer())
         self.at, self.spent = time.monotonic(), self.spent + time.perf_counter() - start
 
 
 def rank() -> int:
-    """The number of this process among those of torchrun, 0 where it is alone."""
+    """The number of this process among those of torchrun; 0 if it is alone."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -103,54 +156,57 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def _lock(run: Path):
-    lock = filelock.FileLock(run / ".lock", timeout=0)
+def lock(run: Path) -> filelock.AcquireReturnProxy:
+    """A context that keeps other processes from training in a folder."""
     try:
-        return lock.acquire()
+        return filelock.FileLock(run / ".lock", timeout=0).acquire()
     except filelock.Timeout:
         raise RuntimeError(
             f"{run}: another process is training in this folder; wait for it, or choose another"
         ) from None
 
 
-def _refuse(run: Path, recipe: Recipe, digest: str) -> None:
-    """Raise ValueError where the folder is of another recipe or other data."""
-    if (file := run / "recipe.json").is_file():
-        claimed = json.loads(file.read_text())
-        differences = recipe.differences(Recipe.from_dict(claimed["recipe"]))
-        if claimed["data"] != digest:
-            differences["data digest"] = (digest, claimed["data"])
-        if differences:
-            lines = "; ".join(
-                f"{name} is {theirs!r} there and {mine!r} here" for name, (mine, theirs) in differences.items()
-            )
-            raise ValueError(f"{run} holds another run: {lines}. Choose another folder, or delete that one")
+def read_claim(run: Path) -> Identity | None:
+    """What recipe.json says that the folder of a run holds; None without one. ValueError if it cannot be read."""
+    file = run / "recipe.json"
+    try:
+        claim = json.loads(file.read_text())
+        differences(claim, claim)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be read ({error}); choose another folder, or delete this one") from None
+    return claim
 
 
-def _claim(run: Path, system, digest: str) -> None:
-    """Write what the folder is for, unless it is for something else, and which code began it."""
-    _refuse(run, system.recipe, digest)
-    module, file = type(system).__module__, run / "recipe.json"
-    begun = json.loads(file.read_text()) if file.is_file() else {"system": module, "source": source_digest(module)}
-    claim = begun | {"recipe": system.recipe.to_dict(), "data": digest}
-    write_whole(file, json.dumps(claim, indent=1).encode())
+def refuse(run: Path, identity: Identity) -> None:
+    """Raise ValueError if a folder is claimed by another run."""
+    claim = read_claim(run)
+    if claim is not None and (found := differences(identity, claim)):
+        advice = "Choose another folder, or delete that one when nothing trains in it any more"
+        raise ValueError(f"{run} holds another run: {in_words(found)}. {advice}")
 
 
-def _file(run: Path, epoch: int) -> Path:
-    return run / "checkpoints" / f"epoch_{epoch:04d}.pt"
+def claim_folder(run: Path, identity: Identity, source: str) -> None:
+    """Write in recipe.json what a folder is for, and the digest of the code that trains, beside those that did."""
+    known = read_claim(run) or {}
+    sources = joined([str(known["source"]), source]) if "source" in known else source
+    if sources != known.get("source"):
+        write_whole(run / "recipe.json", json.dumps(identity | {"source": sources}, indent=1).encode())
 
 
-def _resume(system, run: Path) -> tuple[list[dict], dict | None]:
-    """Load the newest checkpoint that can be read into `system`; returns its rows and the epoch begun after them."""
+def resume(system: System, run: Path, identity: Identity) -> tuple[list[dict], dict | None]:
+    """Load the newest checkpoint that is whole into `system`; returns its rows and the epoch begun after them."""
     files = [_file(run, epoch) for epoch in reversed(checkpoints(run))]
     if (between := run / "checkpoints" / RESUME).is_file():  # nearly always the newest
         files.insert(0, between)
     for file in files:
         try:
             state = _read(file)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError) as error:
-            warnings.warn(f"{file} cannot be read ({error}); falling back to the one before", stacklevel=3)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"{error}; falling back to the checkpoint before", stacklevel=3)
             continue
+        _refuse_foreign(file, state, identity)
         system.load_state_dict(state["system"])
         for name, optimizer in system.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
@@ -158,5 +214,25 @@ def _resume(system, run: Path) -> tuple[list[dict], dict | None]:
     return [], None
 
 
-def _read(file: Path) -> dict:
-    return torch.load(file, map_location="cpu", weights_only=True)
+def _refuse_foreign(file: Path, state: dict[str, Any], owner: Identity) -> None:
+    found, epoch = differences(owner, state["identity"]), len(state["rows"])
+    if file.name not in (RESUME, _file(Path(), epoch).name):
+        found["epoch"] = int(file.stem.removeprefix("epoch_")), epoch
+    if found:
+        raise ValueError(f"{file} is of another run: {in_words(found)}; delete it, or put it back where it belongs")
+
+
+def _file(run: Path, epoch: int) -> Path:
+    return run / "checkpoints" / f"epoch_{epoch:04d}.pt"
+
+
+def _checksum(content: memoryview) -> bytes:
+    return hashlib.blake2b(content, digest_size=CHECKSUM).digest()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The content of a checkpoint. Raises ValueError if its bytes are not those that were written."""
+    content = file.read_bytes()
+    if _checksum(memoryview(content)[:-CHECKSUM]) != content[-CHECKSUM:]:
+        raise ValueError(f"{file} cannot be read: it is damaged, its bytes do not match its checksum")
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

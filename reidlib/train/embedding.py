@@ -1,6 +1,6 @@
 """From images to rows that can be compared: embed a split, or plain files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,23 +11,51 @@ from torch.nn import functional as F
 
 from reidlib.data.augment import normalise
 from reidlib.data.images import decode
+from reidlib.data.shots import Shots
 from reidlib.progress import progress
-from reidlib.systems import convolutions
+from reidlib.systems import System, convolutions
 
 CHUNK = 1024  # images decoded ahead of the network, so that neither waits for the other
 
 
 def embed(
-    system, shots, batch: int = 128, flip: bool | None = None, through: Callable[[Tensor], Tensor] | None = None
+    system: System,
+    shots: Shots | Sequence[str | Path],
+    batch: int = 128,
+    flip: bool | None = None,
+    through: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """The embeddings of `shots`, or of a list of image files: (N, D) float32, L2-normalised, in main memory.
+    """Compute the embeddings of images.
 
-    `flip` averages each image with its mirror, at twice the cost; None does what the system's own test does. Images
-    are resized as the system was trained and nothing else, but those of visible cameras go `through` a function of
-    normalised images (B, 3, H, W) first, by default the system's `to_infrared` if it has one. Raises ValueError for an
-    unreadable image and FileNotFoundError for a missing one.
+    Images are resized as in training and not augmented.
+
+    Parameters
+    ----------
+    system : System
+        A trained system.
+    shots : Shots or sequence of paths
+        N images.
+    batch : int
+        Images that pass through the network together.
+    flip : bool, optional
+        Average each embedding with that of the mirror image, at twice the cost. By default as in the system's own test.
+    through : callable, optional
+        What images of visible cameras pass through first: normalised images (B, 3, H, W) to the same. By default the
+        system's `to_infrared` if it has one.
+
+    Returns
+    -------
+    Tensor (N, D) of float32
+        L2-normalised rows in main memory.
+
+    Raises
+    ------
+    ValueError
+        For an unreadable image, or none at all.
+    FileNotFoundError
+        For a missing image.
     """
-    files = shots.files() if hasattr(shots, "files") else [Path(file) for file in shots]
+    files = shots.files() if isinstance(shots, Shots) else [Path(file) for file in shots]
     if not files:
         raise ValueError("no images to embed: the list is empty")
     device, recipe = next(system.parameters()).device, system.recipe
@@ -51,6 +79,6 @@ def embed(
     return torch.cat(rows)
 
 
-def _embed(system, images: Tensor, flip: bool) -> Tensor:
+def _embed(system: System, images: Tensor, flip: bool) -> Tensor:
     emb = system.embed(images)
     return F.normalize(emb + system.embed(images.flip(3))) if flip else emb

@@ -6,48 +6,88 @@ so several GPUs are another recipe, however equal its fields.
 """
 
 import contextlib
-import sys
+import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from reidlib.data.augment import augment
 from reidlib.data.batches import PKSampler, generator
 from reidlib.data.images import ImageStore, on
-from reidlib.provenance import data_digest
+from reidlib.data.shots import Shots
+from reidlib.files import few
+from reidlib.provenance import code_of, data_digest, identity, source_digest
 from reidlib.recipe import Recipe
-from reidlib.systems import build, convolutions
-from reidlib.train.checkpoints import Keeper, _claim, _lock, _refuse, _resume, checkpoints, rank, restore, world
+from reidlib.systems import System, build, convolutions
+from reidlib.train.checkpoints import (
+    Identity,
+    Keeper,
+    checkpoints,
+    claim_folder,
+    lock,
+    rank,
+    read_claim,
+    refuse,
+    restored,
+    resume,
+    world,
+)
+
+Made = TypeVar("Made")
 
 
-def fit(system, shots, run_dir: str | Path, memory: int | None = None) -> Iterator[dict]:
-    """Train `system` on `shots` by its recipe, in the folder `run_dir`; yields one row (a dict) per epoch.
+def fit(system: System, shots: Shots, run_dir: str | Path, memory: int | None = None) -> Iterator[dict[str, Any]]:
+    """Train a freshly built system in the folder of a run, one row an epoch.
 
-    A finished or interrupted run goes on by itself: the rows already logged are yielded first. A loop that is left
-    early keeps every row it got; a run that is killed goes on from a checkpoint at most a minute old, from the middle
-    of an epoch too. The run's random numbers are its own: what the caller does between two rows cannot change them.
-    `memory` is how many bytes the decoded images may take (see ImageStore); no result depends on it.
-    Raises ValueError where the folder holds another recipe or other data, or where a loss is not finite; RuntimeError
-    where another process trains in the folder.
+    A finished or interrupted run resumes: the rows already logged are yielded first. Leaving the loop early keeps
+    every row that was yielded; a killed run resumes from a checkpoint at most a minute old, also within an epoch. The
+    run has random numbers of its own: nothing that the caller does between two rows can change them.
+
+    Parameters
+    ----------
+    system : System
+        From `build`, for the identities of `shots`. It is trained in place, and serves for one run.
+    shots : Shots
+        The training images.
+    run_dir : str or Path
+        The folder of the run, made if it is missing. It belongs to one recipe, data set and starting weights.
+    memory : int, optional
+        Bytes that the decoded images may take (see `ImageStore`). No result depends on it.
+
+    Yields
+    ------
+    dict
+        Of one epoch, after its checkpoint is safe: ``epoch`` (from 1), ``iteration``, the means of the losses and of
+        ``acc``, ``lr``, ``seconds``, ``images_per_s`` and more; see `epoch_row`.
+
+    Raises
+    ------
+    ValueError
+        If the system was trained before or is built for other identities, if the folder or a checkpoint in it belongs
+        to another run, or if a loss is not finite.
+    RuntimeError
+        If another process trains in the folder.
     """
     run, recipe = Path(run_dir), system.recipe
-    device = next(system.parameters()).device
+    _check(system, shots)
+    sampler = PKSampler.of(recipe, shots)
     run.mkdir(parents=True, exist_ok=True)
-    with _lock(run) if rank() == 0 else contextlib.nullcontext():
-        store = _first_then_others(lambda: _open(shots, system, run, memory)).to(device)
-        rows, begun = _resume(system, run)
-        keeper = Keeper(system, run, store.digest)
-        if not rows and not begun:
-            keeper.save(rows)  # what it begins from: an interrupt within the first minute comes back to it
+    with lock(run) if rank() == 0 else contextlib.nullcontext():
+        me, store, labels = _first_then_others(lambda: _open(system, shots, run, memory))
+        rows, begun = resume(system, run, me)
+        vars(system)["used"] = True
+        keeper = Keeper(system, run, me)
+        if rank() == 0 and (len(rows) < recipe.epochs or read_claim(run) is None):
+            claim_folder(run, me, source_digest(*code_of(system)))
         if world() > 1:  # past nn.Module's __setattr__: a system is not a part of its replica's state
             vars(system)["replica"] = torch.nn.parallel.DistributedDataParallel(system)
         yield from [dict(row) for row in rows]
-        labels = torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids)).to(device)
-        sampler = PKSampler.of(recipe, shots)
         for epoch in range(len(rows), recipe.epochs):
             rows = [*rows, _train_epoch(system, store, labels, sampler.epoch(epoch), rows, begun, keeper)]
             begun = None
@@ -64,20 +104,52 @@ def fit(system, shots, run_dir: str | Path, memory: int | None = None) -> Iterat
                 raise
 
 
-def load_or_train(recipe: Recipe, shots, run_dir: str | Path, epoch: int | None = None):
-    """The system of a run after `epoch` epochs, or after its last; where that is not there, training goes on first.
+def load_or_train(recipe: Recipe, shots: Shots, run_dir: str | Path, epoch: int | None = None) -> System:
+    """Load the trained system of a run; trains to the end first if the checkpoint is missing.
 
-    Raises ValueError where the folder holds another recipe or other data.
+    Parameters
+    ----------
+    recipe : Recipe
+        What the run is.
+    shots : Shots
+        The training images.
+    run_dir : str or Path
+        The folder of the run.
+    epoch : int, optional
+        The checkpoint after this many epochs; by default the last.
+
+    Returns
+    -------
+    System
+        As `restore` returns it.
+
+    Raises
+    ------
+    ValueError
+        If the folder or the checkpoint belongs to another recipe, other data or other starting weights.
     """
-    _refuse(Path(run_dir), recipe, data_digest(shots))
-    if (epoch or recipe.epochs) not in checkpoints(run_dir):
-        for row in fit(build(recipe, shots), shots, run_dir):
+    run, me = Path(run_dir), identity(recipe, data_digest(shots))
+    refuse(run, me)
+    if (epoch or recipe.epochs) not in checkpoints(run):
+        for row in fit(build(recipe, shots), shots, run):
             print(epoch_row(row))
-    return restore(run_dir, epoch)
+    return restored(run, epoch, None, me)
 
 
-def epoch_row(row: dict) -> str:
-    """One aligned line of a row that `fit` yielded."""
+def epoch_row(row: dict[str, Any]) -> str:
+    """Format a row that `fit` yielded as one aligned line.
+
+    Parameters
+    ----------
+    row : dict
+        From `fit`, or from log.csv through `read_csv`.
+
+    Returns
+    -------
+    str
+        Epoch, iteration, loss, accuracy in the batches, learning rate, the shares of identities and images that the
+        epoch has seen, and its speed.
+    """
     return (
         f"epoch {row['epoch']:4d}  iteration {row['iteration']:6d}  loss {row['loss']:7.4f}  acc {row['acc']:6.1%}  "
         f"lr {row['lr']:.2e}  ids {row['ids_seen']:4.0%}  images {row['images_seen']:4.0%}  "
@@ -86,14 +158,24 @@ def epoch_row(row: dict) -> str:
 
 
 # The columns of a row that the loop fills in; the others, the losses and `acc`, are means of what `step` returns.
-BOOKKEEPING = ("epoch", "iteration", "lr", "ids_seen", "images_seen", "world", "seconds", "images_per_s", "waiting")
-BOOKKEEPING += ("saving", "peak_mb", "peak_gpu_mb")
+BOOKKEEPING = (
+    "epoch", "iteration", "lr", "ids_seen", "images_seen", "world", "seconds", "images_per_s", "waiting", "saving",
+    "peak_mb", "peak_gpu_mb",
+)  # fmt: skip
 
 
-def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict | None, keeper: Keeper) -> dict:
-    """The epoch after `rows`, or the rest of one that was `begun`; returns its row.
+def _train_epoch(
+    system: System,
+    store: ImageStore,
+    labels: Tensor,
+    batches: list[np.ndarray],
+    rows: list[dict],
+    begun: dict | None,
+    keeper: Keeper,
+) -> dict[str, Any]:
+    """Train the epoch after `rows`, or the rest of one that was `begun`; returns its row.
 
-    Every step's random state is a function of the seed and the step's number, and the caller's comes back.
+    The random state of a step is a function of the seed and the step's number; the caller's is restored.
     """
     iteration, device, recipe = rows[-1]["iteration"] if rows else 0, labels.device, system.recipe
     begun = begun or {"losses": [], "seconds": 0.0, "waiting": 0.0}
@@ -113,38 +195,34 @@ def _train_epoch(system, store, labels, batches, rows: list[dict], begun: dict |
             if keeper.due():
                 _means(begun["losses"], len(rows), batches, store.names)
                 keeper.save(rows, begun)
-    means = _means(begun["losses"], len(rows), batches, store.names)
     seconds, seen = time.perf_counter() - start, np.unique(np.concatenate(batches))
-    saving, keeper.spent = keeper.spent, 0.0
     return {
         "epoch": len(rows) + 1,
         "iteration": iteration + len(batches),
-        **means,
+        **_means(begun["losses"], len(rows), batches, store.names),
         "lr": next(iter(system.optimizers.values())).param_groups[0]["lr"],
         "ids_seen": len(labels[seen].unique()) / len(system.ids),
         "images_seen": len(seen) / len(labels),
+        **_cost(sum(map(len, batches)), seconds, begun["waiting"], keeper, device),
+    }
+
+
+def _cost(images: int, seconds: float, waiting: float, keeper: Keeper, device: torch.device) -> dict[str, float]:
+    """The columns of what an epoch took: times in seconds or as shares of it, memory in MB."""
+    saving, keeper.spent = keeper.spent, 0.0
+    return {
         "world": world(),  # processes
         "seconds": seconds,
-        "images_per_s": sum(map(len, batches)) / seconds,
-        "waiting": begun["waiting"] / seconds,  # for batches: of the host's time, which a GPU works through meanwhile
+        "images_per_s": images / seconds,
+        "waiting": waiting / seconds,  # for batches: of the host's time, which a GPU works through meanwhile
         "saving": saving / seconds,
-        "peak_mb": _peak_mb(),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
         "peak_gpu_mb": torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0,
     }
 
 
-def _peak_mb() -> float:
-    """The most main memory that this process has held so far, in MB; 0 on a system that does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, kilobytes elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
 def _means(losses: list[dict], epoch: int, batches: list[np.ndarray], names: np.ndarray) -> dict[str, float]:
-    """Each loss, averaged over the steps. Raises ValueError at the first that is not finite, before it is saved."""
+    """The mean of each loss over the steps. Raises ValueError at the first that is not finite, before it is saved."""
     for step, values in enumerate(losses):
         if not values["loss"].isfinite():
             raise ValueError(
@@ -155,8 +233,8 @@ def _means(losses: list[dict], epoch: int, batches: list[np.ndarray], names: np.
     return {name: sum(values[name].item() for values in losses) / len(losses) for name in losses[0]}
 
 
-def _first_then_others(make):
-    """Rank 0 does the work and fills the cache, then the others find it there."""
+def _first_then_others(make: Callable[[], Made]) -> Made:
+    """Rank 0 does the work and fills the cache; then the others find it there."""
     if rank():
         dist.barrier()
     made = make()
@@ -165,16 +243,29 @@ def _first_then_others(make):
     return made
 
 
-def _open(shots, system, run: Path, memory: int | None) -> ImageStore:
-    recipe = system.recipe
-    if recipe.p < 2 * world():
-        raise ValueError(f"p={recipe.p} identities a batch for {world()} processes: each needs at least two")
-    if recipe.order != "image" and (last := len(system.ids) % recipe.p or recipe.p) < world():
+def _open(system: System, shots: Shots, run: Path, memory: int | None) -> tuple[Identity, ImageStore, Tensor]:
+    """The identity of the run, its images and their labels; a folder of another run is refused before decoding."""
+    device, recipe = next(system.parameters()).device, system.recipe
+    me = identity(recipe, data_digest(shots), code_of(system))
+    refuse(run, me)
+    store = ImageStore(shots, recipe.size, recipe.resize, memory).to(device)
+    return me, store, torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids)).to(device)
+
+
+def _check(system: System, shots: Shots) -> None:
+    """Raise ValueError for a system that is not fresh or not for `shots`, and for too many processes."""
+    recipe, processes, remedy = system.recipe, world(), "build a new one by rl.build(recipe, shots)"
+    if getattr(system, "used", False) or any(optimizer.state for optimizer in system.optimizers.values()):
+        raise ValueError(f"this system was trained or restored before, and a run starts from a fresh one: {remedy}")
+    if other := np.setxor1d(system.ids.cpu().numpy(), shots.pids).tolist():
         raise ValueError(
-            f"the last batch of a pass holds {last} of p={recipe.p} identities, too few for {world()} processes: "
+            f"the system is built for other identities than those of {shots.name}: pid {few(list(map(str, other)))} "
+            f"in only one of the two; {remedy}"
+        )
+    if recipe.p < 2 * processes:
+        raise ValueError(f"p={recipe.p} identities a batch for {processes} processes: each needs at least two")
+    if recipe.order != "image" and (last := len(system.ids) % recipe.p or recipe.p) < processes:
+        raise ValueError(
+            f"the last batch of a pass holds {last} of p={recipe.p} identities, too few for {processes} processes: "
             "choose another p"
         )
-    store = ImageStore(shots, recipe.size, recipe.resize, memory)
-    if rank() == 0:
-        _claim(run, system, store.digest)
-    return store

@@ -124,6 +124,14 @@ def test_rows_name_no_folder_of_the_machine(crowd, run, tmp_path):
     assert "/data" not in str(row)
 
 
+def test_an_own_folder_named_like_a_built_in_set_is_not_taken_for_it(crowd, run):
+    folder, rows = run
+    system = rl.restore(folder, device="cpu")
+    system.recipe = rl.Recipe.from_dict(system.recipe.to_dict() | {"dataset": "/data/duke"})
+    rl.write_result(folder, system, rows, {"own-duke": rl.measure(system, crowd, folder)})
+    assert [(row["dataset"], row["test"]) for row in rl.collect(folder)] == [("own-duke", "own-duke")]
+
+
 def test_who_began_a_run_is_kept_when_it_goes_on(crowd, tiny, tmp_path):
     next(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path))
     file = tmp_path / "recipe.json"
@@ -201,9 +209,9 @@ def test_sysu_is_tested_in_four_ways_and_every_row_says_how(crowd, crossed, run,
 
 def test_markets_rule_is_refused_for_sysu(crossed, run):
     folder, _ = run
-    with pytest.raises(ValueError, match="toy-sysu: infrared queries are tested by a protocol of their own"):
+    with pytest.raises(ValueError, match="toy-sysu: SYSU-MM01 is tested by its own protocol, .*rl.measure_all or rl.sysu.score"):
         rl.measure(rl.restore(folder, device="cpu"), crossed, folder)
-    with pytest.raises(ValueError, match="07_rgb_infrared"):
+    with pytest.raises(ValueError, match="sysu: SYSU-MM01 is tested by its own protocol"):
         rl.open_run("sysu", "reference", "all", 1)
 
 

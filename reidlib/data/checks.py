@@ -41,10 +41,8 @@ class Report:
 
     Parameters
     ----------
-    name : str
-        The data set.
-    images : int
-        How many images were read.
+    name, images : str, int
+        The data set, and how many images were read.
     problems : list of Problem
         (kind, message, files) each, in a fixed order.
 
@@ -87,11 +85,6 @@ class Item(NamedTuple):
 
 def check(split: Split) -> Report:
     """Report every defect of a data set at once: of its files, its labels and its counts. Decodes every image.
-
-    Parameters
-    ----------
-    split : Split
-        The data set.
 
     Returns
     -------

@@ -130,20 +130,15 @@ class ImageStore:
 
     Attributes
     ----------
-    images : Tensor (N, H, W, 3) of uint8
-    names : ndarray (N,) of str
-        The paths of the shots.
-    digest : str
-        Identifies images and labels; see `provenance.data_digest`.
-    mapped : bool
-        Whether the images stay in the cache file.
+    images, names : Tensor (N, H, W, 3) of uint8, ndarray (N,) of str
+        The pixels and paths of the shots.
+    digest, mapped : str, bool
+        Identifies images and labels (see `provenance.data_digest`); whether the images stay in the cache file.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        See `decode`.
-    OSError
-        If the cache file cannot be written and memory cannot hold the images.
+    FileNotFoundError, ValueError, OSError
+        As `decode`, and if the cache file cannot be written though memory cannot hold the images.
     """
 
     def __init__(
@@ -215,11 +210,7 @@ def _decode_and_keep(file: Path, shots: Shots, size: tuple[int, int], resize: st
     """Decode a set and write its cache file. The file may fail to be written only if memory holds the images."""
     label = f"decode {shots.name}"
     images = None if mapped else decode(shots.files(), size, resize, label).numpy()
-    shares = (
-        _decoded(shots.files(), size, resize, label)
-        if images is None
-        else (images[i : i + SHARE] for i in range(0, len(images), SHARE))
-    )
+    shares = _decoded(shots.files(), size, resize, label) if images is None else iter([images])
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         for left in file.parent.glob("*.tmp"):

@@ -48,6 +48,11 @@ def data_root(root: str | Path | None = None) -> Path:
     return Path(chosen).expanduser() if chosen else project() / "data"
 
 
+def own_name(source: Path) -> str:
+    """The name of a data set of the user's: the last part of its path, unless that is the name of a built-in set."""
+    return f"own-{source.name}" if source.name.partition(":")[0] in FOLDERS else source.name
+
+
 def home(name: str, base: Path) -> Path:
     """The set's own folder: `base` itself, or below it one of the names of FOLDERS."""
     mark = MARKS.get(name, BOXES["train"])

@@ -56,19 +56,13 @@ def load(name: str | Path | Split, root: str | Path | None = None, trial: int = 
     -------
     Split
         Named by the built-in name ("regdb:3" for a trial after the first), or by the folder or file, after "own-" if
-        that is the name of a built-in set. Images are sorted by path.
+        that is the name of a built-in set. Images are sorted by path. A warning says if a built-in set has other
+        counts than published.
 
     Raises
     ------
-    ValueError
-        For an unknown name or labels that cannot be used; the message says what to do.
-    FileNotFoundError
-        For missing files, likewise.
-
-    Warns
-    -----
-    UserWarning
-        If a built-in set has other counts than published.
+    ValueError, FileNotFoundError
+        For an unknown name, unusable labels or missing files; the message says what to do.
 
     Examples
     --------
@@ -145,7 +139,7 @@ def _drawn(name: str, base: Path) -> Path:
 
 def _own(source: Path) -> Split:
     """Images of the user's, named so that they cannot be taken for a built-in set."""
-    name = f"own-{source.name}" if source.name.partition(":")[0] in layouts.FOLDERS else source.name
+    name = layouts.own_name(source)
     if source.is_dir():
         return _split(name, source, layouts.read_folder(name, source), (), True)
     return _split(name, source.parent, layouts.read_table(source), (), False)

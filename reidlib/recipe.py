@@ -1,229 +1,253 @@
-"""A recipe is everything that decides a training run: one frozen dataclass, every trick one field."""
+"""A recipe is everything that decides a training run: one frozen dataclass, each trick one field."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, ClassVar
 
-from reidlib.presets import BACKBONES, MODELS, PRESETS, READERS, standard
+from reidlib.models import facts
+from reidlib.settings import CROSS, TOY, TOY_CROSS, Trick, check_value, chosen_fields, setting, warmup_multistep
+
+BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")  # torchvision's
+ORDERS = ("identity", "image", "modality")  # modality: k / 2 visible and k / 2 infrared images of each identity
+PRECISIONS = ("auto", "float32", "bf16")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every choice of a training run; the defaults are those of the reference implementation.
+    """Every choice of a training run; the defaults are those of the reference implementation of the Bag of Tricks.
 
-    Lengths are in pixels, rates per step, `warmup_epochs`, `milestones` and `epochs` in epochs of `iterations`
-    batches. Raises ValueError where a value makes no sense. Source: the reference implementation (wangguanan 2019)
-    and Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", CVPRW 2019.
+    Each attribute is described by `python -m reidlib.train --help`. Lengths are in pixels, learning rates per step,
+    and `warmup_epochs`, `milestones` and `epochs` in epochs of `iterations` batches. A system with settings of its own
+    subclasses Recipe (see `reidlib.systems.pcb`).
+
+    Raises
+    ------
+    ValueError
+        For a value of another type or outside its bounds; the message names the field and the value.
+
+    References
+    ----------
+    The reference implementation, wangguanan/Pytorch-Person-REID-Baseline-Bag-of-Tricks at 0d1a895 (2019). Luo et al.,
+    "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", CVPRW 2019.
+
+    Examples
+    --------
+    >>> recipe = Recipe.for_dataset("market", tricks="all-erasing", seed=2)
+    >>> recipe.erasing, recipe.epochs, recipe.name()
+    (0.0, 120, 'market-reference-all-erasing-seed2')
     """
 
-    dataset: str = "market"
-    model: str = "bot"  # or "pcb", "aligngan": see `systems`
-    preset: str = "reference"
-    tricks: str = "all"
-    seed: int = 1
+    dataset: str = setting("market", "a built-in data set, a folder, a CSV table, or package.module:function")
+    model: str = setting("bot", "bot (the Bag of Tricks), pcb, aligngan, or a system of your own: package.module")
+    preset: str = setting("reference", "reference, paper or fixed: where published code differs")
+    tricks: str = setting("all", "all or none, then +name or -name, as in all-erasing or none+warmup")
+    seed: int = setting(1, "of every random number of the run", least=0, most=2**32 - 1)
     # images
-    height: int = 256
-    width: int = 128
-    resize: str = "bicubic"
-    flip: float = 0.5
-    pad: int = 10
-    misalign: float = 0.0  # probability of a strip lost or added at the head or the feet: PCB
-    channels: float = 0.0  # probability that an image is shown through one channel or as grey; Ye et al. 2021
-    erasing: float = 0.5  # probability; Zhong et al. 2017
-    erasing_area: tuple[float, float] = (0.02, 0.4)
-    erasing_ratio: float = 0.3
-    erasing_fill: tuple[float, ...] = (0.485, 0.456, 0.406)  # in normalised units, as the reference implementation does
-    # batches: p identities x k images; an epoch is a number of iterations, None for one pass over the data
-    p: int = 16
-    k: int = 4
-    order: str = "identity"  # or "image", or "modality": k / 2 visible images and k / 2 infrared ones
-    iterations: int | None = 200
-    epochs: int = 120
-    checkpoint_every: int = 40
+    height: int = setting(256, "of the images that the network sees, in pixels", least=16)
+    width: int = setting(128, "of the images that the network sees, in pixels", least=16)
+    resize: str = setting("bicubic", "the filter that resizes images", choices=("bicubic", "bilinear"))
+    flip: float = setting(0.5, "probability that a training image is mirrored", least=0, most=1)
+    pad: int = setting(10, "black pixels added on each side before the random crop", least=0)
+    misalign: float = setting(0.0, "probability of a strip lost or added at head or feet (PCB)", least=0, most=1)
+    channels: float = setting(0.0, "probability of showing one channel, or grey (Ye et al. 2021)", least=0, most=1)
+    erasing: float = setting(0.5, "probability of random erasing (Zhong et al. 2017)", least=0, most=1)
+    erasing_area: tuple[float, float] = setting((0.02, 0.4), "smallest and largest share of the image that is erased")
+    erasing_ratio: float = setting(0.3, "smallest aspect ratio of the erased rectangle", above=0, most=1)
+    erasing_fill: tuple[float, float, float] = setting((0.485, 0.456, 0.406), "of erased pixels, in normalised units")
+    # batches
+    p: int = setting(16, "identities in a batch", least=2)
+    k: int = setting(4, "images of each identity in a batch", least=2)
+    order: str = setting("identity", "each identity once a pass, or each image", choices=ORDERS)
+    iterations: int | None = setting(200, "batches in an epoch; None: one pass over the data", least=1)
+    epochs: int = setting(120, "epochs to train", least=1)
+    checkpoint_every: int = setting(40, "epochs between checkpoints that are kept", least=1)
     # network
-    backbone: str = "resnet50"
-    weights: str = "imagenet"  # or "none", or the path of a .pth file
-    last_stride: int = 1
-    stem_relu: bool = False  # the reference implementation and the paper's code both leave it out
-    bnneck: bool = True
+    backbone: str = setting("resnet50", f"{', '.join(BACKBONES)}, timm:NAME, or package.module:function")
+    weights: str = setting("imagenet", "what training starts from: imagenet, none, or the path of a .pth file")
+    last_stride: int = setting(1, "of the backbone's last stage", choices=(1, 2))
+    stem_relu: bool = setting(False, "the ReLU after the first BatchNorm, which both published codes leave out")
+    bnneck: bool = setting(True, "a BatchNorm between the feature and the classifier")
     # losses
-    label_smoothing: float = 0.1
-    margin: float = 0.3
-    center_weight: float = 0.0
-    center_lr: float = 0.5
-    # optimiser: Adam for the Bag of Tricks, SGD for the others
-    lr: float = 3.5e-4
-    backbone_lr: float | None = None  # where it differs from that of the heads
-    weight_decay: float = 5e-4
-    warmup_epochs: int = 10
-    warmup_start: float = 0.01
-    milestones: tuple[int, ...] = (40, 70)
-    gamma: float = 0.1
-    first_epoch: int = 0  # what the schedule calls the first epoch: 0 here, 1 in the paper's code
-    precision: str = "auto"  # auto, float32 or bf16
-    compile: bool = False  # the backbone by torch.compile: some minutes at the start, for a faster GPU
-    # PCB
-    parts: int = 6
-    part_dim: int = 256
-    dropout: float = 0.5
-    rpp: bool = False  # refined part pooling in the last epochs: the part classifier alone, then everything
-    rpp_epochs: tuple[int, int] = (5, 10)
-    # AlignGAN
-    phases: tuple[int, int] = (50, 100)  # epochs of warming up the features, then the pixels; the rest trains both
-    gan_size: tuple[int, int] = (128, 128)
-    gan_p: int = 4  # identities of a batch that the generators see
-    gan_channels: int = 64
-    gan_lr: float = 2e-4
+    label_smoothing: float = setting(0.1, "share of the target spread over all identities", least=0, most=1)
+    margin: float = setting(0.3, "of the triplet loss")
+    center_weight: float = setting(0.0, "weight of the center loss", least=0)
+    center_lr: float = setting(0.5, "learning rate of the centers", above=0)
+    # optimiser: Adam for the Bag of Tricks
+    lr: float = setting(3.5e-4, "learning rate after the warm-up", above=0)
+    weight_decay: float = setting(5e-4, "of all trained parameters", least=0)
+    warmup_epochs: int = setting(10, "epochs in which the learning rate rises linearly", least=0)
+    warmup_start: float = setting(0.01, "the share of the learning rate that the warm-up starts from", least=0, most=1)
+    milestones: tuple[int, ...] = setting((40, 70), "epochs after which the learning rate is multiplied by gamma")
+    gamma: float = setting(0.1, "what the learning rate is multiplied by at each milestone", above=0)
+    first_epoch: int = setting(0, "what the schedule calls the first epoch; the paper's code: 1", choices=(0, 1))
+    precision: str = setting("auto", "of the backbone; auto: bf16 where the device has it", choices=PRECISIONS)
+    compile: bool = setting(False, "compile the backbone: some minutes at the start for a faster GPU")
 
-    def __post_init__(self):
-        for name in ("erasing_area", "erasing_fill", "milestones", "rpp_epochs", "phases", "gan_size"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        _check(self)
+    # facts about the model, for subclasses to override
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}  # fields of Recipe that have another default for this model
+    UNUSED: ClassVar[tuple[str, ...]] = ()  # fields of Recipe that this model does not read
+    SIZES: ClassVar[Mapping[str, dict[str, Any]]] = {
+        "sysu": CROSS, "regdb": CROSS, "toy": TOY, "toy-duke": TOY, "toy-sysu": TOY_CROSS
+    }  # fmt: skip
+    PRESETS: ClassVar[Mapping[str, dict[str, Any]]] = {
+        "reference": {},
+        "paper": {"resize": "bilinear", "order": "image", "iterations": None, "first_epoch": 1},
+        "fixed": {"stem_relu": True, "erasing_fill": (0.0, 0.0, 0.0)},
+    }
+    TRICKS: ClassVar[Mapping[str, Trick]] = {
+        "warmup": Trick({"warmup_epochs": 0}),
+        "erasing": Trick({"erasing": 0.0}),
+        "smoothing": Trick({"label_smoothing": 0.0}),
+        "stride": Trick({"last_stride": 2}),
+        "bnneck": Trick({"bnneck": False}),
+        "center": Trick({"center_weight": 0.0}, {"center_weight": 5e-4}),  # Luo et al. 2019, section 3.6
+        "channels": Trick({"channels": 0.0}, {"channels": 0.5}),
+    }
+    ALL: ClassVar[tuple[str, ...]] = ("warmup", "erasing", "smoothing", "stride", "bnneck")  # what "all" means
 
-    @classmethod
-    def for_dataset(cls, dataset: str, preset: str = "reference", tricks: str = "all", seed: int = 1, **overrides):
-        """The recipe of a data set; an override that is None means "what the recipe says".
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(entry.default, tuple) and isinstance(value, list):
+                object.__setattr__(self, entry.name, tuple(value))
+            check_value(entry, getattr(self, entry.name))
+        self.check()
 
-        Raises ValueError for an unknown model, preset, trick or field, with the names there are, and for a field that
-        the model does not read.
+    def check(self) -> None:
+        """Raise ValueError for fields that do not fit each other; a subclass adds its own rules."""
+        if self.weights not in ("imagenet", "none") and not self.weights.endswith(".pth"):
+            raise ValueError(f"weights={self.weights!r}; write imagenet, none, or the path of a .pth file")
+        if self.backbone not in BACKBONES and ":" not in self.backbone:
+            raise ValueError(
+                f"backbone={self.backbone!r}; choose one of {', '.join(BACKBONES)}, timm:NAME or module:function"
+            )
+        if self.pad > min(self.size):
+            raise ValueError(f"pad={self.pad}; it must be at most the smaller side of the images, {min(self.size)}")
+        if self.order == "modality" and self.k % 2:
+            raise ValueError(f"k={self.k} with order='modality'; it must be even, half visible, half infrared")
+
+    @staticmethod
+    def for_dataset(
+        dataset: str,
+        preset: str = "reference",
+        tricks: str = "all",
+        seed: int = 1,
+        model: str | None = None,
+        **changes: Any,
+    ) -> "Recipe":
+        """The recipe of a data set.
+
+        Parameters
+        ----------
+        dataset, preset, tricks, seed, model
+            The five words that choose a recipe; see the fields of the same names.
+        **changes
+            Fields that differ from it. None means "what the recipe says".
+
+        Raises
+        ------
+        ValueError
+            For an unknown model, preset, trick or field, with those that exist, and for a field that the model ignores.
         """
-        given = {name: value for name, value in overrides.items() if value is not None}
-        model = given.get("model", "bot")
-        values = standard(dataset, model, preset, tricks) | given
-        _known(values)
-        recipe = cls(dataset=dataset, preset=preset, tricks=tricks, seed=seed, **values)
-        plain = cls(**standard(dataset, model, preset, tricks))
-        for name in given:
-            if model not in READERS.get(name, (model,)) and getattr(recipe, name) != getattr(plain, name):
+        model = model or "bot"
+        kind = recipe_class(model)
+        given = {name: value for name, value in changes.items() if value is not None}
+        words = {"dataset": dataset, "model": model, "preset": preset, "tricks": tricks, "seed": seed}
+        standard = kind.from_dict(words | kind.standard(dataset, preset, tricks))
+        recipe = standard.replace(**given)
+        for name in standard.differences(recipe):
+            if name in kind.UNUSED:
                 raise ValueError(f"{name}={given[name]!r}: the model {model} has no {name}")
         return recipe
+
+    @classmethod
+    def standard(cls, dataset: str, preset: str = "reference", tricks: str = "all") -> dict[str, Any]:
+        """The fields in which the recipe of a data set differs from the defaults of this class."""
+        if preset not in cls.PRESETS:
+            raise ValueError(f"no preset {preset!r} of this model; choose one of {', '.join(cls.PRESETS)}")
+        sizes = cls.SIZES.get(dataset.partition(":")[0], {})
+        tricked = chosen_fields(tricks, cls.TRICKS, cls.ALL)
+        return {**cls.DEFAULTS, **sizes, **cls.PRESETS[preset], **tricked}
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the images that the network sees."""
         return self.height, self.width
 
+    @property
+    def phase_lengths(self) -> tuple[int, ...]:
+        """The epochs of each phase whose steps take a time of their own: one phase, unless a subclass has more."""
+        return (self.epochs,)
+
+    def shortened(self, iterations: int) -> "Recipe":
+        """Two short epochs, the second of which shows how long a step takes; of a model of phases one more for each."""
+        return self.replace(epochs=2, iterations=iterations, checkpoint_every=9)
+
     def learning_rate(self, epoch: int) -> float:
-        """The rate during 0-based `epoch`."""
+        """The learning rate during 0-based `epoch`."""
         return warmup_multistep(
             epoch, self.lr, self.milestones, self.gamma, self.warmup_epochs, self.warmup_start, self.first_epoch
         )
 
-    def to_dict(self) -> dict:
-        """As plain values that JSON can hold."""
+    def replace(self, **changes: Any) -> "Recipe":
+        """A copy with some fields changed. Raises ValueError for an unknown field."""
+        return Recipe.from_dict(self.to_dict() | changes)
+
+    def schedule_factor(self, epoch: int) -> float:
+        """The learning rate during 0-based `epoch` as a share of `lr`."""
+        return self.learning_rate(epoch) / self.lr
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values that JSON can hold."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
-    @classmethod
-    def from_dict(cls, values: dict) -> "Recipe":
-        """The inverse of `to_dict`. Raises ValueError for fields that a recipe does not have."""
-        _known(values)
-        return cls(**values)
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "Recipe":
+        """The inverse of `to_dict`. Raises ValueError for a field that the recipe of the model does not have."""
+        model = values.get("model", "bot")
+        kind = recipe_class(model)
+        names = [entry.name for entry in fields(kind)]
+        if unknown := [name for name in values if name not in names]:
+            raise ValueError(f"a recipe of {model} has no field {unknown[0]!r}; its fields are {', '.join(names)}")
+        return kind(**values)
 
-    def differences(self, other: "Recipe") -> dict[str, tuple]:
-        """The fields in which two recipes differ: name -> (mine, the other's)."""
-        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+    def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
+        """The fields in which two recipes differ: name -> (here, there), None where a recipe has no such field."""
+        names = dict.fromkeys(entry.name for recipe in (self, other) for entry in fields(recipe))
+        pairs = {name: (getattr(self, name, None), getattr(other, name, None)) for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
-    def changes(self) -> dict[str, tuple]:
-        """What is not as the data set, the model, the preset and the tricks say: name -> (here, there)."""
-        words = (self.dataset, self.preset, self.tricks, self.seed)
-        return self.differences(Recipe.for_dataset(*words, model=self.model))
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """What differs from the recipe that the five words choose: name -> (here, there)."""
+        return self.differences(Recipe.for_dataset(self.dataset, self.preset, self.tricks, self.seed, self.model))
 
     def name(self) -> str:
-        """A short name for a run's folder: data set, model, preset, tricks, seed, and what else is not the standard."""
-        extra = [f"{key}={value[0]}" for key, value in self.changes().items()]
+        """A short name for a run's folder: data set, model, preset, tricks, seed, and what else was changed."""
+        changed = [f"{key}={value[0]}" for key, value in self.changes().items()]
         model = [] if self.model == "bot" else [self.model]
-        parts = [Path(self.dataset).stem, *model, self.preset, self.tricks, f"seed{self.seed}", *extra]
+        dataset = Path(self.dataset).name.removesuffix(".csv")
+        parts = [dataset, *model, self.preset, self.tricks, f"seed{self.seed}", *changed]
         return re.sub(r"[^\w.+=-]+", "_", "-".join(parts))
 
 
-def warmup_multistep(
-    epoch: int,
-    base: float,
-    milestones: tuple[int, ...] = (40, 70),
-    gamma: float = 0.1,
-    warmup_epochs: int = 10,
-    warmup_start: float = 0.01,
-    first_epoch: int = 0,
-) -> float:
-    """The learning rate during 0-based `epoch`: a linear rise from `warmup_start`, then a drop at each milestone.
+def recipe_class(model: str) -> type[Recipe]:
+    """The recipe class of a model: the `RECIPE` of its system, else `Recipe`."""
+    return getattr(facts(model), "RECIPE", Recipe)
 
-    `first_epoch=1` is the paper's code, whose schedule is one epoch ahead. Source: the reference implementation's
-    WarmupMultiStepLR; Luo et al. 2019, section 3.1.
-    """
-    epoch += first_epoch
-    progress = min(1.0, epoch / warmup_epochs) if warmup_epochs else 1.0
-    drops = sum(epoch >= milestone for milestone in milestones)
-    return base * (warmup_start * (1 - progress) + progress) * gamma**drops
+
+def trick_fields(tricks: str, model: str = "bot") -> dict[str, Any]:
+    """The fields that a word of the tricks' grammar sets in recipes of a model; see `settings.chosen_fields`."""
+    kind = recipe_class(model)
+    return chosen_fields(tricks, kind.TRICKS, kind.ALL)
 
 
 def preset_table() -> str:
     """The fields in which the presets differ, as a Markdown table."""
-    recipes = [Recipe.for_dataset("market", preset) for preset in PRESETS]
-    names = [f.name for f in fields(Recipe) if len({getattr(recipe, f.name) for recipe in recipes}) > 1]
-    names.remove("preset")
-    rows = [[f"`{name}`", *(str(getattr(recipe, name)) for recipe in recipes)] for name in names]
-    head = [["field", *(f"`{preset}`" for preset in PRESETS)], ["---"] * (1 + len(PRESETS))]
+    recipes = [Recipe.for_dataset("market", preset) for preset in Recipe.PRESETS]
+    names = dict.fromkeys(name for fields_of in Recipe.PRESETS.values() for name in fields_of)
+    ordered = [entry.name for entry in fields(Recipe) if entry.name in names]
+    rows = [[f"`{name}`", *(str(getattr(recipe, name)) for recipe in recipes)] for name in ordered]
+    head = [["field", *(f"`{preset}`" for preset in Recipe.PRESETS)], ["---"] * (1 + len(recipes))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (*head, *rows))
-
-
-def _known(values: dict) -> None:
-    names = [f.name for f in fields(Recipe)]
-    unknown = [name for name in values if name not in names]
-    if unknown:
-        raise ValueError(f"a recipe has no field {unknown[0]!r}; its fields are {', '.join(names)}")
-
-
-def _check(recipe: Recipe) -> None:
-    choices = {
-        "preset": tuple(PRESETS),
-        "resize": ("bicubic", "bilinear"),
-        "model": tuple(MODELS),
-        "backbone": BACKBONES,
-        "order": ("identity", "image", "modality"),
-        "precision": ("auto", "float32", "bf16"),
-        "last_stride": (1, 2),
-        "first_epoch": (0, 1),
-    }
-    for name, allowed in choices.items():
-        if getattr(recipe, name) not in allowed:
-            raise ValueError(f"{name}={getattr(recipe, name)!r}; choose one of {', '.join(map(str, allowed))}")
-    if recipe.weights not in ("imagenet", "none") and not recipe.weights.endswith(".pth"):
-        raise ValueError(f"weights={recipe.weights!r}; write imagenet, none, or the path of a .pth file")
-    least = {
-        "height": 16,
-        "width": 16,
-        "p": 2,
-        "k": 2,
-        "epochs": 1,
-        "checkpoint_every": 1,
-        "pad": 0,
-        "warmup_epochs": 0,
-        "parts": 1,
-        "part_dim": 1,
-        "gan_p": 2,
-        "gan_channels": 1,
-    }
-    least |= {"iterations": 1} if recipe.iterations is not None else {}
-    for name, smallest in least.items():
-        if getattr(recipe, name) < smallest:
-            raise ValueError(f"{name}={getattr(recipe, name)}; it must be at least {smallest}")
-    for name in ("flip", "erasing", "label_smoothing", "misalign", "channels", "dropout"):
-        if not 0 <= getattr(recipe, name) <= 1:
-            raise ValueError(f"{name}={getattr(recipe, name)}; it must lie between 0 and 1")
-    if recipe.pad > min(recipe.size):
-        raise ValueError(f"pad={recipe.pad}; it must be at most the smaller side of the images, {min(recipe.size)}")
-    for name, length in (("erasing_area", 2), ("erasing_fill", 3), ("rpp_epochs", 2), ("phases", 2), ("gan_size", 2)):
-        if len(getattr(recipe, name)) != length:
-            raise ValueError(f"{name}={getattr(recipe, name)}; it must hold {length} numbers")
-    for name in ("lr", "backbone_lr", "gan_lr"):
-        if getattr(recipe, name) is not None and not getattr(recipe, name) > 0:
-            raise ValueError(f"{name}={getattr(recipe, name)}; it must be positive")
-    if recipe.order == "modality" and recipe.k % 2:
-        raise ValueError(
-            f"k={recipe.k} with order='modality': half of them are visible, half infrared; it must be even"
-        )
-    stages = {"pcb": ("rpp_epochs", recipe.rpp), "aligngan": ("phases", True)}
-    name, used = stages.get(recipe.model, ("", False))
-    if used and not sum(getattr(recipe, name)) < recipe.epochs:
-        raise ValueError(f"{name}={getattr(recipe, name)}; they must leave some of the {recipe.epochs} epochs")

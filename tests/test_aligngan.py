@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 import reidlib as rl
 from reidlib.data.augment import MEAN, STD
-from reidlib.systems import aligngan
-from reidlib.systems.translation import Discriminator, Generator, JointDiscriminator, strides
+from reidlib.systems.aligngan import system as aligngan
+from reidlib.systems.aligngan.translation import Discriminator, Generator, JointDiscriminator, strides
 from reidlib.train import checkpoints
 
-WARM, JUDGES = ("warm_visible", "warm_ir"), ("judge_visible", "judge_pair")
+WARM, JUDGES = ("judges.warm_visible", "judges.warm_ir"), ("judges.visible", "judges.pair")
 ENCODER, GENERATORS = ("trunk", "embedder", "bottle", "classifier"), ("to_ir", "to_visible")
 # one image of each modality hides how a batch is laid out, two show it
 LAYOUTS = pytest.mark.parametrize("k", [2, 4])
@@ -179,7 +179,7 @@ def test_the_losses_of_the_pixels_are_those_of_the_paper(epoch, k):
     if epoch == 2:  # the pixels alone: the features would be trained before
         system._align_features = lambda *_: {"loss": torch.zeros(()), "acc": torch.zeros(())}
     for name in JUDGES + WARM:  # answers far apart: at first they are about 0 whatever the image
-        list(getattr(system, name).modules())[-1].weight.data *= 10
+        list(system.get_submodule(name).modules())[-1].weight.data *= 10
     seen, dark, pids = sides(images, labels, k, recipe.gan_p)  # of three identities the generators get two
     visible, infrared = shrunk(seen), shrunk(dark)
     to_ir, to_visible = system.to_ir, system.to_visible
@@ -189,9 +189,13 @@ def test_the_losses_of_the_pixels_are_those_of_the_paper(epoch, k):
     real_emb, fake_emb = heads(system, real_map)[0], heads(system, fake_map)[0]
     logits = heads(system, fake_map)[1]
     if epoch == 1:
-        judge_visible, judge_ir, false = system.warm_visible, lambda image, _: system.warm_ir(image), [(fake_ir, None)]
+        judge_visible, judge_ir, false = (
+            system.judges.warm_visible,
+            lambda image, _: system.judges.warm_ir(image),
+            [(fake_ir, None)],
+        )
     else:
-        judge_visible, judge_ir = system.judge_visible, system.judge_pair
+        judge_visible, judge_ir = system.judges.visible, system.judges.pair
         false = false_pairs(infrared, fake_ir, real_map, fake_map, pids)
     gan = (far(judge_visible(fake_visible), 1) + far(judge_ir(fake_ir, real_map), 1)) / 2
     told_false = torch.stack([far(judge_ir(*pair), 0) for pair in false]).mean()
@@ -214,8 +218,8 @@ def test_the_joint_discriminator_learns_from_a_true_pair_and_four_false_ones(mon
     recipe = recipe_of(k=k)
     system, (images, labels) = system_at(2, recipe), batch(recipe)
     system._align_features = lambda *_: {"loss": torch.zeros(()), "acc": torch.zeros(())}
-    asked, forward = [], system.judge_pair.forward
-    monkeypatch.setattr(system.judge_pair, "forward", lambda *pair: asked.append(pair) or forward(*pair))
+    asked, forward = [], system.judges.pair.forward
+    monkeypatch.setattr(system.judges.pair, "forward", lambda *pair: asked.append(pair) or forward(*pair))
     system.step(images, labels)
     _, dark, pids = sides(images, labels, k, recipe.gan_p)
     real = shrunk(dark)
@@ -243,7 +247,7 @@ def test_the_features_of_both_phases_are_those_of_the_paper(k):
     torch.manual_seed(1)
     real, fake = system.trunk(infrared), system.trunk(stretched(system.to_ir(shrunk(visible)).detach()))
     (a, a_logits), (b, b_logits) = heads(system, real, dropped=True), heads(system, fake, dropped=True)
-    answers = system.judge_pair(shrunk(infrared), fake)
+    answers = system.judges.pair(shrunk(infrared), fake)
     expected = {
         "ce": F.cross_entropy(a_logits, pids) + F.cross_entropy(b_logits, pids),
         "triplet": rl.cross_triplet(a, b, pids, pids) + rl.cross_triplet(b, a, pids, pids),
@@ -301,7 +305,7 @@ def test_the_optimisers_are_those_of_the_authors_code():
         for group, (networks, rate) in zip(optimizer.param_groups, rates.items(), strict=True):
             assert {name: group[name] for name in options} == options
             assert group["lr"] == rate
-            weights = [p for name in networks for p in getattr(system, name).parameters()]
+            weights = [p for name in networks for p in system.get_submodule(name).parameters()]
             assert {id(p) for p in group["params"]} == {id(p) for p in weights}, networks
 
 

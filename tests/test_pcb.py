@@ -11,10 +11,8 @@ from torch.testing import assert_close
 
 import reidlib as rl
 from reidlib.runs.command import main
-from reidlib.studies.published import MIRRORED
-from reidlib.systems import FILES
-from reidlib.systems.backbones import trunk
-from reidlib.systems.pcb import PCB, from_recipe, unpooled
+from reidlib.systems.backbones import trunk, unpooled
+from reidlib.systems.pcb import PCB
 from reidlib.train import checkpoints
 
 IDS, PARTS = 751, 6  # of Market-1501
@@ -75,7 +73,9 @@ def test_the_parameters_are_counted_from_the_description(published):
 
 def test_heads_and_backbone_have_their_own_rates_and_the_same_steps():
     """Guards: .5 and .05, a tenth of both at 50, 80 and 100 of 120 epochs; SGD, Nesterov momentum .9, decay 5e-4."""
-    system = from_recipe(rl.Recipe.for_dataset("market", model="pcb", backbone="resnet18", weights="none"), range(3))
+    system = PCB.from_recipe(
+        rl.Recipe.for_dataset("market", model="pcb", backbone="resnet18", weights="none"), range(3)
+    )
     (sgd,) = system.optimizers.values()
     for epoch, factor in ((0, 1), (49, 1), (50, 0.1), (79, 0.1), (80, 0.01), (99, 0.01), (100, 0.001), (119, 0.001)):
         system.eval().begin_epoch(epoch)
@@ -228,8 +228,8 @@ def test_refined_parts_are_refused_on_several_processes(few, monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     with pytest.raises(ValueError, match="rpp=True on several processes"):
-        from_recipe(few, range(3))
-    assert from_recipe(rl.Recipe.from_dict(few.to_dict() | {"rpp": False}), range(3)).refine is None
+        PCB.from_recipe(few, range(3))
+    assert PCB.from_recipe(rl.Recipe.from_dict(few.to_dict() | {"rpp": False}), range(3)).refine is None
 
 
 def test_every_parameter_has_a_part_in_the_loss():
@@ -244,12 +244,6 @@ def test_bf16_is_for_the_trunk_alone():
     assert {t.dtype for t in (*system.maps(images), system(images), system.embed(images))} == {torch.float32}
     exact = small().step(images, labels)["loss"].item()
     assert system.step(images, labels)["loss"].item() == pytest.approx(exact, abs=1e-2)
-
-
-def test_the_table_knows_which_models_average_mirror_images():
-    for model in FILES:
-        recipe = rl.Recipe.for_dataset("toy", model=model, height=32, width=16)
-        assert rl.build(recipe, range(3), "cpu").flip == (model in MIRRORED)
 
 
 def test_the_shell_trains_and_tests_it_like_any_other(crowd, tmp_path, capsys):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import reidlib as rl
-from reidlib.presets import PRESETS
 from reidlib.recipe import Recipe, preset_table
 
 FACTS = {  # REFERENCE A.1: the reference implementation's own numbers
@@ -28,14 +27,14 @@ OFF = {  # what a trick's field is without it: the standard baseline of the pape
 CENTER = {"center_weight": 5e-4}
 PCB = {  # REFERENCE C.1: where the same author's PCB differs
     "model": "pcb", "height": 384, "width": 192, "pad": 0, "misalign": 0.5, "p": 18, "stem_relu": True, "bnneck": False,
-    "label_smoothing": 0.0, "lr": 0.5, "backbone_lr": 0.05, "warmup_epochs": 0, "milestones": (50, 80, 100),
+    "label_smoothing": 0.0, "lr": 0.5, "warmup_epochs": 0, "milestones": (50, 80, 100),
     "checkpoint_every": 35,
 }  # fmt: skip
 CROSS = {"order": "modality", "p": 8, "k": 8}  # REFERENCE C.3: a Bag of Tricks of two modalities, 8 x (4 + 4) images
 ALIGNGAN = {  # REFERENCE C.2: where AlignGAN differs from that; its rate drops after 50 of its joint epochs
     "model": "aligngan", "height": 384, "width": 192, "pad": 0, "erasing": 0.0, "p": 18, "iterations": 100,
     "epochs": 50 + 100 + 100, "checkpoint_every": 50, "stem_relu": True, "bnneck": False, "label_smoothing": 0.0,
-    "margin": 1.0, "lr": 0.2, "backbone_lr": 0.02, "warmup_epochs": 0, "milestones": (50 + 100 + 50,),
+    "margin": 1.0, "lr": 0.2, "warmup_epochs": 0, "milestones": (50 + 100 + 50,),
 }  # fmt: skip
 
 
@@ -45,7 +44,7 @@ def market(**choices) -> Recipe:
 
 def changes(recipe: Recipe, other: Recipe) -> dict:
     """The fields in which `recipe` differs from `other`, with its own values."""
-    names = [f.name for f in fields(Recipe)]
+    names = [f.name for f in fields(Recipe)]  # those that all models share
     return {name: getattr(recipe, name) for name in names if getattr(recipe, name) != getattr(other, name)}
 
 
@@ -208,7 +207,7 @@ def test_recipes_that_differ_have_folders_of_different_names():
 
 def test_the_table_of_presets_names_every_difference_and_stands_in_the_readme():
     table = preset_table()
-    differ = {name for preset in ("paper", "fixed") for name in PRESETS[preset]}
+    differ = {name for preset in ("paper", "fixed") for name in Recipe.PRESETS[preset]}
     assert {line.split("`")[1] for line in table.splitlines()[2:]} == differ
     assert table in (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -218,7 +217,9 @@ def test_pcb_differs_from_the_bag_of_tricks_in_these_fields_alone(dataset):
     """Guards: every number of its recipe; all else, the sampler, 200 iterations, erasing, resize, is shared."""
     pcb = Recipe.for_dataset(dataset, model="pcb")
     assert changes(pcb, Recipe.for_dataset(dataset)) == PCB
-    assert (pcb.parts, pcb.part_dim, pcb.dropout, pcb.rpp, pcb.rpp_epochs) == (6, 256, 0.5, False, (5, 10))
+    own = {"backbone_lr": 0.05, "parts": 6, "part_dim": 256, "dropout": 0.5, "rpp": False, "rpp_epochs": (5, 10)}
+    assert {name: getattr(pcb, name) for name in own} == own
+    assert {entry.name for entry in fields(pcb)} - {entry.name for entry in fields(Recipe)} == set(own)
 
 
 @pytest.mark.parametrize("dataset", ["sysu", "regdb"])
@@ -231,7 +232,9 @@ def test_the_recipes_of_two_modalities_are_the_published_ones(dataset):
     assert plain.channels == 0
     gan = Recipe.for_dataset(dataset, model="aligngan")
     assert changes(gan, plain) == ALIGNGAN
-    assert (gan.phases, gan.gan_size, gan.gan_p, gan.gan_channels, gan.gan_lr) == ((50, 100), (128, 128), 4, 64, 2e-4)
+    own = {"backbone_lr": 0.02, "phases": (50, 100), "gan_size": (128, 128), "gan_p": 4, "gan_channels": 64}
+    assert {name: getattr(gan, name) for name in own} == own
+    assert gan.gan_lr == 2e-4
     assert [gan.learning_rate(epoch) for epoch in (0, 199, 200, 249)] == pytest.approx([0.2, 0.2, 0.02, 0.02])
 
 
@@ -245,13 +248,13 @@ def test_the_recipes_of_two_modalities_are_the_published_ones(dataset):
     ],
 )
 def test_a_model_has_tricks_of_its_own(tricks, expected):
-    found = changes(market(model="pcb", tricks=tricks), market(model="pcb"))
-    assert found == expected | {"tricks": tricks}
+    differences = market(model="pcb", tricks=tricks).differences(market(model="pcb"))
+    assert {name: here for name, (here, _) in differences.items()} == expected | {"tricks": tricks}
 
 
 @pytest.mark.parametrize("tricks", ["all-smoothing", "all+center", "none+bnneck"])
 def test_a_trick_of_another_model_is_refused_with_the_names_there_are(tricks):
-    with pytest.raises(ValueError, match=r"erasing, stride, rpp \(those of the model pcb\)"):
+    with pytest.raises(ValueError, match=r"names of this model are erasing, stride, rpp"):
         market(model="pcb", tricks=tricks)
     with pytest.raises(ValueError, match="no trick 'rpp'"):
         market(tricks="all+rpp")
@@ -259,7 +262,7 @@ def test_a_trick_of_another_model_is_refused_with_the_names_there_are(tricks):
 
 def test_another_model_has_no_other_preset_and_an_unknown_one_is_refused():
     for preset in ("paper", "fixed"):
-        with pytest.raises(ValueError, match=rf"preset '{preset}' is one of the model bot; pcb has"):
+        with pytest.raises(ValueError, match=rf"no preset '{preset}' of this model; choose one of reference"):
             market(model="pcb", preset=preset)
     with pytest.raises(ValueError, match=r"no model 'pbc'; choose one of bot, pcb, aligngan"):
         market(model="pbc")
@@ -279,8 +282,6 @@ def test_the_toy_of_pcb_has_a_row_of_its_last_map_for_each_part_and_a_checkpoint
     [
         ("pcb", "label_smoothing", 0.2),
         ("pcb", "margin", 0.5),
-        ("bot", "backbone_lr", 0.01),
-        ("bot", "rpp", True),
         ("aligngan", "center_weight", 0.1),
     ],
 )
@@ -289,3 +290,39 @@ def test_a_field_that_the_model_does_not_read_is_refused(model, field, value):
     assert rl.Recipe.for_dataset("toy-sysu", model=model, **{field: getattr(standing, field)}) == standing
     with pytest.raises(ValueError, match=f"{field}={value}: the model {model} has no {field}"):
         rl.Recipe.for_dataset("toy-sysu", model=model, **{field: value})
+
+
+@pytest.mark.parametrize(("field", "value"), [("backbone_lr", 0.01), ("rpp", True), ("phases", (1, 1))])
+def test_a_field_of_another_model_is_refused(field, value):
+    with pytest.raises(ValueError, match=f"a recipe of bot has no field '{field}'"):
+        rl.Recipe.for_dataset("toy", **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("p", "16"),
+        ("epochs", 3.0),
+        ("flip", "0.5"),
+        ("compile", "no"),
+        ("seed", True),
+        ("milestones", 40),
+        ("lr", None),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name_and_value(field, value):
+    with pytest.raises(ValueError, match=rf"{field}={value!r}; it must be of type"):
+        rl.Recipe.from_dict(rl.Recipe.for_dataset("toy").to_dict() | {field: value})
+
+
+def test_toy_sizes_belong_to_the_built_in_sets_alone():
+    """Guards: what decides is how a set is loaded, never how a folder is called."""
+    for name in ("toy-shop", "data/toy", "./toy", "my.toys:toy"):
+        assert rl.Recipe.for_dataset(name).epochs == 120
+    assert rl.Recipe.for_dataset("regdb:3").order == "modality"
+
+
+def test_every_field_is_described_and_its_default_lies_within_its_bounds():
+    for model in ("bot", "pcb", "aligngan"):
+        for entry in fields(rl.Recipe.for_dataset("toy-sysu", model=model)):
+            assert len(entry.metadata["help"]) > 10, entry.name

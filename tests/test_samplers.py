@@ -11,10 +11,9 @@ from test_toy import shots_of
 from test_toy_sysu import DARK, counts
 
 import reidlib as rl
-from reidlib import toy
 from reidlib.data import TOYS, Shots
 from reidlib.data.batches import PKSampler, identity_pass, image_pass, modality_pass
-from reidlib.presets import PRESETS
+from reidlib.recipe import Recipe
 
 GOLDEN = facts("augment")["sampler_main"]
 PIDS, K = np.array(GOLDEN["sample_pids_in_dataset_order"]), GOLDEN["k"]
@@ -249,7 +248,7 @@ def drawn(dataset: str) -> Shots:
         known = parts["train"] + parts["val"]
         pairs = [(pid, camid) for pid, camid in seen.elements() if pid in known]
     else:
-        pairs = [(shot.pid, shot.camid) for shot in shots_of(TOYS[dataset]) if shot.folder == toy.TRAIN]
+        pairs = [(shot.pid, shot.camid) for shot in shots_of(TOYS[dataset]) if shot.folder == "bounding_box_train"]
     pids, camids = np.array(pairs, np.int64).T
     return Shots(dataset, Path(), np.full(len(pids), ""), pids, camids, DARK if dataset == "toy-sysu" else ())
 
@@ -268,7 +267,7 @@ def fewest(recipe: rl.Recipe) -> int:
 )  # fmt: skip
 def test_no_batch_of_a_drawn_set_leaves_an_identity_alone(dataset, model):
     """Guards: triplets and mismatched pairs in a pass's last batch too; PCB, left out on toy-sysu, needs neither."""
-    for preset in PRESETS if model == "bot" else ("reference",):
+    for preset in Recipe.PRESETS if model == "bot" else ("reference",):
         assert fewest(rl.Recipe.for_dataset(dataset, preset, model=model)) >= 2
     if dataset == "toy-sysu":
         assert fewest(rl.Recipe.for_dataset(dataset, model=model, p=8)) == 1, "65 people are 8 x 8 and one"

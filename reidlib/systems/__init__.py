@@ -1,34 +1,32 @@
-"""What can be trained: one file each. A system is a torch module with
+"""What can be trained: a file or folder for each system, which holds all facts about it.
 
-- `recipe`, `ids` (its label map: the sorted training pids), `optimizers` (name -> torch optimizer), `trunk`;
-- `begin_epoch(e)`, which sets the learning rates, and the phase, of the 0-based epoch;
-- `step(images, labels)`, one update, which returns its losses by name, among them `loss`, and `acc`;
-- `embed(images)`, L2-normalised rows, and `flip`: whether to average them with those of the mirror images;
-
-and, only where it makes sense,
-
-- `to_infrared(images)`, what visible images become before they are embedded;
-- `regions(images)`, where in the image the embedding comes from, for similarity maps, if it is a sum over places;
-- `parts(images)`, the pieces that the embedding is put together from, one a part of the body.
-
-Its file has `from_recipe(recipe, ids)`, which makes one.
+The module of a system sets `SYSTEM` to its class, with the class method `from_recipe(recipe, ids)` and the attributes
+`RECIPE` (its recipe class), `LABEL` and `LINES` (its name and its rows in the published table). All but `from_recipe`
+are optional in a system of your own; see docs/extending.md.
 """
 
 import contextlib
-from importlib import import_module
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from reidlib.data.shots import Shots
+from reidlib.models import facts, module_name
 from reidlib.recipe import Recipe
 
-FILES = {"bot": "bag_of_tricks", "pcb": "pcb", "aligngan": "aligngan"}  # by the recipe's model
+__all__ = ["System", "build", "convolutions", "facts", "module_name"]
 
 
 class System(Protocol):
-    """What can be trained, restored, embedded and browsed: a torch module with these members."""
+    """What can be trained, restored, embedded and browsed: a torch module with these members.
+
+    Three more are optional: `to_infrared(images)`, what visible images become before they are embedded;
+    `regions(images)`, what each place of the last map adds to the embedding, where it is a sum over places;
+    `parts(images)`, the pieces that make up the embedding, one for each part of the body.
+    """
 
     recipe: Recipe
     ids: Tensor  # (I,) int64: the sorted training pids; a label is a position in it
@@ -50,28 +48,46 @@ class System(Protocol):
     def load_state_dict(self, state: Any) -> Any: ...
 
 
-def module_name(model: str) -> str:
-    """The dotted name of the module of a recipe's model."""
-    return f"{__name__}.{FILES[model]}"
+def build(recipe: Recipe, shots: Shots | np.ndarray, device: str | torch.device | None = None) -> System:
+    """A new system, its weights drawn from the recipe's seed.
 
+    Parameters
+    ----------
+    recipe
+        What is built: `recipe.model` names the system.
+    shots
+        The training images, or their pids (N,): the system tells their identities apart.
+    device
+        By default the GPU if there is one.
 
-def build(recipe: Recipe, shots, device: str | torch.device | None = None) -> torch.nn.Module:
-    """A new system for the identities of `shots` (or for an array of pids), its weights drawn from the recipe's seed.
+    Raises
+    ------
+    FileNotFoundError
+        For pretrained weights that cannot be found or fetched.
+    ValueError
+        For an unknown model or backbone, and for weights that do not fit.
 
-    `device` defaults to the GPU where there is one. Raises FileNotFoundError where pretrained weights cannot be had.
+    Examples
+    --------
+    >>> recipe = Recipe.for_dataset("toy")
+    >>> system = build(recipe, np.array([1, 1, 2, 2]), "cpu")
+    >>> system.embed(torch.zeros(1, 3, *recipe.size)).shape
+    torch.Size([1, 512])
     """
-    make = import_module(module_name(recipe.model)).from_recipe
+    make = facts(recipe.model).from_recipe
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    pids = shots.pids if hasattr(shots, "pids") else shots
     with torch.random.fork_rng(devices=[]):  # weights are drawn in main memory
         torch.manual_seed(recipe.seed)
-        system = make(recipe, np.unique(getattr(shots, "pids", shots)))
+        system = make(recipe, np.unique(pids))
     system.recipe = recipe
+    system.built = True  # by its recipe: its module is that of the recipe's model
     if recipe.compile:
         system.trunk.compile(dynamic=False)  # in place: the names in a checkpoint stay
     return system.to(device, memory_format=torch.channels_last)
 
 
-def convolutions(system, tuned: bool = False):
+def convolutions(system: System, tuned: bool = False) -> AbstractContextManager[None]:
     """A context in which a GPU's convolutions keep to float32 where the recipe asks for it, instead of TF32.
 
     `tuned`: take the time to find the fastest algorithm for each shape, for work of few shapes.

@@ -4,48 +4,57 @@ Source: Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-iden
 reference implementation (wangguanan, 2019).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reidlib.systems.backbones import trunk, uses_bf16
-from reidlib.systems.losses import CenterLoss, batch_hard_triplet
-
-
-def from_recipe(recipe, ids) -> "BagOfTricks":
-    """The system of a recipe for the training pids `ids`."""
-    return BagOfTricks(
-        trunk(recipe.backbone, recipe.weights, recipe.last_stride, recipe.stem_relu),
-        ids,
-        bnneck=recipe.bnneck,
-        label_smoothing=recipe.label_smoothing,
-        margin=recipe.margin,
-        center_weight=recipe.center_weight,
-        center_lr=recipe.center_lr,
-        weight_decay=recipe.weight_decay,
-        schedule=recipe.learning_rate,
-        precision=recipe.precision,
-    )
+from reidlib.recipe import Recipe
+from reidlib.systems.backbones import autocast, channels_of, evaluating, trunk_of, unpooled
+from reidlib.systems.losses import CenterLoss, batch_hard_triplet, total
 
 
 class BagOfTricks(nn.Module):
-    """The baseline and its losses: `trunk` -> feat (B, C) -> BNNeck -> emb (B, C) -> classifier -> logits (B, num_ids).
+    """The baseline and its losses: `trunk` -> feat (B, C) -> BNNeck -> emb (B, C) -> classifier -> logits (B, I).
 
-    `ids` are the training pids; labels are positions in their sorted order. Without the BNNeck emb is feat, and the
-    classifier keeps its bias and torch's initialisation, as in the paper's baseline. `schedule(epoch)` gives the
-    learning rate of a 0-based epoch. `precision` "auto" means bf16 where the device computes it, else float32; the
-    neck, the classifier and all losses are float32 always.
+    A loss of your own overrides `losses`; see docs/extending.md.
+
+    Parameters
+    ----------
+    trunk
+        Images (B, 3, H, W) to features (B, C), with an int attribute `channels`, C; see `backbones.trunk`.
+    ids
+        The I training pids; labels are positions in their sorted order.
+    bnneck
+        Without it emb is feat, and the classifier keeps its bias and torch's initialisation, as in the paper's
+        baseline.
+    label_smoothing, margin, center_weight, center_lr, weight_decay
+        As in `Recipe`.
+    schedule
+        The learning rate of a 0-based epoch.
+    precision
+        Of the trunk: float32, bf16, or auto, bf16 where the device computes in it. The neck, the classifier and all
+        losses are float32 always.
+
+    References
+    ----------
+    Luo et al. 2019, section 3; wangguanan's reference implementation.
     """
 
+    ids: Tensor
+    LABEL = "Bag of Tricks"  # in tables
+    LINES = ("all", "all-erasing")  # the tricks whose rows the published table compares
+    RECIPE = Recipe
     flip = False
-    replica = None  # the same network under DistributedDataParallel, where several processes train
+    replica: nn.Module | None = None  # the same network under DistributedDataParallel, where several processes train
 
     def __init__(
         self,
         trunk: nn.Module,
-        ids,
+        ids: Sequence[int] | np.ndarray,
         *,
         bnneck: bool = True,
         label_smoothing: float = 0.1,
@@ -55,23 +64,41 @@ class BagOfTricks(nn.Module):
         weight_decay: float = 5e-4,
         schedule: Callable[[int], float],
         precision: str = "float32",
-    ):
+    ) -> None:
         super().__init__()
         self.register_buffer("ids", torch.as_tensor(ids, dtype=torch.int64))
-        self.trunk = trunk
-        self.bnneck = nn.BatchNorm1d(trunk.channels) if bnneck else nn.Identity()
-        self.classifier = nn.Linear(trunk.channels, len(self.ids), bias=not bnneck)
-        if bnneck:
+        self.trunk, channels = trunk, channels_of(trunk)
+        self.bnneck = nn.BatchNorm1d(channels) if bnneck else nn.Identity()
+        self.classifier = nn.Linear(channels, len(self.ids), bias=not bnneck)
+        if isinstance(self.bnneck, nn.BatchNorm1d):
             self.bnneck.bias.requires_grad_(False)  # section 3.5: the embedding stays centred on the origin
             nn.init.normal_(self.classifier.weight, std=0.001)
         self.label_smoothing, self.margin, self.center_weight = label_smoothing, margin, center_weight
         self.schedule, self.precision = schedule, precision
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         # L2 on everything that is trained, BatchNorm and biases too: the reference implementation's choice
-        self.optimizers = {"main": torch.optim.Adam(trained, schedule(0), weight_decay=weight_decay, fused=True)}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "main": torch.optim.Adam(trained, schedule(0), weight_decay=weight_decay, fused=True)
+        }
         if center_weight:
-            self.center_loss = CenterLoss(len(self.ids), trunk.channels)
+            self.center_loss = CenterLoss(len(self.ids), channels)
             self.optimizers["center"] = torch.optim.SGD(self.center_loss.parameters(), center_lr)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, ids: Sequence[int] | np.ndarray) -> Self:
+        """The system of a recipe for the training pids `ids`."""
+        return cls(
+            trunk_of(recipe),
+            ids,
+            bnneck=recipe.bnneck,
+            label_smoothing=recipe.label_smoothing,
+            margin=recipe.margin,
+            center_weight=recipe.center_weight,
+            center_lr=recipe.center_lr,
+            weight_decay=recipe.weight_decay,
+            schedule=recipe.learning_rate,
+            precision=recipe.precision,
+        )
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate of 0-based `epoch` and training mode."""
@@ -80,27 +107,36 @@ class BagOfTricks(nn.Module):
             group["lr"] = self.schedule(epoch)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """images (B, 3, H, W) to feat (B, C) before the BNNeck, emb (B, C) after it and logits (B, num_ids)."""
-        device = images.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=uses_bf16(self.precision, device)):
+        """images (B, 3, H, W) to feat (B, C) before the BNNeck, emb (B, C) after it and logits (B, I)."""
+        with autocast(self.precision, images):
             feat = self.trunk(images.contiguous(memory_format=torch.channels_last))
         feat = feat.to(self.classifier.weight.dtype)
         emb = self.bnneck(feat)
         return feat, emb, self.classifier(emb)
 
-    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """One update on images (B, 3, H, W) and labels (B,); returns its losses and accuracy, detached."""
-        feat, _, logits = (self.replica or self)(images)
-        ce = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        triplet = batch_hard_triplet(feat, labels, self.margin)
-        losses = {"ce": ce, "triplet": triplet}
+    def losses(self, feat: Tensor, emb: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The terms that are summed to the loss, each with its weight: what a subclass overrides or adds to.
+
+        feat (B, C) before the BNNeck, emb (B, C) after it, logits (B, I), labels (B,) in 0..I-1; scalars by name.
+        """
+        losses = {
+            "ce": F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing),
+            "triplet": batch_hard_triplet(feat, labels, self.margin),
+        }
         if self.center_weight:
             losses["center"] = self.center_weight * self.center_loss(feat, labels)
-        loss = sum(losses.values())
+        return losses
+
+    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """One update on images (B, 3, H, W) and labels (B,); returns its losses and accuracy, detached."""
+        feat, emb, logits = (self.replica or self)(images)
+        losses = self.losses(feat, emb, logits, labels)
+        loss = total(losses.values())
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
         loss.backward()
         if self.center_weight:
+            assert self.center_loss.centers.grad is not None
             self.center_loss.centers.grad /= self.center_weight  # the centers learn at their own rate
         for optimizer in self.optimizers.values():
             optimizer.step()
@@ -110,10 +146,8 @@ class BagOfTricks(nn.Module):
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
         """What retrieval compares: (B, 3, H, W) to L2-normalised (B, C), in evaluation mode."""
-        training = self.training
-        self.eval()
-        _, emb, _ = self(images)
-        self.train(training)
+        with evaluating(self):
+            _, emb, _ = self(images)
         return F.normalize(emb.float())
 
     @torch.inference_mode()
@@ -123,14 +157,12 @@ class BagOfTricks(nn.Module):
         The map is pooled by its mean and the BNNeck is linear in evaluation mode: the embedding is a sum over places.
         Source: Stylianou, Souvenir, Pless, "Visualizing Deep Similarity Networks" (WACV 2019), section 3.
         """
-        maps = []
-        last = self.trunk.layer4 if hasattr(self.trunk, "layer4") else self.trunk.features
-        hook = last.register_forward_hook(lambda module, inputs, output: maps.append(output))
-        training = self.training
-        self.eval()
-        self(images)
-        places = maps[0].permute(0, 2, 3, 1).float()
-        shares = self.bnneck(places.flatten(0, 2)).view_as(places)
-        self.train(training)
-        hook.remove()
+        with evaluating(self):
+            with autocast(self.precision, images):
+                maps = unpooled(self.trunk)(images.contiguous(memory_format=torch.channels_last))
+            places = maps.permute(0, 2, 3, 1).float()
+            shares = self.bnneck(places.flatten(0, 2)).view_as(places)
         return shares / torch.linalg.vector_norm(shares.sum((1, 2), keepdim=True), dim=3, keepdim=True)
+
+
+SYSTEM = BagOfTricks

@@ -1,5 +1,7 @@
 """The losses that torch does not have. Label smoothing is `torch.nn.functional.cross_entropy(label_smoothing=0.1)`."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,3 +61,11 @@ class CenterLoss(nn.Module):
 
     def forward(self, feat: Tensor, labels: Tensor) -> Tensor:
         return (feat.float() - self.centers[labels]).square().sum(1).mean()
+
+
+def total(losses: Iterable[Tensor]) -> Tensor:
+    """The sum of one or more losses, added in their order."""
+    first, *others = losses
+    for loss in others:
+        first = first + loss
+    return first

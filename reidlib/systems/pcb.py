@@ -4,63 +4,109 @@ Source: Sun, Zheng, Yang, Tian, Wang, "Beyond Part Models: Person Retrieval with
 Convolutional Baseline)", ECCV 2018, in the recipe of wangguanan's implementation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn import functional as F
 
-from reidlib.systems.backbones import trunk, unpooled, uses_bf16
+from reidlib.recipe import Recipe
+from reidlib.settings import CROSS, TOY, Trick, setting
+from reidlib.systems.backbones import autocast, channels_of, evaluating, trunk_of, unpooled
 
 FEATURES = ("G", "H", "across")
+_TOY = TOY | {  # a row of the last map for each part; from scratch the backbone needs the rate of the heads
+    "height": 96, "pad": 0, "warmup_epochs": 0, "lr": 0.1, "backbone_lr": 0.1, "epochs": 17, "milestones": (11, 14),
+    "rpp_epochs": (2, 2), "checkpoint_every": 13,
+}  # fmt: skip
 
 
-def from_recipe(recipe, ids) -> "PCB":
-    """The system of a recipe for the training pids `ids`. Raises ValueError for refined parts on several processes."""
-    if recipe.rpp and dist.is_initialized() and dist.get_world_size() > 1:
-        raise ValueError("rpp=True on several processes: its stages train some of the weights; leave rpp out")
-    tune = recipe.epochs - recipe.rpp_epochs[1]
-    return PCB(
-        unpooled(trunk(recipe.backbone, recipe.weights, recipe.last_stride, recipe.stem_relu)),
-        ids,
-        parts=recipe.parts,
-        dim=recipe.part_dim,
-        dropout=recipe.dropout,
-        lr=recipe.lr,
-        backbone_lr=recipe.backbone_lr or recipe.lr,
-        weight_decay=recipe.weight_decay,
-        schedule=lambda epoch: recipe.learning_rate(epoch) / recipe.lr,
-        refine=(tune - recipe.rpp_epochs[0], tune) if recipe.rpp else None,
-        refine_factor=recipe.gamma,
-        precision=recipe.precision,
-    )
+@dataclass(frozen=True)
+class PCBRecipe(Recipe):
+    """The recipe of PCB; its defaults are those of wangguanan's implementation."""
+
+    backbone_lr: float | None = setting(0.05, "learning rate of the backbone; None: that of the heads", above=0)
+    parts: int = setting(6, "horizontal parts of a person", least=1)
+    part_dim: int = setting(256, "numbers that the classifier of a part sees", least=1)
+    dropout: float = setting(0.5, "in the head of a part", least=0, most=1)
+    rpp: bool = setting(False, "refined part pooling in the last epochs")
+    rpp_epochs: tuple[int, int] = setting((5, 10), "epochs of the part classifier alone, then of everything")
+
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {
+        "height": 384, "width": 192, "pad": 0, "misalign": 0.5, "p": 18, "stem_relu": True, "bnneck": False,
+        "label_smoothing": 0.0, "lr": 0.5, "warmup_epochs": 0, "milestones": (50, 80, 100),
+        "checkpoint_every": 35,  # the one before the refinement is kept
+    }  # fmt: skip
+    UNUSED: ClassVar[tuple[str, ...]] = ("bnneck", "label_smoothing", "margin", "center_weight", "center_lr")
+    SIZES: ClassVar[Mapping[str, dict[str, Any]]] = {
+        "sysu": CROSS | {"p": 18}, "regdb": CROSS | {"p": 18}, "toy": _TOY, "toy-duke": _TOY, "toy-sysu": CROSS | _TOY
+    }  # fmt: skip
+    PRESETS: ClassVar[Mapping[str, dict[str, Any]]] = {"reference": {}}
+    TRICKS: ClassVar[Mapping[str, Trick]] = {
+        "erasing": Recipe.TRICKS["erasing"],
+        "stride": Recipe.TRICKS["stride"],
+        "rpp": Trick({"rpp": False}, {"rpp": True}),
+    }
+    ALL: ClassVar[tuple[str, ...]] = ("erasing", "stride")
+
+    def check(self) -> None:
+        """Raise ValueError for fields that do not fit each other."""
+        super().check()
+        if self.rpp and not sum(self.rpp_epochs) < self.epochs:
+            raise ValueError(f"rpp_epochs={self.rpp_epochs}; they must leave some of the {self.epochs} epochs")
+
+    def shortened(self, iterations: int) -> Recipe:
+        """Two short epochs without the refinement, which costs little time."""
+        return super().shortened(iterations).replace(rpp=False)
 
 
 class PCB(nn.Module):
-    """`trunk` -> map (B, C, h, w) -> parts (B, P, C) -> a head for each part -> logits (B, P, num_ids).
+    """`trunk` -> map (B, C, h, w) -> parts (B, P, C) -> a head for each part -> logits (B, P, I).
 
-    A head is Dropout, Linear C -> dim, BatchNorm, LeakyReLU(.1), Linear dim -> num_ids; the loss is the mean of the
-    parts' cross entropies. A part is the mean of its places: of a strip of rows at first; with `refine=(a, t)` of the
-    places that a part classifier gives it, which is trained alone from epoch a on, while all else is fixed, and with
-    everything from epoch t on (section 3.4, algorithm 1). `schedule(epoch)` is a factor of both rates, `lr` of the
-    heads and `backbone_lr`; in the two stages of the refinement it is `refine_factor`, wherever the schedule was: a
-    choice of this library. `precision` is as in BagOfTricks; pooling, heads and loss are float32 always.
+    A head is Dropout, Linear C -> dim, BatchNorm, LeakyReLU(.1), Linear dim -> I; the loss is the mean of the parts'
+    cross entropies. A part is the mean of its places, at first of a strip of rows. With `refine=(a, t)` a part
+    classifier assigns the places to the parts: it is trained alone from epoch a on, and with everything from epoch t on
+    (section 3.4, algorithm 1).
 
-    What `embed` gives is chosen by `feature`: "G", the parts' features, C * P numbers; "H", what their classifiers see,
-    dim * P numbers. "across" is a quirk of wangguanan's code, kept to measure it: a G in which each channel is
-    normalised across the parts, instead of each part across its channels.
+    Parameters
+    ----------
+    trunk
+        Images (B, 3, H, W) to feature maps (B, C, h, w), with an int attribute `channels`; see `backbones.unpooled`.
+    ids
+        The I training pids; labels are positions in their sorted order.
+    parts, dim, dropout, lr, backbone_lr, weight_decay, precision
+        As in `PCBRecipe`; pooling, heads and loss are float32 always.
+    schedule
+        A factor of both rates for each 0-based epoch; in the refinement it is `refine_factor`, our own choice.
+
+    Notes
+    -----
+    `feature` chooses what `embed` gives: "G", the parts' features, C * P numbers; "H", what their classifiers see,
+    dim * P numbers; "across", a G normalised across the parts instead of across channels, as in wangguanan's code.
+
+    References
+    ----------
+    Sun et al., ECCV 2018; wangguanan's implementation.
     """
 
+    ids: Tensor
+    heads: nn.ModuleList
+    LABEL = "PCB"  # in tables
+    LINES = ("all", "all-erasing", "all+rpp", "all-erasing+rpp")  # the tricks whose rows the published table compares
+    RECIPE = PCBRecipe
     flip = True
     feature = "G"
     refined = False  # whether the part classifier says what a part is; a checkpoint remembers it
-    replica = None  # the same network under DistributedDataParallel, where several processes train
+    replica: nn.Module | None = None  # the same network under DistributedDataParallel, where several processes train
 
     def __init__(
         self,
         trunk: nn.Module,
-        ids,
+        ids: Sequence[int] | np.ndarray,
         *,
         parts: int = 6,
         dim: int = 256,
@@ -72,30 +118,56 @@ class PCB(nn.Module):
         refine: tuple[int, int] | None = None,
         refine_factor: float = 0.1,
         precision: str = "float32",
-    ):
+    ) -> None:
         super().__init__()
         self.register_buffer("ids", torch.as_tensor(ids, dtype=torch.int64))
-        self.trunk = trunk
+        self.trunk, channels = trunk, channels_of(trunk)
         self.heads = nn.ModuleList(
             nn.Sequential(
                 nn.Dropout(dropout),
-                nn.Linear(trunk.channels, dim),
+                nn.Linear(channels, dim),
                 nn.BatchNorm1d(dim),
                 nn.LeakyReLU(0.1),
                 nn.Linear(dim, len(self.ids)),
             )
             for _ in range(parts)
         )
-        groups = [{"params": list(self.heads.parameters()), "rate": lr}]
+        groups: list[dict[str, Any]] = [{"params": list(self.heads.parameters()), "rate": lr}]
         groups += [{"params": list(trunk.parameters()), "rate": backbone_lr}]
         self.schedule, self.refine, self.refine_factor, self.precision = schedule, refine, refine_factor, precision
         if refine:
-            self.part_classifier = nn.Conv2d(trunk.channels, parts, 1, bias=False)
+            self.part_classifier = nn.Conv2d(channels, parts, 1, bias=False)
             nn.init.normal_(self.part_classifier.weight, std=0.001)  # at first every place belongs to all parts alike
             groups += [{"params": list(self.part_classifier.parameters()), "rate": lr}]
         for group in groups:
             group["lr"] = group["rate"] * schedule(0)
-        self.optimizers = {"main": torch.optim.SGD(groups, momentum=0.9, weight_decay=weight_decay, nesterov=True)}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "main": torch.optim.SGD(groups, momentum=0.9, weight_decay=weight_decay, nesterov=True)
+        }
+
+    @classmethod
+    def from_recipe(cls, recipe: PCBRecipe, ids: Sequence[int] | np.ndarray) -> Self:
+        """The system of a recipe for the training pids `ids`.
+
+        Raises ValueError for refined parts on several processes.
+        """
+        if recipe.rpp and dist.is_initialized() and dist.get_world_size() > 1:
+            raise ValueError("rpp=True on several processes: its stages train some of the weights; leave rpp out")
+        tune = recipe.epochs - recipe.rpp_epochs[1]
+        return cls(
+            unpooled(trunk_of(recipe)),
+            ids,
+            parts=recipe.parts,
+            dim=recipe.part_dim,
+            dropout=recipe.dropout,
+            lr=recipe.lr,
+            backbone_lr=recipe.backbone_lr or recipe.lr,
+            weight_decay=recipe.weight_decay,
+            schedule=recipe.schedule_factor,
+            refine=(tune - recipe.rpp_epochs[0], tune) if recipe.rpp else None,
+            refine_factor=recipe.gamma,
+            precision=recipe.precision,
+        )
 
     def get_extra_state(self) -> Tensor:
         return torch.tensor(self.refined)
@@ -121,10 +193,9 @@ class PCB(nn.Module):
         The shares (B, P, h, w) are 0 or 1 for strips; refined, they sum to 1 over the parts. Their logarithms never
         leave a part empty, however sure the part classifier is.
         """
-        device = images.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=uses_bf16(self.precision, device)):
+        with autocast(self.precision, images):
             last = self.trunk(images.contiguous(memory_format=torch.channels_last))
-        last = last.to(self.heads[0][1].weight.dtype)
+        last = last.to(next(self.heads.parameters()).dtype)
         if self.refined:
             return last, self.part_classifier(last).log_softmax(1)
         (b, _, h, w), parts = last.shape, len(self.heads)
@@ -166,14 +237,13 @@ class PCB(nn.Module):
         feature = feature or self.feature
         if feature not in FEATURES:
             raise ValueError(f"no feature {feature!r}; choose one of {', '.join(FEATURES)}")
-        training = self.training
-        self.eval()
-        found = self.pooled(images)
-        if feature == "H":
-            found = torch.stack([head[:-1](part) for head, part in zip(self.heads, found.unbind(1), strict=True)], 1)
-        self.train(training)
-        found = F.normalize(found.float(), dim=1 if feature == "across" else 2)
-        return F.normalize(found.flatten(1)).view_as(found)
+        with evaluating(self):
+            pooled = self.pooled(images)
+            if feature == "H":
+                heads = zip(self.heads, pooled.unbind(1), strict=True)
+                pooled = torch.stack([head[:-1](part) for head, part in heads], 1)  # type: ignore[index]
+        parts = F.normalize(pooled.float(), dim=1 if feature == "across" else 2)
+        return F.normalize(parts.flatten(1)).view_as(parts)
 
     def embed(self, images: Tensor, feature: str | None = None) -> Tensor:
         """What retrieval compares: (B, 3, H, W) to L2-normalised (B, P * D), the parts one after another."""
@@ -182,8 +252,9 @@ class PCB(nn.Module):
     @torch.inference_mode()
     def attention(self, images: Tensor) -> Tensor:
         """How much of each place of the map belongs to each part: (B, 3, H, W) to (B, P, h, w), in evaluation mode."""
-        training = self.training
-        self.eval()
-        shares = self.maps(images)[1].exp().float()
-        self.train(training)
+        with evaluating(self):
+            shares = self.maps(images)[1].exp().float()
         return shares
+
+
+SYSTEM = PCB

@@ -4,10 +4,16 @@ Source: Wang et al., "RGB-Infrared Cross-Modality Person Re-Identification via J
 2019, sizes as in its authors' code (wangguanan/AlignGAN). Images are (B, 3, h, w) between -1 and 1.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reidlib.data.augment import MEAN, STD
+from reidlib.systems.losses import total
+
+Images = dict[str, Tensor]  # {"visible", "ir"}
 PATCHES = 4  # what a discriminator's answers are down to along the smaller side: 4 x 4 for images of 128 x 128
 
 
@@ -90,6 +96,46 @@ class JointDiscriminator(nn.Module):
         return self.pair(torch.cat([images, maps], 1))
 
 
+class Judges(nn.Module):
+    """The discriminators of generated images: two of images alone, then one of visible images and the joint one.
+
+    The joint one has nothing to say before there are features, so in the second phase `warm_visible` and `warm_ir`
+    judge. `real_map` (b, C, y, x) are the features of the real infrared images (b, 3, h, w).
+    """
+
+    def __init__(self, size: tuple[int, int], dim: int, channels: int) -> None:
+        super().__init__()
+        self.visible = Discriminator(size, channels)
+        self.pair = JointDiscriminator(size, dim, channels)
+        self.warm_visible, self.warm_ir = Discriminator(size, channels), Discriminator(size, channels)
+
+    def _asked(self, joint: bool) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]:
+        if joint:
+            return self.visible, self.pair
+        return self.warm_visible, lambda images, maps: self.warm_ir(images)
+
+    def fooled(self, fake: Images, real_map: Tensor, joint: bool) -> Tensor:
+        """The generators' loss: how far patches of generated images are from being taken for real ones.
+
+        The infrared ones are judged beside the features of real images of the same people.
+        """
+        visible, infrared = self._asked(joint)
+        return (squared_distance(visible(fake["visible"]), 1) + squared_distance(infrared(fake["ir"], real_map), 1)) / 2
+
+    def loss(self, real: Images, fake: Images, real_map: Tensor, fake_map: Tensor, joint: bool, each: int) -> Tensor:
+        """The discriminators' own loss, on `each` images of a person in a row."""
+        visible, infrared = self._asked(joint)
+        answers = [squared_distance(infrared(fake["ir"], real_map), 0)]
+        if joint:  # three kinds of fakes: the image, the features, or both; and a pair of two people
+            answers.append(squared_distance(infrared(real["ir"], fake_map), 0))
+            answers.append(squared_distance(infrared(fake["ir"], fake_map), 0))
+            if len(real_map) > each:  # two people at least
+                answers.append(squared_distance(infrared(real["ir"].roll(-each, 0), real_map), 0))
+        judged_ir = (squared_distance(infrared(real["ir"], real_map), 1) + total(answers) / len(answers)) / 2
+        judged_visible = squared_distance(visible(real["visible"]), 1) + squared_distance(visible(fake["visible"]), 0)
+        return judged_ir + judged_visible / 2
+
+
 def _block(inside: int, outside: int, kernel: int, stride: int, kind: type = nn.Conv2d) -> list[nn.Module]:
     convolution = kind(inside, outside, kernel, stride, (kernel - 1) // 2, bias=False)
     return [convolution, nn.InstanceNorm2d(outside, affine=True, track_running_stats=True), nn.ReLU()]
@@ -114,3 +160,30 @@ def _answer(channels: int) -> nn.Module:
 def _start(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, std=0.02)
+
+
+def squared_distance(answers: Tensor, target: float) -> Tensor:
+    """The mean square of a discriminator's answers from 1 (real) or 0 (Mao et al., LSGAN, ICCV 2017)."""
+    return (answers - target).square().mean()
+
+
+def shrink(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Normalised images (B, 3, H, W) as the generators see them: (B, 3, *size), between -1 and 1."""
+    mean, std = _statistics(images)
+    return _resize(2 * (images * std + mean) - 1, size)
+
+
+def stretch(images: Tensor, size: Sequence[int]) -> Tensor:
+    """The inverse of `shrink`, as far as there is one."""
+    mean, std = _statistics(images)
+    return (_resize((images + 1) / 2, size) - mean) / std
+
+
+def _statistics(images: Tensor) -> list[Tensor]:
+    return [torch.tensor(values, device=images.device)[:, None, None] for values in (MEAN, STD)]
+
+
+def _resize(images: Tensor, size: Sequence[int]) -> Tensor:
+    if images.shape[2:] == tuple(size):
+        return images
+    return F.interpolate(images, list(size), mode="bilinear", antialias=True)

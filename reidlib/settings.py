@@ -1,0 +1,107 @@
+"""What a field of a recipe may hold, the grammar of tricks, and the learning rate's schedule."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+CROSS = {"order": "modality", "p": 8, "k": 8}  # two modalities: P identities x (4 visible + 4 infrared) images
+TOY = {  # the same recipe on fewer and smaller images: a laptop trains it from scratch in about a minute
+    "height": 64, "width": 32, "pad": 2, "p": 8, "iterations": 22, "epochs": 20, "checkpoint_every": 10,
+    "warmup_epochs": 2, "milestones": (15, 18), "backbone": "resnet18", "weights": "none",
+}  # fmt: skip
+TOY_CROSS = CROSS | TOY | {  # two modalities take two to three models: fewer epochs at a larger rate
+    "p": 13, "k": 4, "iterations": 14, "epochs": 12, "milestones": (9, 11), "checkpoint_every": 6, "lr": 1e-3,
+    "warmup_epochs": 1,
+}  # fmt: skip
+
+
+class Trick(NamedTuple):
+    """The fields that a trick sets: `off` without it, `on` with it where that is not what the recipe says anyway."""
+
+    off: Mapping[str, Any]
+    on: Mapping[str, Any] = MappingProxyType({})
+
+
+def setting(default: Any, help: str, **bounds: Any) -> Any:
+    """A field of a recipe: its default, one sentence for `--help`, and what its values must satisfy.
+
+    `bounds` are `least` and `most` (inclusive), `above` (exclusive) and `choices`; the type is that of the default, or
+    a float where the default is None.
+    """
+    return field(default=default, metadata={"help": help, **bounds})
+
+
+def check_value(entry: Field[Any], value: Any) -> None:
+    """Raise ValueError for a value of another type than the field's default, or outside the field's bounds."""
+    default: Any = entry.default
+    kind: Any = float if default is None else type(default)
+    if value is None and "None" in str(entry.type):
+        return
+    fits = isinstance(value, (int, float) if kind is float else kind)
+    if not fits or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{entry.name}={value!r}; it must be of type {kind.__name__}, as in {default!r}")
+    if kind is tuple and "..." not in str(entry.type) and len(value) != len(default):
+        raise ValueError(f"{entry.name}={value}; it must hold {len(default)} numbers")
+    bounds = entry.metadata
+    if "choices" in bounds and value not in bounds["choices"]:
+        raise ValueError(f"{entry.name}={value!r}; choose one of {', '.join(map(str, bounds['choices']))}")
+    tests = {
+        "at least {}": "least" not in bounds or value >= bounds["least"],
+        "at most {}": "most" not in bounds or value <= bounds["most"],
+        "above {}": "above" not in bounds or value > bounds["above"],
+    }
+    for words, bound in zip(tests, ("least", "most", "above"), strict=True):
+        if not tests[words]:
+            raise ValueError(f"{entry.name}={value}; it must be {words.format(bounds[bound])}")
+
+
+def chosen_fields(word: str, tricks: Mapping[str, Trick], all_of_them: Sequence[str]) -> dict[str, Any]:
+    """The fields that a word of the tricks' grammar sets.
+
+    `all` means the tricks `all_of_them`, `none` no trick; `+name` adds and `-name` removes one: `all+center`,
+    `all-erasing`, `none+warmup+bnneck`. Raises ValueError for anything else, with the names of `tricks`.
+    """
+    match = re.fullmatch(r"(all|none)((?:[+-]\w+)*)", word)
+    changes = re.findall(r"([+-])(\w+)", match[2]) if match else []
+    unknown = [name for _, name in changes if name not in tricks]
+    if not match or unknown:
+        problem = f": no trick {unknown[0]!r}" if unknown else ""
+        raise ValueError(
+            f"tricks {word!r} not understood{problem}; write all or none, then +name or -name as in all-erasing; the "
+            f"names of this model are {', '.join(tricks) or 'none'}"
+        )
+    chosen = set(all_of_them if match[1] == "all" else ())
+    for sign, name in changes:
+        if (sign == "+") == (name in chosen):
+            state = "on" if sign == "+" else "off"
+            raise ValueError(f"tricks {word!r}: {name} is {state} already; leave {sign}{name} out")
+        chosen ^= {name}
+    sets = [trick.on if name in chosen else trick.off for name, trick in tricks.items()]
+    return {key: value for values in sets for key, value in values.items()}
+
+
+def warmup_multistep(
+    epoch: int,
+    base: float,
+    milestones: Sequence[int] = (40, 70),
+    gamma: float = 0.1,
+    warmup_epochs: int = 10,
+    warmup_start: float = 0.01,
+    first_epoch: int = 0,
+) -> float:
+    """The learning rate during 0-based `epoch`: a linear rise from `warmup_start`, then a drop at each milestone.
+
+    `first_epoch=1` is the paper's code, whose schedule is one epoch ahead. Source: WarmupMultiStepLR of the reference
+    implementation; Luo et al. 2019, section 3.1.
+
+    Examples
+    --------
+    >>> [round(warmup_multistep(epoch, 1.0), 6) for epoch in (0, 5, 10, 40, 70)]
+    [0.01, 0.505, 1.0, 0.1, 0.01]
+    """
+    epoch += first_epoch
+    progress = min(1.0, epoch / warmup_epochs) if warmup_epochs else 1.0
+    drops = sum(epoch >= milestone for milestone in milestones)
+    return base * (warmup_start * (1 - progress) + progress) * gamma**drops

@@ -48,12 +48,13 @@ from .provenance import environment as environment
 from .recipe import Recipe as Recipe
 from .recipe import preset_table as preset_table
 from .recipe import warmup_multistep as warmup_multistep
-from .runs.grid import run as run
+from .runs.grid import run_grid as run_grid
 from .runs.jobs import grid as grid
 from .runs.measuring import measure as measure
 from .runs.measuring import measure_all as measure_all
-from .runs.measuring import targets as targets
+from .runs.measuring import test_sets as test_sets
 from .runs.results import collect as collect
+from .runs.results import metrics_by_name as metrics_by_name
 from .runs.results import open_run as open_run
 from .runs.results import result_line as result_line
 from .runs.results import run_folder as run_folder

@@ -8,11 +8,13 @@ whose host dies is begun anew, and checkpoints stay where they were made. reidli
 machine: the same version, which is checked, and the data where $REID_DATA or `-p data_root` says.
 """
 
+import logging
 import os
 import platform
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
@@ -23,11 +25,13 @@ RETRIES = 5  # of a job whose worker or host died; an error in the notebook is n
 QUIET = 60  # seconds after which a line says that nothing has ended
 
 
-def engine(notebook: str | Path, base: Path, address: str, say):
+def engine(
+    notebook: str | Path, base: Path, address: str, say: Callable[[str], None]
+) -> Callable[[Iterable[Job]], Iterator[tuple[Job, str | None]]]:
     """What carries out jobs on the cluster at `address` ("auto": the one that is found, else one on this machine).
 
     Returns a function from jobs to (job, its last error line or None), each when it has ended and its files are below
-    `base`. Raises ImportError without Ray, ConnectionError where no cluster answers, ValueError for what is no address.
+    `base`. Raises ImportError without Ray, ConnectionError if no cluster answers, ValueError for an invalid address.
     """
     ray = _connect(address)
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -50,8 +54,8 @@ def engine(notebook: str | Path, base: Path, address: str, say):
     return carry_out
 
 
-def share(machines: list[dict]) -> dict:
-    """What one job asks of Ray: a GPU and its share of the cores of its machine, or a core where there is no GPU.
+def share(machines: list[dict[str, float]]) -> dict[str, int]:
+    """What one job asks of Ray: a GPU and its share of the cores of its machine, or a core if there is no GPU.
 
     machines: the resources of each. Ray gives a job as many threads as it asked for cores.
     """
@@ -66,11 +70,11 @@ def on_node(content: str, name: str, job: Job, source: str) -> tuple[str | None,
     print(f"{job.name} begins on {platform.node()}", flush=True)  # Ray shows this where the grid was started
     folder = Path("runs", job.name).resolve()
     error = attempt(nbformat.reads(content, as_version=4), name, job, folder)
-    kept = sorted(folder.glob("[!.]*")) if is_free(folder) else []  # what somebody is still writing stays there
+    kept = sorted(folder.glob("[!.]*")) if is_free(folder) else []  # what is still being written stays there
     return error, {file.name: file.read_bytes() for file in kept if file.is_file()}
 
 
-def _connect(address: str):
+def _connect(address: str) -> Any:
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # lines of two jobs look alike to Ray, and it would hold one back
     try:
         import ray
@@ -79,12 +83,12 @@ def _connect(address: str):
     if address != "auto":
         _knock(address)
     if not ray.is_initialized():
-        ray.init(None if address == "auto" else address, logging_level="warning")
+        ray.init(None if address == "auto" else address, logging_level=logging.WARNING)
     return ray
 
 
 def _knock(address: str) -> None:
-    """Raise ConnectionError where nobody answers: Ray itself would try for ten minutes and more."""
+    """Raise ConnectionError if nothing answers: Ray itself would try for more than ten minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise ValueError(f"ray={address!r}; write auto, or HOST:PORT as `ray start` prints it")
@@ -96,8 +100,8 @@ def _knock(address: str) -> None:
         ) from None
 
 
-def _fetch(ray, reference, job: Job, folder: Path) -> str | None:
-    """Bring a job's files home, the result last, so that it counts as done only when all are there."""
+def _fetch(ray: Any, reference: Any, job: Job, folder: Path) -> str | None:
+    """Copy a job's files to this machine, the result last, so that it counts as done only when all are there."""
     try:
         error, files = ray.get(reference)
     except ray.exceptions.RayError as failure:  # too many retries, or a fault outside the notebook
@@ -107,6 +111,6 @@ def _fetch(ray, reference, job: Job, folder: Path) -> str | None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda name: name == "result.json"):
         write_whole(folder / name, files[name])
-    if error is None and (found := state(job, folder)) != "done":
-        return f"the job came to its end, but what came home is not its result ({found})"
+    if error is None and (now := state(job, folder)) != "done":
+        return f"the job ran to its end, but the files it left are not its result ({now})"
     return error

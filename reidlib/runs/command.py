@@ -9,51 +9,66 @@ from typing import get_args, get_origin
 import torch
 import torch.distributed as dist
 
-from reidlib.recipe import Recipe
-from reidlib.runs.measuring import measure_all, targets
+from reidlib.recipe import Recipe, recipe_class
+from reidlib.runs.measuring import measure_all, test_sets
 from reidlib.runs.results import run_folder, write_result
 from reidlib.systems import build
 from reidlib.train.checkpoints import checkpoints, rank, restore
 from reidlib.train.loop import epoch_row, fit
 
+FOLDERS = {
+    "data-root": "of all data sets; default: $REID_DATA, else data/ of the repository",
+    "market-path": "of Market-1501, if it is not under the data root",
+    "duke-path": "of DukeMTMC-reID, if it is not under the data root",
+    "run-dir": "of this run; default: runs/ of the repository, with the name of the recipe",
+}
+
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train the recipe, go on where it was left, test on every set that is here, and write result.json."""
-    given = vars(parser().parse_args(arguments))
+    """Train the recipe, or resume its training, test the model on every set that is here, and write result.json."""
+    chosen = argparse.ArgumentParser(add_help=False)
+    chosen.add_argument("--model", default="bot")
+    model = chosen.parse_known_args(arguments)[0].model
+    given = vars(parser(model).parse_args(arguments))
     paths = {name: given.pop(f"{name}_path") for name in ("market", "duke")}
-    root, run_dir, flip = given.pop("data_root"), given.pop("run_dir"), given.pop("flip_test")
-    memory = given.pop("memory")
+    root, run_dir, flip, memory = (given.pop(name) for name in ("data_root", "run_dir", "flip_test", "memory"))
     recipe = Recipe.for_dataset(**given)
     run, device = run_folder(recipe, run_dir), _join()
-    splits, absent = targets(recipe.dataset, paths, root)
+    first = rank() == 0
+    splits, absent = test_sets(recipe.dataset, paths, root)
     split = next(iter(splits.values()))
     rows = []
-    system = build(recipe, split.train, device)
-    for row in fit(system, split.train, run, None if memory is None else int(memory * 1e9)):
+    for row in fit(build(recipe, split.train, device), split.train, run, None if memory is None else int(memory * 1e9)):
         rows.append(row)
-        _say(epoch_row(row))
-    if rank() == 0:
+        if first:
+            print(epoch_row(row), flush=True)
+    together = _leave()
+    if first:
         system = restore(run, device=device)
         scores = measure_all(system, splits, run, checkpoints(run)[-1], flip)
         write_result(run, system, rows, scores, flip)
-        for name, found in scores.items():
-            _say(f"{split.name} -> {name}: {found}")
+        for name, value in scores.items():
+            print(f"{split.name} -> {name}: {value}")
         for name, reason in absent.items():
-            _say(f"{name} is not here and is skipped. {reason}")
-    _leave()
+            print(f"{name} is not here and is skipped. {reason}")
+    if together:  # gloo's threads can abort a normal exit after all work is done
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
-def parser() -> argparse.ArgumentParser:
-    """One option for every field of the recipe, and those that say where things are."""
+def parser(model: str = "bot") -> argparse.ArgumentParser:
+    """One option for every field of a model's recipe, and those that say where things are."""
     made = argparse.ArgumentParser(prog="python -m reidlib.train", description=main.__doc__)
-    standing = {"dataset": "market", "preset": "reference", "tricks": "all", "seed": 1}
-    for entry in fields(Recipe):
+    standing = {"dataset": "market", "preset": "reference", "tricks": "all", "seed": 1, "model": "bot"}
+    for entry in fields(recipe_class(model)):
         inner = get_args(entry.type)  # of tuple[int, ...] and int | None
         options = ["--" + entry.name.replace("_", "-")]
         if len(entry.name) == 1:  # torchrun takes --p for an abbreviation of its own options, but not --P
             options.append(options[0].upper())
+        help_text = entry.metadata.get("help", "").replace("%", "%%")
         if entry.type is bool:
-            made.add_argument(*options, action=argparse.BooleanOptionalAction)
+            made.add_argument(*options, action=argparse.BooleanOptionalAction, help=help_text)
         else:
             made.add_argument(
                 *options,
@@ -61,9 +76,10 @@ def parser() -> argparse.ArgumentParser:
                 nargs="+" if get_origin(entry.type) is tuple else None,
                 default=standing.get(entry.name),
                 metavar=entry.name.upper(),
+                help=help_text,
             )
-    for name in ("data-root", "market-path", "duke-path", "run-dir"):
-        made.add_argument(f"--{name}", metavar="FOLDER")
+    for name, text in FOLDERS.items():
+        made.add_argument(f"--{name}", metavar="FOLDER", help=text)
     made.add_argument("--memory", type=float, metavar="GB", help="what the decoded training images may take")
     made.add_argument(
         "--flip-test",
@@ -74,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _join() -> str | None:
-    """Join the other processes of torchrun, if any; returns this one's device."""
+    """Join the other processes of torchrun, if any; returns the device of this one, None if it is alone."""
     if "WORLD_SIZE" not in os.environ:
         return None
     gpu = torch.cuda.is_available()
@@ -84,16 +100,10 @@ def _join() -> str | None:
     return f"cuda:{os.environ['LOCAL_RANK']}" if gpu else "cpu"
 
 
-def _leave() -> None:
-    """End together. gloo's threads can abort a normal exit after all work is done, so it is cut short."""
-    if dist.is_initialized():
+def _leave() -> bool:
+    """End the group of processes after training, so that none waits for the test; returns whether there was one."""
+    together = dist.is_initialized()
+    if together:
         dist.barrier()
         dist.destroy_process_group()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-
-
-def _say(line: str) -> None:
-    if rank() == 0:
-        print(line, flush=True)
+    return together

@@ -9,38 +9,65 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import filelock
 
 from reidlib.files import project, write_csv
 from reidlib.runs.estimate import estimate
-from reidlib.runs.jobs import Job, attempt, grid, parameters_of, plan, state, with_data
+from reidlib.runs.jobs import Job, attempt, grid, plan, state, with_data
+from reidlib.runs.parameters import given_values
 from reidlib.runs.results import collect
+
+Engine = Callable[[Iterable[Job]], Iterator[tuple[Job, str | None]]]  # yields each job and its last error line
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: in which folder, and its last error line, None where it is done."""
+    """How a job ended: in which folder, and its last error line, None if it is done."""
 
     job: Job
     folder: Path
     error: str | None
 
 
-def run(
+def run_grid(
     notebook: str | Path,
-    jobs: list[dict],
+    jobs: list[dict[str, Any]],
     runs: str | Path | None = None,
     ray: str | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Outcome]:
-    """Run a notebook once for each job (a dict of its parameters, see `grid`); returns how each ended, in order.
+    """Run a notebook once for each job; run again, it does what is left.
 
-    Each run has a folder below `runs` (default: runs/ of the repository), named by its recipe, where the executed
-    notebook is kept too. A job that is done is not run again; one that was begun goes on; what a folder holds of older
-    code or other data is moved to `runs`/.stale. A job that fails does not stop the others. Two grids may share the
-    folder: each job is run by one of them. One after another; `ray`: side by side on a cluster, see `cluster.py`.
-    Raises ValueError for any mistake in the parameters and FileNotFoundError for missing data, before anything runs.
+    A job that is done is not run again, and one that was begun resumes. A folder of other code, data or weights is
+    moved to `runs`/.stale. A job that fails does not stop the others. Two grids may share the folder: each job is run
+    by one of them.
+
+    Parameters
+    ----------
+    notebook : str or Path
+        A notebook with a cell tagged parameters.
+    jobs : list of dict
+        The parameters of each job; from `grid`.
+    runs : str or Path, optional
+        Where each run gets a folder, named by its recipe, which keeps the executed notebook too. By default runs/ of
+        the repository.
+    ray : str, optional
+        The address of a Ray cluster, or "auto", to run jobs side by side; see `reidlib.cluster`. By default they run
+        one after another.
+    say : callable
+        What to do with a line of progress.
+
+    Returns
+    -------
+    list of Outcome
+        How each job ended, in order.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For a mistake in the parameters and for missing data, before anything runs.
     """
     planned, base = with_data(plan(notebook, jobs), here=not ray), _base(runs)
     if ray:
@@ -54,8 +81,10 @@ def run(
     return _run(planned, base, carry_out, say)
 
 
-def _run(planned: list[Job], base: Path, carry_out, say) -> list[Outcome]:
-    errors, locks, start = {}, {}, time.monotonic()
+def _run(planned: list[Job], base: Path, carry_out: Engine, say: Callable[[str], None]) -> list[Outcome]:
+    errors: dict[str, str | None] = {}
+    locks: dict[str, filelock.BaseFileLock] = {}
+    start = time.monotonic()
     for wait in (False, True):  # first what is free; then what another grid is running, if that one leaves it undone
         left = [job for job in planned if job.name not in errors]
         for job, error in carry_out(_claim(left, base, locks, errors, wait)):
@@ -66,8 +95,14 @@ def _run(planned: list[Job], base: Path, carry_out, say) -> list[Outcome]:
     return [Outcome(job, base / job.name, errors[job.name]) for job in planned]
 
 
-def _claim(jobs: list[Job], base: Path, locks: dict, errors: dict, wait: bool) -> Iterator[Job]:
-    """The jobs that are not done, each locked; those that are done, or that another grid does meanwhile, are noted."""
+def _claim(
+    jobs: list[Job],
+    base: Path,
+    locks: dict[str, filelock.BaseFileLock],
+    errors: dict[str, str | None],
+    wait: bool,
+) -> Iterator[Job]:
+    """The jobs that are not done, each locked; `errors` notes those that are done, or that another grid has done."""
     shelf = base / ".locks"
     shelf.mkdir(parents=True, exist_ok=True)
     for job in jobs:
@@ -84,7 +119,7 @@ def _claim(jobs: list[Job], base: Path, locks: dict, errors: dict, wait: bool) -
             yield job
 
 
-def _one_by_one(notebook: Path, base: Path, say):
+def _one_by_one(notebook: Path, base: Path, say: Callable[[str], None]) -> Engine:
     def carry_out(jobs: Iterable[Job]) -> Iterator[tuple[Job, str | None]]:
         for job in jobs:
             say(f"{job.name} ...")
@@ -98,11 +133,11 @@ def main(arguments: list[str] | None = None) -> int:
     made = parser()
     given = made.parse_args(arguments)
     try:
-        jobs = grid(**_values(given.notebook, given.parameter))
+        jobs = grid(**given_values(given.notebook, given.parameter))
         if given.dry_run:
             _preview(given.notebook, jobs, _base(given.runs))
             return 0
-        outcomes = run(given.notebook, jobs, given.runs, given.ray, lambda line: print(line, flush=True))
+        outcomes = run_grid(given.notebook, jobs, given.runs, given.ray, lambda line: print(line, flush=True))
     except (ValueError, FileNotFoundError, ImportError, ConnectionError) as error:
         made.error(str(error))
     return _report(outcomes, Path(given.notebook).name, given.csv)
@@ -111,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The options of the command line."""
     made = argparse.ArgumentParser(prog="python -m reidlib.repeats", description=main.__doc__)
-    made.add_argument("notebook", help="such as notebooks/03_train.ipynb")
+    made.add_argument("notebook", help="one with a cell tagged parameters that trains a model")
     made.add_argument(
         "-p", dest="parameter", nargs="+", action="append", default=[], metavar=("NAME", "VALUE"),
         help="a parameter of the notebook and one or more values",
@@ -123,33 +158,14 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _values(notebook: str, given: list[list[str]]) -> dict[str, list]:
-    known, values = parameters_of(notebook), {}
-    for name, *texts in given:
-        if not texts or name in values:
-            raise ValueError(f"-p {name}: {'given twice' if texts else 'no value'}; write -p {name} VALUE [VALUE ...]")
-        kind = known[name]["inferred_type_name"] if name in known else "str"
-        values[name] = [_value(name, text, kind) for text in texts]
-    return values
-
-
-def _value(name: str, text: str, kind: str):
-    """A word of the command line as what the notebook's parameter is."""
-    kinds = {"int": int, "float": float, "bool": {"True": True, "False": False}.__getitem__}
-    try:
-        return None if text == "None" else kinds.get(kind, str)(text)
-    except (ValueError, KeyError):
-        raise ValueError(f"-p {name} {text}: the notebook's {name} is of the type {kind}") from None
-
-
 def _preview(notebook: str, jobs: list[dict], base: Path) -> None:
     planned = with_data(plan(notebook, jobs))
     states = {job.name: state(job, base / job.name) for job in planned}
     left = [job for job in planned if states[job.name] != "done"]
     seconds = estimate(left)
     wide = max(map(len, states))
-    for name, found in states.items():
-        print(f"{name:<{wide}}  {f'{seconds[name] / 60:5.1f} min' if name in seconds else ' ' * 9}  {found}")
+    for name, now in states.items():
+        print(f"{name:<{wide}}  {f'{seconds[name] / 60:5.1f} min' if name in seconds else ' ' * 9}  {now}")
     total = sum(seconds.values()) / 60
     print(f"{len(left)} of {len(planned)} jobs to run, about {total:.0f} minutes one after another on this machine")
 

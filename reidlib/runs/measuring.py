@@ -1,63 +1,142 @@
 """What a model reaches: which sets it is tested on, their embeddings, which are kept, and the scores."""
 
 import hashlib
+import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from reidlib.data.shots import load
+from reidlib.data import Split, load
 from reidlib.evaluation import sysu
 from reidlib.evaluation.score import score
-from reidlib.evaluation.sysu import SYSU, refuse_sysu
+from reidlib.evaluation.scores import Scores
+from reidlib.evaluation.sysu import SYSU, SysuScores, refuse_sysu
 from reidlib.files import write_whole
-from reidlib.provenance import data_digest, source_digest
+from reidlib.provenance import code_of, data_digest, source_digest
+from reidlib.systems import System
 from reidlib.train.embedding import embed
 
 PARTNERS = {"market": "duke", "duke": "market", "toy": "toy-duke", "toy-duke": "toy"}  # the other half of the table
 WAYS = [(search, shot) for search in sysu.GALLERIES for shot in sysu.SHOTS]
+PLAIN = {"rerank": None, "same_camera": "ignore", "ties": "pessimistic"}  # what changes scores, and its default
 
 
-def measure(system, split, run_dir: str | Path, epoch: int | None = None, flip: bool | None = None, **scoring):
-    """Embed the query and the gallery of `split` and score them; returns Scores.
+def measure(
+    system: System,
+    split: Split,
+    run_dir: str | Path,
+    epoch: int | None = None,
+    flip: bool | None = None,
+    **scoring: Any,
+) -> Scores:
+    """Embed the query and the gallery of a data set and score them.
 
-    The embeddings are kept in `run_dir`/embeddings and used again as long as the weights, the images and the library
-    are the same; the scores of each query go to `run_dir`/per_query-<set>.npz. `epoch` names the files of an earlier
-    checkpoint, `flip` averages each image with its mirror image, None does what the system's own test does, and
-    `scoring` goes to `score`. Raises ValueError for SYSU-MM01: that is for `measure_all`.
+    The embeddings are kept in `run_dir`/embeddings and used again as long as the weights, the images, the labels and
+    the code are the same. The scores of each query go to `run_dir`/per_query-<set>.npz; the file of any other scoring
+    than the default has a name that says so, such as per_query-<set>-reranked.npz.
+
+    Parameters
+    ----------
+    system : System
+        A trained system.
+    split : Split
+        The data set to test on.
+    run_dir : str or Path
+        The folder of the run.
+    epoch : int, optional
+        Names the files of an earlier checkpoint.
+    flip : bool, optional
+        Average each embedding with that of the mirror image; by default as in the system's own test.
+    **scoring
+        Arguments of `score`.
+
+    Returns
+    -------
+    Scores
+        See `score`.
+
+    Raises
+    ------
+    ValueError
+        For SYSU-MM01, which has a protocol of its own: use `measure_all`.
     """
     refuse_sysu(split.name)
     flip = system.flip if flip is None else flip
-    scores = score(*_embedded(system, split, run_dir, epoch, flip), split.query, split.gallery, **scoring)
-    scores.save(Path(run_dir, f"per_query-{_suffix(split, epoch, flip)}.npz"))
+    q, g = _embedded(system, split, run_dir, epoch, flip)
+    scores = score(q, g, split.query, split.gallery, **scoring)
+    scores.save(Path(run_dir, f"per_query-{_name(split, epoch, flip)}{_unusual(scoring)}.npz"))
     return scores
 
 
 def measure_all(
-    system, splits: dict, run_dir: str | Path, epoch: int | None = None, flip: bool | None = None, **scoring
-) -> dict:
-    """What a model reaches on each of `splits`, of `targets`: {name of the test: its scores}; the rest as `measure`.
+    system: System,
+    splits: dict[str, Split],
+    run_dir: str | Path,
+    epoch: int | None = None,
+    flip: bool | None = None,
+    **scoring: Any,
+) -> dict[str, Scores | SysuScores]:
+    """Test a model on each of several data sets.
 
-    SYSU-MM01, real or drawn, is tested in four ways, as in "sysu all single", by `sysu.score`; its embeddings are kept,
-    the values of each probe are not.
+    Parameters
+    ----------
+    system, run_dir, epoch, flip, **scoring
+        As in `measure`.
+    splits : dict of str to Split
+        From `test_sets`.
+
+    Returns
+    -------
+    dict of str to Scores or SysuScores
+        By the name of the test: that of the set. SYSU-MM01, real or drawn, is tested in four ways by `sysu.score`, as
+        "sysu all single"; its embeddings are kept, the values of each query are not.
     """
-    found, flip = {}, system.flip if flip is None else flip
+    results: dict[str, Scores | SysuScores] = {}
+    flip = system.flip if flip is None else flip
     for name, split in splits.items():
         if split.name not in SYSU:
-            found[name] = measure(system, split, run_dir, epoch, flip, **scoring)
+            results[name] = measure(system, split, run_dir, epoch, flip, **scoring)
             continue
-        given = (*_embedded(system, split, run_dir, epoch, flip), split.query, split.gallery)
+        q, g = _embedded(system, split, run_dir, epoch, flip)
         for search, shot in WAYS:
-            found[f"{name} {search} {shot}"] = sysu.score(*given, search=search, shot=shot, **scoring)
-    return found
+            results[f"{name} {search} {shot}"] = sysu.score(
+                q, g, split.query, split.gallery, search=search, shot=shot, **scoring
+            )
+    return results
 
 
-def targets(dataset: str, paths: dict[str, str | None] | None = None, root: str | None = None):
-    """The splits that a model of `dataset` is tested on, and why a set is left out: ({name: Split}, {name: reason}).
+def test_sets(
+    dataset: str,
+    paths: dict[str, str | None] | None = None,  # noqa: PT028, this is no test
+    root: str | None = None,  # noqa: PT028
+) -> tuple[dict[str, Split], dict[str, str]]:
+    """Load the data sets that a model is tested on: its own and, of a pair, the other one.
 
-    They are the set itself and its partner (Market-1501 and DukeMTMC-reID, toy and toy-duke). Only the set itself must
-    be there; `paths` gives a folder for a name where it does not lie under `root`, and what is named must be there.
+    The pairs are Market-1501 and DukeMTMC-reID, toy and toy-duke.
+
+    Parameters
+    ----------
+    dataset : str
+        What the model is trained on.
+    paths : dict of str to str, optional
+        The folders of sets that do not lie under `root`, by name.
+    root : str, optional
+        The folder of all data sets, as in `load`.
+
+    Returns
+    -------
+    splits : dict of str to Split
+        By name, the model's own set first.
+    absent : dict of str to str
+        Why a set is left out, by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the model's own set, or one that is named in `paths`, is missing.
     """
     paths = paths or {}
     home = load(dataset, paths.get(dataset) or root)
@@ -72,33 +151,39 @@ def targets(dataset: str, paths: dict[str, str | None] | None = None, root: str 
     return splits, absent
 
 
-def _suffix(split, epoch: int | None, flip: bool) -> str:
-    """What tells the files of one test from those of another."""
-    return split.name.replace("/", "_") + ("" if epoch is None else f"-epoch{epoch:04d}") + "-flip" * flip
+def _name(split: Split, epoch: int | None, flip: bool) -> str:
+    """What distinguishes the files of one test from those of another."""
+    return re.sub(r"[/:]", "_", split.name) + ("" if epoch is None else f"-epoch{epoch:04d}") + "-flip" * flip
 
 
-def _embedded(system, split, run_dir: str | Path, epoch: int | None, flip: bool) -> list[torch.Tensor]:
+def _unusual(scoring: dict[str, Any]) -> str:
+    """How a scoring differs from the default, for the name of a file; "" if it does not."""
+    changed = {name: scoring[name] for name in PLAIN if scoring.get(name, PLAIN[name]) != PLAIN[name]}
+    return "".join("-reranked" if name == "rerank" else f"-{name}={value}" for name, value in changed.items())
+
+
+def _embedded(system: System, split: Split, run_dir: str | Path, epoch: int | None, flip: bool) -> list[torch.Tensor]:
     """The embeddings of query and gallery: those kept in the run's folder, or new ones, which are kept."""
-    file, key = Path(run_dir, "embeddings", f"{_suffix(split, epoch, flip)}.npz"), _key(system, split)
-    found = _embeddings(file, key)
-    if found is None:
-        found = [embed(system, shots, flip=flip) for shots in (split.query, split.gallery)]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, lambda stream: np.savez(stream, q=found[0], g=found[1], key=key))
-    return found
+    file, key = Path(run_dir, "embeddings", f"{_name(split, epoch, flip)}.npz"), _key(system, split)
+    kept = _kept(file, key)
+    if kept:
+        return kept
+    made = [embed(system, shots, flip=flip) for shots in (split.query, split.gallery)]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, lambda stream: np.savez(stream, q=made[0].numpy(), g=made[1].numpy(), key=np.array(key)))
+    return made
 
 
-def _key(system, split) -> str:
-    digest = hashlib.blake2b(source_digest(type(system).__module__).encode(), digest_size=10)
-    digest.update(getattr(system, "feature", "").encode())  # which of its features, where it has several
+def _key(system: System, split: Split) -> str:
+    digest = hashlib.blake2b(source_digest(*code_of(system)).encode(), digest_size=10)
+    digest.update(getattr(system, "feature", "").encode())  # which of its features, if it has several
     for value in system.state_dict().values():
         digest.update(value.cpu().contiguous().numpy().tobytes())
-    for shots in (split.query, split.gallery):
-        digest.update(data_digest(shots).encode())
+    digest.update(data_digest(split.query, split.gallery).encode())
     return digest.hexdigest()
 
 
-def _embeddings(file: Path, key: str) -> list[torch.Tensor] | None:
+def _kept(file: Path, key: str) -> list[torch.Tensor] | None:
     try:
         with np.load(file) as kept:
             return [torch.from_numpy(kept[name]) for name in "qg"] if str(kept["key"]) == key else None

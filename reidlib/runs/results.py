@@ -7,15 +7,20 @@ from datetime import UTC, datetime
 from math import isfinite
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from reidlib.data.layouts import FOLDERS, own_name
 from reidlib.evaluation.score import Scores
 from reidlib.evaluation.sysu import SysuScores, refuse_sysu
 from reidlib.files import project, write_whole
-from reidlib.provenance import environment
+from reidlib.models import imported
+from reidlib.provenance import code_of, data_digest, environment, identity, joined
 from reidlib.recipe import Recipe
+from reidlib.systems import System
 from reidlib.systems.backbones import uses_bf16
+from reidlib.train.checkpoints import read_claim, refuse
 
 # Columns of a row, beside those of the scores: fields of the recipe, of the run, of its cost, and of what computed it.
 TRAINED = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
@@ -26,19 +31,57 @@ ORIGIN = ("device", "torch", "data", "source", "commit", "date")
 Metrics = Mapping[str, Callable[..., float]]  # name -> a function of Scores, or of SysuScores, that returns a fraction
 
 
-def run_folder(recipe, run_dir: str | Path | None = None) -> Path:
-    """Where a run is kept: `run_dir`, else runs/<name of the recipe> of the repository."""
+def run_folder(recipe: Recipe, run_dir: str | Path | None = None) -> Path:
+    """The folder of a run.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What the run is.
+    run_dir : str or Path, optional
+        A folder of your own choice.
+
+    Returns
+    -------
+    Path
+        `run_dir` if given, else runs/ of the repository with the name of the recipe.
+
+    Examples
+    --------
+    >>> import reidlib as rl
+    >>> rl.run_folder(rl.Recipe.for_dataset("toy", seed=3)).name
+    'toy-reference-all-seed3'
+    """
     return Path(run_dir).expanduser() if run_dir else project() / "runs" / recipe.name()
 
 
-def open_run(dataset: str, preset: str, tricks: str, seed: int, run_dir: str | Path | None = None, model: str = "bot"):
-    """The recipe and the folder of a run: what `run_dir` holds, else the standard recipe of the five words.
+def open_run(
+    dataset: str, preset: str, tricks: str, seed: int, run_dir: str | Path | None = None, model: str = "bot"
+) -> tuple[Recipe, Path]:
+    """Find the recipe and the folder of a run that is to be tested by the rule of Market-1501.
 
-    For the notebooks 04 and 05. Raises ValueError for a set with infrared queries, which has a notebook of its own.
+    Parameters
+    ----------
+    dataset, preset, tricks, seed, model
+        The words of `Recipe.for_dataset`. They are ignored if `run_dir` holds a run.
+    run_dir : str or Path, optional
+        The folder of the run; by default that of the recipe.
+
+    Returns
+    -------
+    recipe : Recipe
+        What the folder holds, else the recipe of the words.
+    folder : Path
+        Its folder.
+
+    Raises
+    ------
+    ValueError
+        For SYSU-MM01, which has a protocol of its own, and for a folder whose recipe.json cannot be read.
     """
-    file = Path(run_dir or "", "recipe.json")
-    if run_dir and file.is_file():
-        recipe = Recipe.from_dict(json.loads(file.read_text())["recipe"])
+    claim = read_claim(Path(run_dir)) if run_dir else None
+    if claim:
+        recipe = Recipe.from_dict(claim["recipe"])
     else:
         recipe = Recipe.for_dataset(dataset, preset, tricks, seed, model=model)
     refuse_sysu(recipe.dataset)
@@ -47,47 +90,99 @@ def open_run(dataset: str, preset: str, tricks: str, seed: int, run_dir: str | P
 
 def write_result(
     run_dir: str | Path,
-    system,
-    rows: list[dict],
-    scores: dict,
+    system: System,
+    rows: list[dict[str, Any]],
+    scores: Mapping[str, Scores | SysuScores],
     flip: bool | None = None,
     metrics: Metrics | None = None,
-) -> dict:
-    """Write `run_dir`/result.json: recipe, training log in brief, the scores of every test set, and what made them.
+) -> dict[str, Any]:
+    """Write `run_dir`/result.json, which makes a run count as done.
 
-    `scores` maps the name of a test set to its Scores; `flip` says whether test images were averaged with their mirror
-    images, None that it was as in the system's own test. `metrics` maps names to functions of Scores that return a
-    fraction; each is stored in percent and becomes a column. Returns what was written.
+    Parameters
+    ----------
+    run_dir : str or Path
+        The folder of the run.
+    system : System
+        What was tested.
+    rows : list of dict
+        The rows of `fit` up to the tested epoch.
+    scores : dict of str to Scores
+        By the name of the test; from `measure_all`.
+    flip : bool, optional
+        Whether embeddings were averaged with those of the mirror images; by default as in the system's own test.
+    metrics : dict of str to callable, optional
+        Functions of Scores that return a fraction. Each is stored in percent and becomes a column.
+
+    Returns
+    -------
+    dict
+        What was written: the identity of the run, the digests of its test sets, the log in brief, the scores in
+        percent, and what computed them. ``source`` joins by "+" the digests of all code that trained and tested.
+
+    Raises
+    ------
+    ValueError
+        If the folder belongs to another run than the system.
+    FileNotFoundError
+        If nothing was trained in the folder.
     """
     flip = system.flip if flip is None else flip
-    run, recipe = Path(run_dir), system.recipe
+    run, recipe, claim = Path(run_dir), system.recipe, read_claim(Path(run_dir))
+    if claim is None:
+        raise FileNotFoundError(f"{run}: no recipe.json; a result is written in the folder that fit trained in")
+    refuse(run, identity(recipe, None, code_of(system)))
+    made = environment(*code_of(system))
     device = next(system.parameters()).device.type
-    result = {
-        "recipe": recipe.to_dict(),
-        "data": json.loads((run / "recipe.json").read_text())["data"],
+    result = {name: claim[name] for name in ("recipe", "data", "weights", "system")} | {
+        "tests": {name: data_digest(s.query, s.gallery) for name, s in scores.items() if s.query and s.gallery},
         "epoch": rows[-1]["epoch"],
         "iterations": rows[-1]["iteration"],
         "seconds": round(sum(row["seconds"] for row in rows), 1),
         "images_per_s": round(float(np.median([row["images_per_s"] for row in rows])), 1),
-        "world": max(row.get("world", 1) for row in rows),
+        "world": max(row["world"] for row in rows),
         "precision": "bf16" if uses_bf16(recipe.precision, device) else "float32",
         "peak_mb": round(max(row["peak_mb"] for row in rows)),
         "peak_gpu_mb": round(max(row["peak_gpu_mb"] for row in rows)),
         "scores": {name: score_columns(value, recipe, flip, metrics or {}) for name, value in scores.items()},
-        "environment": environment(type(system).__module__),
+        "environment": made | {"source": joined([claim.get("source", ""), made["source"]])},
         "date": datetime.now(UTC).date().isoformat(),
     }
     write_whole(run / "result.json", json.dumps(result, indent=1).encode())
     return result
 
 
-def collect(*folders: str | Path) -> list[dict]:
-    """One flat row for every run below `folders` that has a result.json and every set it was tested on, sorted.
+def collect(*folders: str | Path) -> list[dict[str, Any]]:
+    """Collect the results of runs as the rows of a table.
 
-    What a grid has moved to .stale is left out.
+    Parameters
+    ----------
+    *folders : str or Path
+        Every result.json at any depth below them counts, except those that a grid has moved to .stale.
+
+    Returns
+    -------
+    list of dict
+        One row for each run and test set, sorted by data set, test set, model, preset, tricks and seed.
+
+    Raises
+    ------
+    ValueError
+        For a result.json that cannot be read.
+
+    Examples
+    --------
+    >>> import reidlib as rl
+    >>> rl.collect("no/such/folder")
+    []
     """
-    files = [file for folder in folders for file in Path(folder).rglob("result.json") if ".stale" not in file.parts]
-    rows = [row for file in files for row in _rows(json.loads(file.read_text()))]
+    rows = []
+    for file in (file for folder in folders for file in Path(folder).rglob("result.json")):
+        if ".stale" in file.parts:
+            continue
+        try:
+            rows += _rows(json.loads(file.read_text()))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file} cannot be read ({error!r}); delete it and test the run again") from error
     order = ("dataset", "test", "model", "preset", "tricks", "seed")
     return sorted(rows, key=lambda row: [row[key] for key in order])
 
@@ -142,8 +237,9 @@ def result_line(row: dict) -> str:
 
 def _rows(result: dict) -> list[dict]:
     recipe = Recipe.from_dict(result["recipe"])
-    # Rows are published: of a path only the last part is shown.
-    recipe = replace(recipe, dataset=Path(recipe.dataset).name, weights=Path(recipe.weights).name)
+    built_in = recipe.dataset.partition(":")[0] in FOLDERS
+    dataset = recipe.dataset if built_in else own_name(Path(recipe.dataset))
+    recipe = replace(recipe, dataset=dataset, weights=Path(recipe.weights).name)  # rows are published: no paths
     common = {name: getattr(recipe, name) for name in TRAINED} | {"changed": _changed(recipe)}
     common |= {name: result[name] for name in RUN}
     last = {name: result[name] for name in COST} | origin_columns(result["environment"] | result)
@@ -157,3 +253,17 @@ def _changed(recipe: Recipe) -> str:
 
 def _switch(value: bool) -> str:
     return "on" if value else "off"
+
+
+def metrics_by_name(names: str | None) -> dict[str, Callable[..., float]]:
+    """The functions that "package.module:name,name" names, for `write_result`; none for None.
+
+    Raises ValueError for a name that cannot be imported.
+
+    Examples
+    --------
+    >>> metrics_by_name("math:fsum,sqrt")
+    {'fsum': <built-in function fsum>, 'sqrt': <built-in function sqrt>}
+    """
+    module, _, functions = (names or "").partition(":")
+    return {name: imported(f"{module}:{name}", "metric") for name in functions.split(",") if name}

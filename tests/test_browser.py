@@ -193,6 +193,33 @@ def test_a_stranger_as_a_query_has_no_match_not_even_another_stranger(scores, j)
     assert not found.ranking(0, 99).match.any()
 
 
+class Own:
+    """Similarities of a user's own: those of a table."""
+
+    error = 0.0
+
+    def __init__(self, q, g, keep):
+        self.table = (torch.nn.functional.normalize(q) @ torch.nn.functional.normalize(g).T).float()
+
+    def tile(self, rows, cols):
+        return self.table[rows, cols]
+
+    def near(self, i, j):
+        return self.table.numpy()[i, j].astype(np.float64)
+
+    exact = near
+
+
+def test_scores_by_similarities_of_the_users_own_are_browsed_too(shots, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    q, g = features(shots[0], 0), features(shots[1], 1)
+    plain, own = rl.score(q, g, *shots), rl.score(q, g, *shots, rerank=Own)
+    browser = rl.RankedBrowser(own, plain, k=5)
+    assert alts(browser) == alts(browser, 1)
+    assert not ask(browser, "make_query", j=3)
+    assert alts(browser) == alts(browser, 1)
+
+
 def test_a_reranked_list_has_gallery_queries_by_cosine(shots):
     plain = rl.score(features(shots[0], 0), features(shots[1], 1), *shots)
     reranked = rl.score(
@@ -274,6 +301,18 @@ def test_two_models_are_shown_on_the_same_query(scores, other):
     assert found == [scores.ranking(i, 10).index.tolist(), other.ranking(i, 10).index.tolist()]
     with pytest.raises(ValueError, match="1 to 10 images"):
         browser.lists(k=20)
+
+
+def test_of_several_trials_the_first_is_shown(tmp_path, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    query = drawn(tmp_path, "query", [(1, 3), (2, 6), (3, 3)])
+    gallery = drawn(tmp_path, "gallery", [(pid, cam) for pid in (1, 2, 3, 4) for cam in (1, 1, 2, 2, 4, 5)])
+    scores = rl.sysu.score(features(query, 0), features(gallery, 1), query, gallery, trials=3, draw=rl.sysu.seeded(0))
+    browser, first = rl.RankedBrowser(scores, k=3), rl.RankedBrowser(scores.trial(0), k=3)
+    assert browser.view == first.view
+    assert not ask(browser, "make_query", j=2)
+    assert not ask(first, "make_query", j=2)
+    assert browser.view == first.view
 
 
 def test_steps_stop_at_both_ends(browser):

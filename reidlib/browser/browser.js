@@ -1,5 +1,5 @@
-// The page of RankedBrowser: draws what Python's `view` and `pair` say and sends back what the reader does. Nothing is
-// decided here. Elements are made once and then filled, so that the focus stays where it is when the query changes.
+// The page of RankedBrowser: draws Python's `view` and `pair` and sends back what the reader does; it decides nothing.
+// Elements are made once and then filled, so that the focus stays where it is when the query changes.
 
 const PATIENCE = 6000; // ms without an answer, after which the reader is told how to wake the browser
 const ASLEEP =
@@ -19,7 +19,7 @@ function node(tag, settings = {}, ...children) {
     else if (PROPERTIES.includes(name)) made[name] = value;
     else made.setAttribute(name, value);
   }
-  // JupyterLab takes arrow keys and letters for itself unless the very element that has the focus forbids it
+  // JupyterLab handles arrow keys and letters itself unless the element that has the focus forbids it
   if (["button", "input", "select", "section"].includes(tag)) made.setAttribute("data-lm-suppress-shortcuts", "true");
   made.append(...children);
   return made;
@@ -35,7 +35,7 @@ function labelled(text, control) {
 }
 
 function choose(select, choices, value) {
-  // choices: [value, text] pairs; options are made anew only where they differ, an open menu would close
+  // choices: [value, text] pairs; options are replaced only if they differ, since that closes an open menu
   const key = JSON.stringify(choices);
   if (select.made !== key) {
     select.replaceChildren(...choices.map(([value, text]) => node("option", { value, textContent: text })));
@@ -44,7 +44,7 @@ function choose(select, choices, value) {
   select.value = value;
 }
 
-// What is being typed stays through an update, until it is sent or the field is left.
+// What is being typed survives updates until it is sent or the field is left.
 function draft(field, ...ends) {
   field.addEventListener("input", () => (field.draft = true));
   for (const end of ends) field.addEventListener(end, () => (field.draft = false));
@@ -61,7 +61,7 @@ function fill(img, data, type) {
   img.hidden = !data;
 }
 
-// An image or, where it cannot be read, its name in its place.
+// An image, or its name if it cannot be read.
 function picture() {
   const img = node("img");
   const hole = node("span", { className: "rb-hole" });
@@ -82,8 +82,8 @@ function caption(card) {
   return [mark, ...lines];
 }
 
-// One place of a list: the image is a button that makes it the query, below it stands one that opens the pair.
-function place(list, send) {
+// One image of a list: a button that makes it the query, and below it one that opens the pair.
+function listItem(list, send) {
   const image = picture();
   const under = node("span", { className: "rb-caption", "aria-hidden": "true" });
   let index;
@@ -101,14 +101,14 @@ function place(list, send) {
   return { el, query, pair, update };
 }
 
-// The list of one model: one stop of the Tab key, left and right move inside.
+// The list of one model: a single stop of the Tab key; the left and right keys move inside.
 function rankedList(number, send) {
   const head = node("p", { className: "rb-result" });
   const gap = node("li", { className: "rb-gap", textContent: "⋯", "aria-hidden": "true" });
   const row = node("ol", { role: "list" });
-  const places = [];
+  const items = [];
   let current = 0;
-  const shown = () => places.filter((each) => each.el.parentNode);
+  const shown = () => items.filter((each) => each.el.parentNode);
   const stop = () => shown().forEach((each, i) => (each.query.tabIndex = i === current ? 0 : -1));
   const move = (by) => {
     current = Math.min(Math.max(current + by, 0), shown().length - 1);
@@ -121,14 +121,14 @@ function rankedList(number, send) {
   });
   const update = (list) => {
     const cards = [...list.cards, ...(list.beyond ? [list.beyond] : [])];
-    while (places.length < cards.length) places.push(place(number, send));
-    cards.forEach((card, i) => places[i].update(card));
-    const items = places.slice(0, cards.length).map((each) => each.el);
-    if (list.beyond) items.splice(list.cards.length, 0, gap);
-    // a list of another length is laid anew; else every element stays, and the focus with it
-    if (items.length !== row.children.length || items.some((item, i) => row.children[i] !== item)) {
+    while (items.length < cards.length) items.push(listItem(number, send));
+    cards.forEach((card, i) => items[i].update(card));
+    const elements = items.slice(0, cards.length).map((each) => each.el);
+    if (list.beyond) elements.splice(list.cards.length, 0, gap);
+    // only a list of another length is laid out anew; otherwise the elements stay, and the focus with them
+    if (elements.length !== row.children.length || elements.some((each, i) => row.children[i] !== each)) {
       const focused = shown()[current]?.query === document.activeElement;
-      row.replaceChildren(...items);
+      row.replaceChildren(...elements);
       if (focused) move(0);
     }
     current = Math.min(current, cards.length - 1);
@@ -140,7 +140,7 @@ function rankedList(number, send) {
   return { el: node("div", { className: "rb-list" }, head, row), row, update, move, look };
 }
 
-// A part of an image, and at its right how alike it is to the other image's.
+// A part of an image, and at its right its cosine similarity to the other image's part.
 function band(cosine) {
   return node("span", { style: `--cosine: ${cosine}` }, node("b", { textContent: cosine }));
 }
@@ -148,7 +148,7 @@ function band(cosine) {
 function pairPanel(send) {
   const sides = [picture(), picture()];
   const heats = sides.map(() => node("img", { className: "rb-heat", alt: "", hidden: true }));
-  const bands = sides.map(() => node("span", { className: "rb-bands", "aria-hidden": "true" })); // the words say it too
+  const bands = sides.map(() => node("span", { className: "rb-bands", "aria-hidden": "true" })); // the words repeat it
   const captions = sides.map(() => node("span", { className: "rb-caption", "aria-hidden": "true" }));
   const figures = sides.map((side, i) => node("div", { className: "rb-side" }, side.el, captions[i]));
   sides.forEach((side, i) => side.el.append(heats[i], bands[i]));
@@ -286,14 +286,14 @@ function controls(send) {
 }
 
 function keeping(send) {
-  let index; // of the query that the reader sees: the kernel may have gone on to another
+  let index; // of the query that the reader sees; the kernel may already be at another
   const marked = () => mark.getAttribute("aria-pressed") === "true";
   const keep = (on) => {
     word.draft = false;
     send({ action: "mark", query: index, word: word.value, on });
   };
   const word = draft(node("input", { size: 18, placeholder: "a word on it", onchange: () => marked() && keep(true) }));
-  word.addEventListener("keydown", (event) => event.key === "Enter" && !marked() && keep(true)); // to leave the field marks nothing
+  word.addEventListener("keydown", (event) => event.key === "Enter" && !marked() && keep(true)); // leaving the field marks nothing
   const mark = button("☆ Mark", () => keep(!marked()));
   const lists = button("", () => send({ action: "export_lists" }), { title: "copy images into folders (L)" });
   const figure = button("Save figure", () => send({ action: "export_figure" }));
@@ -309,7 +309,7 @@ function keeping(send) {
     const on = view.mark !== null;
     mark.textContent = on ? "★ Marked" : "☆ Mark";
     mark.setAttribute("aria-pressed", String(on));
-    if (view.index !== index) word.draft = false; // it was about the query before
+    if (view.index !== index) word.draft = false; // it belonged to the previous query
     index = view.index;
     put(word, view.mark ?? "");
     lists.textContent = view.marked ? `Copy lists of ${view.marked} marked` : "Copy this list";
@@ -332,8 +332,8 @@ function queryCard(send) {
   return { el, update, back };
 }
 
-// Sends one action at a time, so that a held key does not fill the kernel's queue: steps that wait become one. Where no
-// answer comes they are dropped, but not marks: those name their query, and are sent again with what is done next.
+// Sends one action at a time, so that a held key does not fill the kernel's queue: waiting steps are combined into one.
+// If no answer comes, waiting actions are dropped except marks, which name their query: the next action sends them again.
 function outbox(model, asleep) {
   const me = Math.random().toString(36).slice(2);
   const queue = [];
@@ -365,7 +365,7 @@ function outbox(model, asleep) {
   };
   const answered = () => {
     asleep(false);
-    if (queue[0]?.id === model.get("answered")) queue.shift(); // a mark that was given up
+    if (queue[0]?.id === model.get("answered")) queue.shift(); // a late answer to a mark
     if (waiting && model.get("answered") !== waiting.id) return;
     clearTimeout(timer);
     waiting = null;
@@ -379,10 +379,10 @@ function render({ model, el }) {
   const { send, answered, stop } = outbox(model, (asleep) => (sleeping.hidden = !asleep));
   const [top, filter, query, pair, keep] = [controls, filters, queryCard, pairPanel, keeping].map((make) => make(send));
   const error = node("p", { className: "rb-error", role: "alert", hidden: true });
-  const status = node("p", { className: "rb-status", role: "status" }); // for ears; `note` is its part that eyes need
+  const status = node("p", { className: "rb-status", role: "status" }); // for screen readers; `note` is the part that is also visible
   const note = node("p", { className: "rb-note", "aria-hidden": "true" });
   const lists = [];
-  let spoken; // of the view: to draw it again says nothing
+  let spoken; // the status last announced: drawing the same view again announces nothing
   const listed = node("div", { className: "rb-lists" });
   const stage = node("div", { className: "rb-stage" }, query.el, listed);
   const hints = [LEGEND, HINT].map((text) => node("p", { className: "rb-hint", textContent: text }));
@@ -402,7 +402,7 @@ function render({ model, el }) {
     view.lists.forEach((list, i) => lists[i].update(list));
     const leaving = document.activeElement === query.back && !view.back;
     [top, filter, query, keep].forEach((part) => part.update(view));
-    if (leaving) lists[0].move(-Infinity); // a button that hides takes the focus with it
+    if (leaving) lists[0].move(-Infinity); // a hidden button loses the focus
     if (view.status !== spoken) status.textContent = spoken = view.status;
     note.textContent = view.note;
     root.setAttribute("style", `--columns: ${Math.min(view.k, 10)}`);
@@ -417,12 +417,12 @@ function render({ model, el }) {
   const drawError = () => {
     error.textContent = model.get("error");
     error.hidden = !model.get("error");
-    drawView(); // a field that was refused shows again what holds
+    drawView(); // a field whose value was refused shows the current one again
   };
 
   const heed = () => {
     answered();
-    if (model.get("error")) drawError(); // the same error again is no change
+    if (model.get("error")) drawError(); // a repeated error is no change event
   };
 
   const escape = () => {
@@ -443,7 +443,7 @@ function render({ model, el }) {
     c: () => filter.clear.click(),
     g: () => top.jump.focus(),
   };
-  const commit = (field) => (field.blur(), field.focus()); // a field reports its change; JupyterLab takes Enter away
+  const commit = (field) => (field.blur(), field.focus()); // makes the field report its change, since JupyterLab intercepts Enter
   const typing = (target) => target.tagName === "SELECT" || (target.tagName === "INPUT" && target.type !== "checkbox");
   root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
@@ -457,7 +457,7 @@ function render({ model, el }) {
     event.stopPropagation();
   });
 
-  const wake = () => send({ action: "refresh" }); // the connection came or went: see whether anybody answers
+  const wake = () => send({ action: "refresh" }); // the connection changed: see whether the kernel answers
   const heard = { view: drawView, pair: drawPair, error: drawError, answered: heed };
   for (const [name, draw] of Object.entries(heard)) model.on(`change:${name}`, draw);
   model.on("comm_live_update", wake);

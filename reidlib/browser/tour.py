@@ -12,6 +12,8 @@ from reidlib.evaluation.cosine import Cosine
 from reidlib.evaluation.counting import Rule, count
 from reidlib.evaluation.scores import Compared, Scores, per_query
 from reidlib.evaluation.statistics import check_paired
+from reidlib.evaluation.sysu import SysuScores
+from reidlib.figures.ranked import first_trial
 
 BINS = 10  # of the AP histogram
 NO_PID = -2  # a pid that no image has
@@ -86,14 +88,13 @@ class Tour:
     filter that no query passes raises ValueError and changes nothing.
     """
 
-    def __init__(self, scores: Scores, other: Scores | None = None, seed: int = 0) -> None:
-        self.models, self.seed = [scores] if other is None else [scores, other], seed
+    def __init__(self, scores: Scores | SysuScores, other: Scores | SysuScores | None = None, seed: int = 0) -> None:
+        self.models, self.seed = [first_trial(each) for each in (scores, other) if each is not None], seed
         galleries = [each.gallery.paths for each in self.models]
-        if other is not None:
-            check_paired(scores, other)
-            if not np.array_equal(galleries[0], galleries[1]):
-                raise ValueError("the two models have different galleries; score both against the same one")
-        self.orders = [name for name in ORDERS if other or name != "models differ most"]
+        check_paired(self.models[0], self.models[-1])
+        if not np.array_equal(galleries[0], galleries[-1]):
+            raise ValueError("the two models have different galleries; score both against the same one")
+        self.orders = list(ORDERS)[: len(ORDERS) if other else -1]  # by the difference only if there are two
         self.select("worst first", Filter())
 
     @property

@@ -16,6 +16,7 @@ from reidlib.browser.cards import MOST_IMAGES, NO_QUERY, page_view, pair_view
 from reidlib.browser.marks import Marks
 from reidlib.browser.tour import Filter, Tour, cosine
 from reidlib.evaluation.scores import Scores
+from reidlib.evaluation.sysu import SysuScores
 from reidlib.figures.folders import visualize
 from reidlib.figures.pairs import explanation
 from reidlib.figures.ranked import plot_ranked
@@ -33,13 +34,13 @@ ACTIONS = (
 class RankedBrowser(anywidget.AnyWidget):
     """Look through ranked lists in JupyterLab or Voilà: find the failures, understand them, mark and export them.
 
-    Every button of the page is a method here. With TQDM_DISABLE set, only its text is left in the notebook.
+    Each button of the page is a method here. If TQDM_DISABLE is set, only its text is left in the notebook.
 
     Parameters
     ----------
-    scores : Scores
-        With embeddings, as `score` returns them; of SysuScores pass one `trial(t)`.
-    other : Scores, optional
+    scores : Scores or SysuScores
+        With embeddings, as `score` returns them. Of several trials the first is shown; for another pass `trial(t)`.
+    other : Scores or SysuScores, optional
         Of a second model, for the same queries and gallery. Its lists are shown below those of the first.
     system : System, optional
         The system that computed the embeddings of `scores`, to explain pairs.
@@ -67,8 +68,8 @@ class RankedBrowser(anywidget.AnyWidget):
 
     def __init__(
         self,
-        scores: Scores,
-        other: Scores | None = None,
+        scores: Scores | SysuScores,
+        other: Scores | SysuScores | None = None,
         *,
         system: System | None = None,
         run_dir: Path | str | None = None,
@@ -169,7 +170,7 @@ class RankedBrowser(anywidget.AnyWidget):
         shown = f"gallery{tour.trail[-1]:05d}" if tour.trail else f"query{tour.query:05d}"
         for name, (scores, i) in zip(self.names if len(tour.models) > 1 else [""], tour.subjects):
             title = " · ".join(filter(None, [self.set, name, shown if tour.trail else ""]))
-            stem = re.sub(r"[^\w-]+", "_", "-".join(filter(None, ["ranked", self.set, shown, name])))
+            stem = re.sub(r"[^\w-]+", "_", f"ranked-{self.set}-{shown}" + f"-{name}" * bool(name))
             fig = plot_ranked(scores, [i], self.k, self.ignored, title)
             files.append(save_figure(fig, stem, self._run() / "figures"))
         self.refresh(f"Saved figures/{', '.join(file.name for file in files)} in the run's folder.")
@@ -178,8 +179,8 @@ class RankedBrowser(anywidget.AnyWidget):
     def export_lists(self) -> Path:
         """Copy the marked queries, or the shown one if none is marked, and their best 20 by `visualize`."""
         marked = sorted(self.marks.words)
-        shown, i = self.tour.subjects[0]
-        folder = visualize(self.tour.models[0] if marked else shown, self._run(), queries=marked or [i])
+        shown, i = (self.tour.models[0], 0) if marked else self.tour.subjects[0]
+        folder = visualize(shown, self._run(), queries=marked or [i])
         what = f"{len(marked)} marked" if marked else "the shown"
         self.refresh(f"Copied the lists of {what} to visualization/{folder.name} in the run's folder.")
         return folder
@@ -231,8 +232,6 @@ class RankedBrowser(anywidget.AnyWidget):
     def _view(self, note: str = "") -> dict[str, Any]:
         explains = "" if self.system is None else "Parts" if hasattr(self.system, "parts") else "Similarity map"
         return page_view(self.tour, self.names, self.k, self.ignored, self.marks.words, note) | {"explains": explains}
-
-    # how it appears in a notebook
 
     def open(self) -> None:
         """Connect to a page, unless nobody watches."""

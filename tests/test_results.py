@@ -157,13 +157,13 @@ def test_a_partner_that_is_absent_is_named_and_skipped(tmp_path, monkeypatch):
     toy.draw(tmp_path / "toy", people=8)
     (tmp_path / "toy").rename(tmp_path / "Market-1501-v15.09.15")
     with pytest.warns(UserWarning, match="published"):
-        splits, absent = rl.targets("market", root=tmp_path)
+        splits, absent = rl.test_sets("market", root=tmp_path)
     assert list(splits) == ["market"]
     assert "duke: bounding_box_train not found" in absent["duke"]
 
 
 def test_a_set_of_its_own_has_no_partner(crowd, tmp_path):
-    splits, absent = rl.targets(str(tmp_path / "crowd"))
+    splits, absent = rl.test_sets(str(tmp_path / "crowd"))
     assert list(splits) == ["crowd"]
     assert not absent
 
@@ -222,7 +222,7 @@ def test_a_partner_that_was_named_must_be_there_and_any_other_may_be_absent(crow
         return replace(crowd, name=name)
 
     monkeypatch.setattr(measuring, "load", load)
-    splits, absent = rl.targets("market", {"duke": None}, "all")
+    splits, absent = rl.test_sets("market", {"duke": None}, "all")
     assert (list(splits), absent) == (["market"], {"duke": "duke is not under all"})
     with pytest.raises(FileNotFoundError, match="duke is not under nowhere"):
-        rl.targets("market", {"duke": "nowhere"}, "all")
+        rl.test_sets("market", {"duke": "nowhere"}, "all")

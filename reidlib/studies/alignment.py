@@ -20,6 +20,7 @@ from reidlib.files import few, project, write_csv
 from reidlib.provenance import environment
 from reidlib.recipe import Recipe
 from reidlib.runs.results import collect, origin_columns, run_folder, score_columns
+from reidlib.systems import System
 from reidlib.systems.aligngan import AlignGAN
 from reidlib.train.checkpoints import restore
 from reidlib.train.embedding import embed
@@ -40,15 +41,20 @@ def grey(images: Tensor) -> Tensor:
     return (((images * std + mean) * weights).sum(1, keepdim=True) - mean) / std
 
 
-def align(system: AlignGAN, split: Split) -> dict[str, SysuScores]:
+def end_of_pixels(recipe: Recipe) -> int:
+    """The last epoch of the second phase."""
+    return sum(recipe.phase_lengths[:2])
+
+
+def align(system: System, split: Split) -> dict[str, SysuScores]:
     """The scores of the test, all-search and single-shot, with the gallery "visible", "grey" and "generated".
 
-    `system` is restored after its second phase. Raises ValueError for another phase.
+    Raises ValueError for a system other than an AlignGAN in its second phase.
     """
-    if int(system.phase) != 1:
+    if not isinstance(system, AlignGAN) or int(system.phase) != 1:
         raise ValueError(
-            f"the system is in phase {int(system.phase)}; the test needs an encoder that knows real infrared images "
-            f"only, and trained generators; restore it after {sum(system.recipe.phases)} epochs"
+            "the test needs an AlignGAN with trained generators and an encoder that knows real infrared images only; "
+            f"restore it after {end_of_pixels(system.recipe)} epochs"
         )
     translations: dict[str, Callable[[Tensor], Tensor]] = {
         "visible": lambda images: images, "grey": grey, "generated": system.to_infrared,
@@ -60,11 +66,11 @@ def align(system: AlignGAN, split: Split) -> dict[str, SysuScores]:
     }
 
 
-def rows(system: AlignGAN, split: Split) -> list[dict]:
+def rows(system: System, split: Split) -> list[dict]:
     """The rows of results/pixel_alignment.csv for one run."""
     recipe, table = system.recipe, []
     origin = recipe.to_dict() | origin_columns(environment(type(system).__module__))
-    origin |= {"epoch": sum(recipe.phases), "test": "all single"}
+    origin |= {"epoch": end_of_pixels(recipe), "test": "all single"}
     for name, scores in align(system, split).items():
         known = origin | score_columns(scores, recipe, system.flip) | {"gallery": name, "probes": scores.num_valid}
         table.append({column: known[column] for column in COLUMNS})
@@ -83,7 +89,7 @@ def main(dataset: str = "toy-sysu") -> None:
     table = []
     for recipe in runs:
         if recipe.model == "aligngan":
-            table += rows(restore(run_folder(recipe), sum(recipe.phases)), split)
+            table += rows(restore(run_folder(recipe), end_of_pixels(recipe)), split)
     write_csv(table, base / "pixel_alignment.csv")
     for row in table:
         print(f"seed {row['seed']}  {row['gallery']:<9}  rank-1 {row['rank1']:.1f}  mAP {row['mAP']:.1f}")

@@ -15,9 +15,9 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 300  # seconds, on a slow machine; nothing waits longer than it must
+PATIENCE = 300  # seconds; long enough for a slow machine
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [  # without the background ones Chromium looks for hosts of its own at every start
+FLAGS = [  # the later ones keep Chromium from contacting hosts of its own at every start
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -26,7 +26,7 @@ FLAGS = [  # without the background ones Chromium looks for hosts of its own at 
     "--disable-component-update",
     "--disable-sync",
 ]
-# A "run all" before the kernel is connected clears outputs and runs nothing, though the indicator says idle.
+# "Run all" clears the outputs and runs nothing if the kernel is not yet connected, even if it is shown as idle.
 RUN_ALL = """async () => {
     const panel = window.jupyterapp.shell.currentWidget;
     await panel.context.ready;
@@ -40,10 +40,10 @@ RESTART = "() => window.jupyterapp.shell.currentWidget.context.sessionContext.se
 
 
 def short_notebook(folder: Path, **parameters) -> Path:
-    """05 with other parameters, without all that stands neither before its browser nor is needed by it."""
+    """Notebook 05 with other parameters, reduced to its browser and the cells that the browser needs."""
     notebook = nbformat.read(ROOT / "notebooks" / "05_ranked_images.ipynb", 4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    last = next(place for place, cell in enumerate(code) if "browser.step" in cell.source)
+    last = next(n for n, cell in enumerate(code) if "browser.step" in cell.source)
     needed = ("import reidlib", "rl.measure(system", "rl.extremes", "RankedBrowser", "browser.step")
     kept = [cell for cell in code[1 : last + 1] if any(word in cell.source for word in needed)]
     lines = [f"{name} = {value!r}" for name, value in parameters.items()]
@@ -56,7 +56,7 @@ def short_notebook(folder: Path, **parameters) -> Path:
 
 
 def surroundings(folder: Path) -> dict[str, str]:
-    """The environment of a user who has never started Jupyter, where every line of the library is this tree's."""
+    """The environment of a user who has never started Jupyter, with this tree as the library."""
     homes = ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     paths = {name: str(folder / name.lower()) for name in homes}
     for path in paths.values():
@@ -66,7 +66,7 @@ def surroundings(folder: Path) -> dict[str, str]:
 
 
 def settings(folder: Path, dark: bool) -> None:
-    """No toast that asks for news, and a theme."""
+    """Set the theme, and switch off the question about news."""
     theme = {"theme": "JupyterLab Dark" if dark else "JupyterLab Light"}
     for name, values in (("notification", {"fetchNews": "false"}), ("themes", theme)):
         file = folder / "settings" / "@jupyterlab" / "apputils-extension" / f"{name}.jupyterlab-settings"
@@ -76,7 +76,7 @@ def settings(folder: Path, dark: bool) -> None:
 
 @contextlib.contextmanager
 def serving(command: list[str], folder: Path) -> Iterator[str]:
-    """Start a server at a free port of loopback, wait until it answers, stop it in the end; gives its URL."""
+    """Start a server at a free port of loopback, wait until it answers, yield its URL, and stop it at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -97,7 +97,7 @@ def serving(command: list[str], folder: Path) -> Iterator[str]:
 
 
 def _answers(server: subprocess.Popen, port: int) -> bool:
-    """Whether it does within PATIENCE; not, where it has ended."""
+    """Whether the server answers within PATIENCE seconds; False at once if it has ended."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and server.poll() is None:
         with contextlib.suppress(OSError):
@@ -140,7 +140,7 @@ def chromium(width: int = 1200, height: int = 1000) -> Iterator:
 
 
 def run_all(page, url: str) -> None:
-    """Open a notebook in JupyterLab and run all of its cells; returns when they have run."""
+    """Open a notebook in JupyterLab and run all of its cells."""
     page.goto(url, wait_until="commit")
     page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context")
     page.evaluate(RUN_ALL)

@@ -15,7 +15,7 @@ rl.RankedBrowser(scores, reranked, run_dir=run, names=("plain", "re-ranked"))"""
 
 
 def light(page, browser) -> None:
-    """A query that is half found, the pair of its best wrong answer, and what made them alike."""
+    """A query of middling AP, the pair with its best wrong answer, and what made the two similar."""
     browser.get_by_label("First match beyond rank").fill("2")
     page.keyboard.press("Enter")
     browser.get_by_label("AP from, in %").fill("30")
@@ -28,7 +28,7 @@ def light(page, browser) -> None:
 
 
 def dark(page, browser) -> None:
-    """Two models on the query where they differ most."""
+    """Two models, on the query where they differ most."""
     browser.get_by_label("Order").select_option("models differ most")
     page.wait_for_timeout(1000)
     browser.locator(".rb-card").nth(3).focus()

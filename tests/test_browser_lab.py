@@ -1,4 +1,4 @@
-"""The ranked-image browser where it is used: 05 in a real JupyterLab and as a Voilà app, driven by keys and mouse."""
+"""The ranked-image browser in a real JupyterLab and as a Voilà app: notebook 05, driven by keys and mouse."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 import reidlib as rl
 from reidlib import toy
 
-if not os.environ.get("REID_NEED_BROWSER"):  # where it is set, what is missing fails
+if not os.environ.get("REID_NEED_BROWSER"):  # if it is set, a missing browser is a failure
     pytest.importorskip("playwright", reason="playwright is not installed; pip install -e .[dev] brings it")
     if not front_ends.CHROMIUM:
         pytest.skip("no Chromium here; apt-get install chromium brings it", allow_module_level=True)
@@ -20,7 +20,7 @@ if not os.environ.get("REID_NEED_BROWSER"):  # where it is set, what is missing 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A crowd of twelve and a network that has hardly learnt: what 05 opens here, in seconds."""
+    """A crowd of twelve people and a network of one training step: ready in seconds."""
     folder = tmp_path_factory.mktemp("lab")
     toy.draw(folder / "crowd", people=12)
     split = rl.load(folder / "crowd")
@@ -32,7 +32,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def fresh(run, tmp_path):
-    """The run, as nobody has looked at it yet."""
+    """A copy of the run without marks and exports."""
     return Path(shutil.copytree(run, tmp_path / "run"))
 
 
@@ -41,7 +41,7 @@ def notebook(run, fresh, tmp_path):
     return front_ends.short_notebook(tmp_path, dataset=str(run.parent / "crowd"), run_dir=str(fresh))
 
 
-# The active cell is the browser's, and all are code still: in JupyterLab arrows choose a cell and M makes it text.
+# The browser's cell is active and all cells are still code: in JupyterLab arrows select a cell, and M makes it text.
 UNTOUCHED = """() => {
     const notebook = window.jupyterapp.shell.currentWidget.content;
     const code = notebook.widgets.every((cell) => cell.model.type === "code");
@@ -57,7 +57,7 @@ NARROW = "() => document.querySelector('.reid-browser')?.clientWidth < 520"
 
 
 class Reader:
-    """Somebody at the page: what they see, and what they do."""
+    """A reader at the page: what they see and do."""
 
     def __init__(self, page):
         self.page = page
@@ -69,7 +69,7 @@ class Reader:
         self.browser.locator(".rb-place", has_text=re.compile(f"^{place}$")).wait_for()
 
     def sees_images(self, least: int) -> None:
-        """Wait until there are so many, and all are drawn."""
+        """Wait until at least so many images are there, and all of them are drawn."""
         self.page.wait_for_function(DRAWN, arg=least)
 
     def press(self, *keys: str) -> None:

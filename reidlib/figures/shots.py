@@ -28,7 +28,7 @@ from reidlib.figures.style import (
     sheet,
     styled,
     thumb,
-)  # fmt: skip
+)
 
 Index = Sequence[int] | np.ndarray
 

@@ -167,7 +167,7 @@ class Recipe:
         """The fields in which the recipe of a data set differs from the defaults of this class."""
         if preset not in cls.PRESETS:
             raise ValueError(f"no preset {preset!r} of this model; choose one of {', '.join(cls.PRESETS)}")
-        sizes = cls.SIZES.get(dataset.partition(":")[0], {})
+        sizes = cls.SIZES.get(re.sub(r":\d+$", "", dataset), {})  # regdb:3 is regdb
         tricked = chosen_fields(tricks, cls.TRICKS, cls.ALL)
         return {**cls.DEFAULTS, **sizes, **cls.PRESETS[preset], **tricked}
 

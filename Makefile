@@ -29,10 +29,12 @@ $(RUN)/%.ipynb: notebooks/%.ipynb $(LIBRARY) .venv/ready
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
-# what a commit needs: style and unit tests, ten minutes on two cores
+# what a commit needs: style, types, unit tests and the examples of the docstrings, ten minutes on two cores
 check: lint
 	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --doctest-modules reidlib
 
 # everything: the notebooks run too, and their outputs are compared
 test: check

@@ -18,19 +18,18 @@ PRECISIONS = ("auto", "float32", "bf16")
 class Recipe:
     """Every choice of a training run; the defaults are those of the reference implementation of the Bag of Tricks.
 
-    Each attribute is described by `python -m reidlib.train --help`. Lengths are in pixels, learning rates per step,
-    and `warmup_epochs`, `milestones` and `epochs` in epochs of `iterations` batches. A system with settings of its own
-    subclasses Recipe (see `reidlib.systems.pcb`).
+    `python -m reidlib.train --help` describes each field. Epochs are of `iterations` batches, rates are per step. A system
+    with settings of its own subclasses Recipe (see `reidlib.systems.pcb`).
 
     Raises
     ------
     ValueError
-        For a value of another type or outside its bounds; the message names the field and the value.
+        For a value of another type or outside its bounds, with the field and the value.
 
     References
     ----------
-    The reference implementation, wangguanan/Pytorch-Person-REID-Baseline-Bag-of-Tricks at 0d1a895 (2019). Luo et al.,
-    "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", CVPRW 2019.
+    wangguanan/Pytorch-Person-REID-Baseline-Bag-of-Tricks at 0d1a895 (2019). Luo et al., "Bag of Tricks and a Strong
+    Baseline for Deep Person Re-identification", CVPRW 2019.
 
     Examples
     --------
@@ -120,9 +119,8 @@ class Recipe:
         if self.weights not in ("imagenet", "none") and not self.weights.endswith(".pth"):
             raise ValueError(f"weights={self.weights!r}; write imagenet, none, or the path of a .pth file")
         if self.backbone not in BACKBONES and ":" not in self.backbone:
-            raise ValueError(
-                f"backbone={self.backbone!r}; choose one of {', '.join(BACKBONES)}, timm:NAME or module:function"
-            )
+            known = ", ".join(BACKBONES)
+            raise ValueError(f"backbone={self.backbone!r}; choose one of {known}, timm:NAME or module:function")
         if self.pad > min(self.size):
             raise ValueError(f"pad={self.pad}; it must be at most the smaller side of the images, {min(self.size)}")
         if self.order == "modality" and self.k % 2:

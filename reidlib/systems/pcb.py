@@ -6,7 +6,7 @@ Convolutional Baseline)", ECCV 2018, in the recipe of wangguanan's implementatio
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -42,8 +42,8 @@ class PCBRecipe(Recipe):
         "checkpoint_every": 35,  # the one before the refinement is kept
     }  # fmt: skip
     UNUSED: ClassVar[tuple[str, ...]] = ("bnneck", "label_smoothing", "margin", "center_weight", "center_lr")
-    SIZES: ClassVar[Mapping[str, dict[str, Any]]] = {
-        "sysu": CROSS | {"p": 18}, "regdb": CROSS | {"p": 18}, "toy": _TOY, "toy-duke": _TOY, "toy-sysu": CROSS | _TOY
+    SIZES: ClassVar[Mapping[str, dict[str, Any]]] = dict.fromkeys(("sysu", "regdb"), CROSS | {"p": 18}) | {
+        "toy": _TOY, "toy-duke": _TOY, "toy-sysu": CROSS | _TOY
     }  # fmt: skip
     PRESETS: ClassVar[Mapping[str, dict[str, Any]]] = {"reference": {}}
     TRICKS: ClassVar[Mapping[str, Trick]] = {
@@ -60,7 +60,7 @@ class PCBRecipe(Recipe):
             raise ValueError(f"rpp_epochs={self.rpp_epochs}; they must leave some of the {self.epochs} epochs")
 
     def shortened(self, iterations: int) -> Recipe:
-        """Two short epochs without the refinement, which costs little time."""
+        """Two short epochs without the refinement."""
         return super().shortened(iterations).replace(rpp=False)
 
 
@@ -83,14 +83,8 @@ class PCB(nn.Module):
     schedule
         A factor of both rates for each 0-based epoch; in the refinement it is `refine_factor`, our own choice.
 
-    Notes
-    -----
     `feature` chooses what `embed` gives: "G", the parts' features, C * P numbers; "H", what their classifiers see,
     dim * P numbers; "across", a G normalised across the parts instead of across channels, as in wangguanan's code.
-
-    References
-    ----------
-    Sun et al., ECCV 2018; wangguanan's implementation.
     """
 
     ids: Tensor
@@ -147,10 +141,7 @@ class PCB(nn.Module):
 
     @classmethod
     def from_recipe(cls, recipe: PCBRecipe, ids: Sequence[int] | np.ndarray) -> Self:
-        """The system of a recipe for the training pids `ids`.
-
-        Raises ValueError for refined parts on several processes.
-        """
+        """The system of a recipe for the training pids `ids`. ValueError for refined parts on several processes."""
         if recipe.rpp and dist.is_initialized() and dist.get_world_size() > 1:
             raise ValueError("rpp=True on several processes: its stages train some of the weights; leave rpp out")
         tune = recipe.epochs - recipe.rpp_epochs[1]
@@ -231,8 +222,8 @@ class PCB(nn.Module):
     def parts(self, images: Tensor, feature: str | None = None) -> Tensor:
         """The pieces of `embed`: (B, 3, H, W) to (B, P, D), D = C or dim, in evaluation mode.
 
-        Each is of length 1 / sqrt(P), except with "across", so that the products of two images' parts add up to their
-        cosine. ValueError for a feature that there is not.
+        Each has the length 1 / sqrt(P), except with "across", so that the products of two images' parts add up to their
+        cosine. ValueError for an unknown feature.
         """
         feature = feature or self.feature
         if feature not in FEATURES:
@@ -241,7 +232,7 @@ class PCB(nn.Module):
             pooled = self.pooled(images)
             if feature == "H":
                 heads = zip(self.heads, pooled.unbind(1), strict=True)
-                pooled = torch.stack([head[:-1](part) for head, part in heads], 1)  # type: ignore[index]
+                pooled = torch.stack([cast(nn.Sequential, head)[:-1](part) for head, part in heads], 1)
         parts = F.normalize(pooled.float(), dim=1 if feature == "across" else 2)
         return F.normalize(parts.flatten(1)).view_as(parts)
 
@@ -253,8 +244,7 @@ class PCB(nn.Module):
     def attention(self, images: Tensor) -> Tensor:
         """How much of each place of the map belongs to each part: (B, 3, H, W) to (B, P, h, w), in evaluation mode."""
         with evaluating(self):
-            shares = self.maps(images)[1].exp().float()
-        return shares
+            return self.maps(images)[1].exp().float()
 
 
 SYSTEM = PCB

@@ -86,19 +86,14 @@ class AlignGAN(nn.Module):
 
     @classmethod
     def from_recipe(cls, recipe: AlignGANRecipe, ids: Sequence[int] | np.ndarray) -> Self:
-        """The system of a recipe for the training pids `ids`.
-
-        Raises ValueError for batches of one modality, and on several processes.
-        """
+        """The system of a recipe for the training pids `ids`. ValueError for one modality and for several processes."""
         if recipe.order != "modality":
             raise ValueError(
                 f"order={recipe.order!r}: AlignGAN needs visible and infrared images of each identity in a batch; take "
                 "order='modality' and a data set with infrared cameras: sysu, regdb or toy-sysu"
             )
         if dist.is_initialized() and dist.get_world_size() > 1:
-            raise ValueError(
-                "AlignGAN trains in one process: its losses do not go through one replica; use no torchrun"
-            )
+            raise ValueError("AlignGAN trains in one process, as its losses need several networks; use no torchrun")
         return cls(
             unpooled(trunk_of(recipe)),
             ids,
@@ -252,5 +247,4 @@ class AlignGAN(nn.Module):
     def embed(self, images: Tensor) -> Tensor:
         """What retrieval compares: infrared images (B, 3, H, W) to L2-normalised (B, C), in evaluation mode."""
         with evaluating(self):
-            feat = self.encode(images).mean((2, 3))
-        return F.normalize(feat)
+            return F.normalize(self.encode(images).mean((2, 3)))

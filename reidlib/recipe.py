@@ -18,7 +18,7 @@ PRECISIONS = ("auto", "float32", "bf16")
 class Recipe:
     """Every choice of a training run; the defaults are those of the reference implementation of the Bag of Tricks.
 
-    `python -m reidlib.train --help` describes each field. Epochs are of `iterations` batches, rates are per step. A system
+    `python -m reidlib.train --help` describes each field. Epochs are of `iterations` batches, rates per step. A system
     with settings of its own subclasses Recipe (see `reidlib.systems.pcb`).
 
     Raises
@@ -166,8 +166,7 @@ class Recipe:
         if preset not in cls.PRESETS:
             raise ValueError(f"no preset {preset!r} of this model; choose one of {', '.join(cls.PRESETS)}")
         sizes = cls.SIZES.get(re.sub(r":\d+$", "", dataset), {})  # regdb:3 is regdb
-        tricked = chosen_fields(tricks, cls.TRICKS, cls.ALL)
-        return {**cls.DEFAULTS, **sizes, **cls.PRESETS[preset], **tricked}
+        return {**cls.DEFAULTS, **sizes, **cls.PRESETS[preset], **chosen_fields(tricks, cls.TRICKS, cls.ALL)}
 
     @property
     def size(self) -> tuple[int, int]:
@@ -190,7 +189,7 @@ class Recipe:
         )
 
     def replace(self, **changes: Any) -> "Recipe":
-        """A copy with some fields changed. Raises ValueError for an unknown field."""
+        """A copy with some fields changed; ValueError for an unknown field."""
         return Recipe.from_dict(self.to_dict() | changes)
 
     def schedule_factor(self, epoch: int) -> float:

@@ -135,9 +135,8 @@ class PCB(nn.Module):
             groups += [{"params": list(self.part_classifier.parameters()), "rate": lr}]
         for group in groups:
             group["lr"] = group["rate"] * schedule(0)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "main": torch.optim.SGD(groups, momentum=0.9, weight_decay=weight_decay, nesterov=True)
-        }
+        sgd = torch.optim.SGD(groups, momentum=0.9, weight_decay=weight_decay, nesterov=True)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"main": sgd}
 
     @classmethod
     def from_recipe(cls, recipe: PCBRecipe, ids: Sequence[int] | np.ndarray) -> Self:

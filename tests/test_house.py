@@ -1,0 +1,98 @@
+"""The shape of the library: imports run one way, close no circle, files and functions are short, names lead home."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import reidlib as rl
+
+PACKAGE = Path(rl.__file__).parent
+FILES = {
+    ".".join(("reidlib", *file.relative_to(PACKAGE).with_suffix("").parts)): file for file in PACKAGE.rglob("*.py")
+}
+# A module imports only from wings that stand before its own; the files of the top floor are named.
+ORDER = ("settings", "models", "recipe", "files", "progress", "provenance", "toy", "data", "systems", "train",
+         "evaluation", "figures", "browser", "runs", "studies")  # fmt: skip
+
+
+def wing(module: str) -> str:
+    return module.split(".")[1]
+
+
+def imports(module: str) -> set[str]:
+    """The modules of the library that a module imports anywhere in it, packages' own `__init__` left out."""
+    package = module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
+    names = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            source = ".".join(filter(None, (base, node.module)))
+            names |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if name in FILES and name != module}
+
+
+GRAPH = {module: imports(module) for module in FILES if not module.endswith(("__init__", "__main__"))}
+
+
+def test_no_import_closes_a_circle():
+    left = {module: {name for name in names if name in GRAPH} for module, names in GRAPH.items()}
+    while free := [module for module, names in left.items() if not names & left.keys()]:
+        for module in free:
+            del left[module]
+    assert not left, f"these import each other: {left}"
+
+
+@pytest.mark.parametrize("module", sorted(GRAPH))
+def test_a_module_imports_only_what_stands_before_it(module):
+    here = ORDER.index(wing(module))
+    behind = {name for name in GRAPH[module] if wing(name) in ORDER and ORDER.index(wing(name)) > here}
+    assert not behind, f"{module} is of {wing(module)}, before {behind}"
+
+
+def test_the_drawn_crowd_imports_nothing_of_the_rest():
+    assert {wing(name) for module, names in GRAPH.items() if wing(module) == "toy" for name in names} == {"toy"}
+
+
+def test_no_file_is_longer_than_250_lines_and_no_function_than_40():
+    long = [f"{file}: {n} lines" for file in FILES.values() if (n := len(file.read_text().splitlines())) > 250]
+    for file in FILES.values():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                documented = ast.get_docstring(node) is not None
+                length = node.end_lineno - (node.body[0].end_lineno if documented else node.lineno - 1)
+                if length > 40:
+                    long.append(f"{file}: {node.name} has {length} lines")
+    assert not long
+
+
+def test_every_name_of_the_stub_is_there():
+    missing = [name for name in rl.__all__ if not hasattr(rl, name)]
+    assert not missing
+    assert len(rl.__all__) > 60
+
+
+@pytest.mark.parametrize("name", sorted(rl.HOMES))
+def test_a_flat_name_leads_to_the_module_in_its_wing(name):
+    home = f"reidlib.{rl.HOMES[name]}"
+    assert importlib.import_module(f"reidlib.{name}") is importlib.import_module(home)
+    assert importlib.import_module(home).__spec__.name == home
+
+
+@pytest.mark.parametrize("command", ["train", "repeats", "runs.grid"])
+def test_the_commands_answer_under_their_names(command):
+    asked = subprocess.run([sys.executable, "-m", f"reidlib.{command}", "--help"], capture_output=True, text=True)
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.startswith("usage: python -m reidlib.")
+
+
+def test_the_readme_lists_the_wings_in_the_order_of_the_imports():
+    text = (rl.project() / "README.md").read_text()
+    places = [text.index(f"| `{name}/` |") for name in ORDER if (PACKAGE / name).is_dir()]
+    assert all(a < b for a, b in pairwise(places))

@@ -114,30 +114,81 @@ def test_a_digest_that_looks_like_a_number_stays_a_text(tmp_path):
     assert rl.read_csv(tmp_path / "rows.csv") == [{"data": "1e5", "source": "0012", "mAP": 50.25, "seed": 3}]
 
 
+def rows_of_another(folder, rows, crowd, fields):
+    """The rows of a run whose recipe has other fields."""
+    system = rl.restore(folder, device="cpu")
+    result = rl.write_result(folder, system, rows, {"crowd": rl.measure(system, crowd, folder)})
+    (folder / "result.json").write_text(json.dumps(result | {"recipe": result["recipe"] | fields}))
+    return rl.collect(folder)
+
+
 def test_rows_name_no_folder_of_the_machine(crowd, run, tmp_path):
     folder, rows = run
-    system = rl.restore(folder, device="cpu")
-    system.recipe = rl.Recipe.from_dict(system.recipe.to_dict() | {"dataset": "/data/mine", "weights": "/data/net.pth"})
-    rl.write_result(folder, system, rows, {"mine": rl.measure(system, crowd, folder)})
-    (row,) = rl.collect(folder)
+    (row,) = rows_of_another(folder, rows, crowd, {"dataset": "/data/mine", "weights": "/data/net.pth"})
     assert (row["dataset"], row["weights"]) == ("mine", "net.pth")
     assert "/data" not in str(row)
 
 
 def test_an_own_folder_named_like_a_built_in_set_is_not_taken_for_it(crowd, run):
     folder, rows = run
-    system = rl.restore(folder, device="cpu")
-    system.recipe = rl.Recipe.from_dict(system.recipe.to_dict() | {"dataset": "/data/duke"})
-    rl.write_result(folder, system, rows, {"own-duke": rl.measure(system, crowd, folder)})
-    assert [(row["dataset"], row["test"]) for row in rl.collect(folder)] == [("own-duke", "own-duke")]
+    assert rows_of_another(folder, rows, crowd, {"dataset": "/data/duke"})[0]["dataset"] == "own-duke"
+    assert rows_of_another(folder, rows, crowd, {"dataset": "duke"})[0]["dataset"] == "duke"
 
 
-def test_who_began_a_run_is_kept_when_it_goes_on(crowd, tiny, tmp_path):
+def test_a_run_of_mixed_code_says_so_in_its_rows(crowd, tiny, tmp_path):
     next(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path))
     file = tmp_path / "recipe.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"source": "0123456789ab"}))
-    list(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path))
-    assert json.loads(file.read_text())["source"] == "0123456789ab"
+    rows = list(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path))
+    mixed = f"0123456789ab+{source_digest()}"
+    assert json.loads(file.read_text())["source"] == mixed, "begun by one version, ended by another"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"source": "0123456789ab"}))
+    assert len(list(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path))) == 3
+    assert json.loads(file.read_text())["source"] == "0123456789ab", "nothing is left to train"
+    system = rl.restore(tmp_path, device="cpu")
+    rl.write_result(tmp_path, system, rows, {"crowd": rl.measure(system, crowd, tmp_path)})
+    assert [row["source"] for row in rl.collect(tmp_path)] == [mixed], "trained by one version, tested by another"
+
+
+def test_a_result_is_written_in_the_folder_of_its_own_run_only(crowd, tiny, run, tmp_path):
+    folder, rows = run
+    system = rl.restore(folder, device="cpu")
+    scores = {"crowd": rl.measure(system, crowd, folder)}
+    other = rl.Recipe.from_dict(tiny.to_dict() | {"seed": 2})
+    next(rl.fit(rl.build(other, crowd.train, "cpu"), crowd.train, tmp_path / "other"))
+    with pytest.raises(ValueError, match="holds another run: seed is 2 there and 1 here"):
+        rl.write_result(tmp_path / "other", system, rows, scores)
+    with pytest.raises(FileNotFoundError, match=r"no recipe\.json"):
+        rl.write_result(tmp_path / "nowhere", system, rows, scores)
+
+
+def test_another_scoring_has_a_file_of_its_own(crowd, run):
+    folder, _ = run
+    system = rl.restore(folder, device="cpu")
+    rl.measure(system, crowd, folder)
+    plain = (folder / "per_query-crowd.npz").read_bytes()
+    rl.measure(system, crowd, folder, rerank=lambda q, g, keep: rl.rerank(q, g, k1=5, k2=2, keep=keep))
+    rl.measure(system, crowd, folder, same_camera="keep", ties="optimistic")
+    rl.measure(system, crowd, folder, same_camera="ignore", rerank=None)
+    assert (folder / "per_query-crowd.npz").read_bytes() == plain
+    names = {file.name for file in folder.glob("per_query-*")}
+    assert names == {
+        "per_query-crowd.npz", "per_query-crowd-reranked.npz", "per_query-crowd-same_camera=keep-ties=optimistic.npz"
+    }  # fmt: skip
+
+
+def test_a_damaged_result_is_named(crowd, run, tmp_path):
+    (tmp_path / "runs" / "one" / "result.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"one/result\.json cannot be read"):
+        rl.collect(tmp_path / "runs")
+
+
+def test_a_cell_is_a_number_only_if_it_is_written_as_one(tmp_path):
+    file = tmp_path / "rows.csv"
+    file.write_bytes("\ufeffdataset,who,a,b,c,d,e\n2024,1_000,nan,007,-3,1e-05,\n".encode())
+    assert rl.read_csv(file) == [
+        {"dataset": "2024", "who": "1_000", "a": "nan", "b": "007", "c": -3, "d": 1e-05, "e": ""}
+    ]
 
 
 def test_outside_a_repository_there_is_no_commit(tmp_path, monkeypatch):
@@ -209,7 +260,9 @@ def test_sysu_is_tested_in_four_ways_and_every_row_says_how(crowd, crossed, run,
 
 def test_markets_rule_is_refused_for_sysu(crossed, run):
     folder, _ = run
-    with pytest.raises(ValueError, match="toy-sysu: SYSU-MM01 is tested by its own protocol, .*rl.measure_all or rl.sysu.score"):
+    with pytest.raises(
+        ValueError, match="toy-sysu: SYSU-MM01 is tested by its own protocol, .*rl.measure_all or rl.sysu.score"
+    ):
         rl.measure(rl.restore(folder, device="cpu"), crossed, folder)
     with pytest.raises(ValueError, match="sysu: SYSU-MM01 is tested by its own protocol"):
         rl.open_run("sysu", "reference", "all", 1)

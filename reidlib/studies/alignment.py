@@ -17,7 +17,7 @@ from reidlib.data.augment import MEAN, STD
 from reidlib.evaluation import sysu
 from reidlib.evaluation.sysu import SysuScores
 from reidlib.files import few, project, write_csv
-from reidlib.provenance import environment
+from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
 from reidlib.runs.results import collect, origin_columns, run_folder, score_columns
 from reidlib.systems import System
@@ -69,7 +69,7 @@ def align(system: System, split: Split) -> dict[str, SysuScores]:
 def rows(system: System, split: Split) -> list[dict]:
     """The rows of results/pixel_alignment.csv for one run."""
     recipe, table = system.recipe, []
-    origin = recipe.to_dict() | origin_columns(environment(type(system).__module__))
+    origin = recipe.to_dict() | origin_columns(environment(*code_of(system)))
     origin |= {"epoch": end_of_pixels(recipe), "test": "all single"}
     for name, scores in align(system, split).items():
         known = origin | score_columns(scores, recipe, system.flip) | {"gallery": name, "probes": scores.num_valid}

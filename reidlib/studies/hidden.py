@@ -12,7 +12,7 @@ from reidlib import toy
 from reidlib.data import TOYS, Shots, Split, load
 from reidlib.evaluation.score import score
 from reidlib.files import few, project, write_csv
-from reidlib.provenance import environment
+from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
 from reidlib.runs.results import origin_columns, run_folder, score_columns
 from reidlib.systems import System
@@ -50,7 +50,7 @@ def redraw(query: Shots, folder: str | Path, hidden: bool) -> list[Path]:
 def rows(system: System, split: Split, drawn: dict[str, list[Path]]) -> list[dict]:
     """The rows of results/toy_hidden.csv for one run: its own test with each list of query files in `drawn`."""
     recipe, g, table = system.recipe, embed(system, split.gallery), []
-    origin = recipe.to_dict() | origin_columns(environment(type(system).__module__))
+    origin = recipe.to_dict() | origin_columns(environment(*code_of(system)))
     for name, files in drawn.items():
         scores = score(embed(system, files), g, split.query, split.gallery)
         known = origin | score_columns(scores, recipe, system.flip) | {"queries": name}

@@ -24,8 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
 import reidlib as rl
-from reidlib.data.augment import MEAN, STD, crop_flip
-from reidlib.data.draws import draw_crops, draw_flips
+from reidlib.data.augment import MEAN, STD, crop_flip, draw_crops, draw_flips
 
 WORKERS = (0, 1, 2, 4)  # of the reference's way; the best of them counts
 

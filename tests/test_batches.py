@@ -14,11 +14,15 @@ from reidlib.data.augment import (
     STD,
     augment,
     crop_flip,
+    draw_channels,
+    draw_crops,
+    draw_erasing,
+    draw_flips,
+    draw_misalignment,
     erase,
     misalign,
     normalise,
 )
-from reidlib.data.draws import draw_channels, draw_crops, draw_erasing, draw_flips, draw_misalignment
 from reidlib.recipe import Recipe
 
 AUGMENT = importlib.import_module("reidlib.data.augment")  # the module; its name is that of a function too

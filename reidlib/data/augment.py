@@ -1,4 +1,7 @@
-"""Augmentation of whole batches on their device: flip, pad and crop, normalise, erase, by what `draws` drew."""
+"""Augmentation of whole batches on their device: flip, pad and crop, normalise, erase.
+
+NumPy draws what happens to each image, so that every device augments alike.
+"""
 
 from functools import cache
 
@@ -6,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reidlib.data.draws import draw_channels, draw_crops, draw_erasing, draw_flips, draw_misalignment
 from reidlib.data.images import on
 from reidlib.recipe import Recipe
 
@@ -14,32 +16,69 @@ MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as torchvision's weights expect
 STD = (0.229, 0.224, 0.225)
 
 
+def draw_flips(rng: np.random.Generator, n: int, probability: float = 0.5) -> np.ndarray:
+    """Which of n images to mirror: (n,) bool, each with `probability`."""
+    return rng.random(n) < probability
+
+
+def draw_crops(rng: np.random.Generator, n: int, pad: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Top and left of n crops from images padded by `pad` pixels: two (n,) arrays, uniform on 0..2 * pad."""
+    return rng.integers(0, 2 * pad + 1, n), rng.integers(0, 2 * pad + 1, n)
+
+
+def draw_erasing(
+    rng: np.random.Generator,
+    n: int,
+    size: tuple[int, int],
+    probability: float = 0.5,
+    area: tuple[float, float] = (0.02, 0.4),
+    ratio: float = 0.3,
+) -> np.ndarray:
+    """The rectangles to erase: (n, 4) int64 of top, left, height and width in pixels; -1 for an image left whole.
+
+    With `probability` an image of `size` = (height, width) gets one. Its area is uniform in `area` (a share of the
+    image), its aspect h/w uniform in [ratio, 1/ratio] (not in its logarithm), drawn again until it is smaller than the
+    image, 100 times at most. Source: Zhong et al. 2017, "Random Erasing Data Augmentation", algorithm 1, as the
+    reference implementation has it.
+    """
+    height, width = size
+    boxes = np.full((n, 4), -1, np.int64)
+    waiting = np.flatnonzero(rng.random(n) < probability)
+    for _ in range(100):
+        pixels = rng.uniform(*area, len(waiting)) * height * width
+        aspect = rng.uniform(ratio, 1 / ratio, len(waiting))
+        h, w = np.rint(np.sqrt(pixels * aspect)).astype(int), np.rint(np.sqrt(pixels / aspect)).astype(int)
+        fits = (h < height) & (w < width)
+        h, w, fitting, waiting = h[fits], w[fits], waiting[fits], waiting[~fits]
+        top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+        boxes[fitting] = np.stack([top, left, h, w], 1)
+        if not len(waiting):
+            break
+    return boxes
+
+
+def draw_misalignment(
+    rng: np.random.Generator, n: int, height: int, probability: float = 0.5, ratio: float = 0.05
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far n bounding boxes miss the person at the head or the feet: (n,) scale and (n,) shift of `misalign`.
+
+    With `probability` a strip of up to `ratio` of the height, uniform, is cut off or added, at the top or the bottom.
+    Source: MisAlgnAug of wangguanan's PCB, of which only probability, ratio and edges are known.
+    """
+    strip = rng.uniform(-ratio, ratio, n) * (rng.random(n) < probability)  # positive: cut off, negative: added
+    return 1 - strip, np.where(rng.random(n) < 0.5, strip, 0) * height
+
+
+def draw_channels(rng: np.random.Generator, n: int, probability: float = 0.5) -> np.ndarray:
+    """The channel that n images are shown through: (n,) int64, 0, 1, 2, or 3 for grey, -1 for all as they are."""
+    return np.where(rng.random(n) < probability, rng.integers(0, 4, n), -1)
+
+
 def crop_flip(images: Tensor, top: np.ndarray, left: np.ndarray, flipped: np.ndarray, pad: int = 10) -> Tensor:
-    """Mirror images, pad them with black, and cut each back to its size.
+    """Mirror images if `flipped`, pad them with black, and cut each back to its size at (top, left).
 
-    Parameters
-    ----------
-    images : Tensor (B, H, W, 3) of uint8
-    top, left : ndarray (B,) of int
-        Where to cut in the padded image, in 0..2 * pad.
-    flipped : ndarray (B,) of bool
-        Which images to mirror.
-    pad : int
-        Pixels added on each side.
-
-    Returns
-    -------
-    Tensor (B, H, W, 3) of uint8
-
-    References
-    ----------
-    RandomHorizontalFlip, Pad and RandomCrop of torchvision, in the order of the reference implementation.
-
-    Examples
-    --------
-    >>> image = torch.arange(1, 4, dtype=torch.uint8).view(1, 1, 3, 1).expand(1, 1, 3, 3)
-    >>> crop_flip(image, np.array([1]), np.array([2]), np.array([True]), pad=1)[..., 0]
-    tensor([[[2, 1, 0]]], dtype=torch.uint8)
+    images uint8 (B, H, W, 3); top, left (B,) in 0..2 * pad; flipped (B,) bool. Returns a new tensor of the same shape.
+    Source: RandomHorizontalFlip, Pad and RandomCrop of torchvision, in the order of the reference implementation.
     """
     y, x = np.subtract(top, pad), np.subtract(left, pad)
     return (_slide if images.device.type == "cpu" else _gather)(images, y, x, np.asarray(flipped))
@@ -105,21 +144,9 @@ def one_channel(images: Tensor, channel: np.ndarray) -> Tensor:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Subtract ImageNet's mean and divide by its standard deviation.
+    """uint8 (B, H, W, 3) to float32 (B, 3, H, W), less ImageNet's mean and divided by its standard deviation.
 
-    Parameters
-    ----------
-    images : Tensor (B, H, W, 3) of uint8
-
-    Returns
-    -------
-    Tensor (B, 3, H, W) of float32
-        In channels_last memory, in which convolutions are fastest.
-
-    Examples
-    --------
-    >>> normalise(torch.full((1, 1, 1, 3), 255, dtype=torch.uint8)).flatten()
-    tensor([2.2489, 2.4286, 2.6400])
+    The result is a view in channels_last memory, in which convolutions are fastest.
     """
     n, height, width, _ = images.shape
     scale, shift = _row(width, images.device)
@@ -135,29 +162,9 @@ def _row(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def erase(images: Tensor, boxes: np.ndarray, fill: tuple[float, ...]) -> None:
-    """Paint rectangles over images, in place.
+    """Paint the rectangles of `draw_erasing` over normalised images (B, 3, H, W), in place, in the colour `fill` (3,).
 
-    Parameters
-    ----------
-    images : Tensor (B, 3, H, W) of float32
-        Normalised images.
-    boxes : ndarray (B, 4) of int64
-        Top, left, height and width, as `draw_erasing` gives them.
-    fill : (float, float, float)
-        The colour, in normalised units.
-
-    Raises
-    ------
-    ValueError
-        If there is not one box for each image.
-
-    Examples
-    --------
-    >>> image = torch.zeros(1, 3, 2, 3)
-    >>> erase(image, np.array([[0, 1, 2, 2]]), (1.0, 0.0, 0.0))
-    >>> image[0, 0]
-    tensor([[0., 1., 1.],
-            [0., 1., 1.]])
+    ValueError if there is not one box for each image.
     """
     if len(boxes) != len(images):
         raise ValueError(f"{len(boxes)} boxes for {len(images)} images; give one for each image")
@@ -180,20 +187,15 @@ def _mask(images: Tensor, boxes: np.ndarray, colour: np.ndarray) -> None:
 
 
 def augment(images: Tensor, recipe: Recipe, rng: np.random.Generator) -> Tensor:
-    """A training batch as the network sees it: flip, pad and crop, normalise, erase; before them, if the recipe says
-    so, `misalign` and `one_channel`.
+    """A training batch as the network sees it, float32 (B, 3, H, W): flip, pad and crop, normalise, erase.
+
+    Before them come `misalign` and `one_channel`, if the recipe says so.
 
     Parameters
     ----------
-    images : Tensor (B, H, W, 3) of uint8
-    recipe : Recipe
-        Its fields `flip`, `pad`, `erasing*`, `misalign` and `channels`.
-    rng : Generator
-        Seeded for this batch; see `generator`.
-
-    Returns
-    -------
-    Tensor (B, 3, H, W) of float32
+    images : uint8 (B, H, W, 3)
+    recipe : Recipe, of which `flip`, `pad`, `erasing*`, `misalign` and `channels` count
+    rng : Generator, seeded for this batch (see `generator`)
 
     References
     ----------
@@ -201,8 +203,7 @@ def augment(images: Tensor, recipe: Recipe, rng: np.random.Generator) -> Tensor:
 
     Examples
     --------
-    >>> images = torch.zeros(2, 256, 128, 3, dtype=torch.uint8)
-    >>> augment(images, Recipe(), np.random.default_rng(0)).shape
+    >>> augment(torch.zeros(2, 256, 128, 3, dtype=torch.uint8), Recipe(), np.random.default_rng(0)).shape
     torch.Size([2, 3, 256, 128])
     """
     n, height, width, _ = images.shape
@@ -212,9 +213,6 @@ def augment(images: Tensor, recipe: Recipe, rng: np.random.Generator) -> Tensor:
         images = one_channel(images, draw_channels(rng, n, recipe.channels))
     flipped = draw_flips(rng, n, recipe.flip)
     images = normalise(crop_flip(images, *draw_crops(rng, n, recipe.pad), flipped, recipe.pad))
-    erase(
-        images,
-        draw_erasing(rng, n, (height, width), recipe.erasing, recipe.erasing_area, recipe.erasing_ratio),
-        recipe.erasing_fill,
-    )
+    boxes = draw_erasing(rng, n, (height, width), recipe.erasing, recipe.erasing_area, recipe.erasing_ratio)
+    erase(images, boxes, recipe.erasing_fill)
     return images

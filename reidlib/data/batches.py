@@ -11,27 +11,7 @@ from reidlib.recipe import ORDERS, Recipe
 
 
 def generator(seed: int, purpose: str, counter: int) -> np.random.Generator:
-    """A generator of the random numbers of one purpose, for one use of it.
-
-    Parameters
-    ----------
-    seed : int
-        The run's seed.
-    purpose : str
-        What is drawn, as in "pass" or "augment". Different purposes are independent of each other.
-    counter : int
-        Which use, as in the number of the batch.
-
-    Returns
-    -------
-    Generator
-        The same for the same arguments, on every machine.
-
-    Examples
-    --------
-    >>> generator(1, "augment", 7).integers(100) == generator(1, "augment", 7).integers(100)
-    np.True_
-    """
+    """The random numbers of one purpose ("pass", "augment") for its use number `counter`, the same on every machine."""
     return np.random.default_rng([seed, *purpose.encode(), counter])
 
 
@@ -91,20 +71,16 @@ class PKSampler:
 
     Parameters
     ----------
-    pids : ndarray (N,) of int
-        The identities of the training images.
-    p, k : int
-        Identities in a batch and images of each.
+    pids : int (N,), the identities of the training images
+    p, k : int, the identities in a batch and the images of each
     order : {"identity", "image", "modality"}
         How one pass over the data is drawn: `identity_pass` (every identity once), `image_pass` (as often as it has
         images) or `modality_pass` (half visible, half infrared). Only the last batch of a pass may be short, and with
         "image" none is.
-    iterations : int, optional
+    iterations : int or None
         Batches of an epoch; passes then continue across epochs. None means that an epoch is one pass.
-    seed : int
-        The run's seed.
-    infrared : ndarray (N,) of bool, optional
-        Which images are infrared; needed for "modality".
+    seed : int, the run's
+    infrared : bool (N,), which images are infrared; needed for "modality"
 
     Raises
     ------
@@ -142,7 +118,6 @@ class PKSampler:
         ids, needed = len(np.unique(self.pids)), p if order == "image" else 2
         if ids < needed:
             raise ValueError(f"{ids} identities to train on; batches of p={p} identities need at least {needed}")
-        self._last: tuple[int, list[np.ndarray]] = (-1, [])  # number and batches of the pass drawn last
 
     @classmethod
     def of(cls, recipe: Recipe, shots: Shots) -> "PKSampler":
@@ -152,16 +127,13 @@ class PKSampler:
     def epoch(self, e: int) -> list[np.ndarray]:
         """The batches of 0-based epoch `e`: arrays of positions into the training images, (<= p * k,) each."""
         if self.iterations is None:
-            return list(self._pass(e))
-        batches: list[np.ndarray] = []
-        first = e * self.iterations
-        j, start = self._holding(first)
+            return self._pass(e)
+        j, taken = self._holding(e * self.iterations)
+        batches = self._pass(j)[taken:]
         while len(batches) < self.iterations:
-            offset = first + len(batches) - start
-            batches += self._pass(j)[offset : offset + self.iterations - len(batches)]
-            start += len(self._pass(j))
             j += 1
-        return batches
+            batches += self._pass(j)
+        return batches[: self.iterations]
 
     def _need_both_modalities(self) -> None:
         if self.infrared.all() or not self.infrared.any():
@@ -170,31 +142,25 @@ class PKSampler:
             )
         visible, infrared = np.unique(self.pids[~self.infrared]), np.unique(self.pids[self.infrared])
         if len(lone := np.setxor1d(visible, infrared)):
-            raise ValueError(
-                f"{len(lone)} training identities are seen in one modality only, first {lone[0]}; leave them out, or "
-                "train with order='identity'"
-            )
+            seen = f"{len(lone)} training identities are seen in one modality only, first {lone[0]}"
+            raise ValueError(f"{seen}; leave them out, or train with order='identity'")
 
     def _holding(self, batch: int) -> tuple[int, int]:
-        """The pass that holds the batch of this number, and the number of that pass's first batch."""
+        """The pass that holds the batch of this number, and how many batches of that pass come before it."""
         if self.order != "image":  # all passes have one length, so earlier ones need not be drawn
-            length = len(self._pass(0))
-            return batch // length, batch // length * length
-        j = start = 0
-        while start + len(self._pass(j)) <= batch:
-            start += len(self._pass(j))
-            j += 1
-        return j, start
+            return divmod(batch, len(self._pass(0)))
+        j = 0
+        while batch >= (length := len(self._pass(j))):
+            batch, j = batch - length, j + 1
+        return j, batch
 
     def _pass(self, j: int) -> list[np.ndarray]:
-        if self._last[0] != j:
-            rng = generator(self.seed, "pass", j)
-            if self.order == "identity":
-                order = identity_pass(self.pids, self.k, rng)
-            elif self.order == "modality":
-                order = modality_pass(self.pids, self.infrared, self.k, rng)
-            else:
-                order = image_pass(self.pids, self.p, self.k, rng)
-            size = self.p * self.k
-            self._last = (j, [order[i : i + size] for i in range(0, len(order), size)])
-        return self._last[1]
+        """The batches of pass `j`."""
+        rng, size = generator(self.seed, "pass", j), self.p * self.k
+        if self.order == "identity":
+            order = identity_pass(self.pids, self.k, rng)
+        elif self.order == "modality":
+            order = modality_pass(self.pids, self.infrared, self.k, rng)
+        else:
+            order = image_pass(self.pids, self.p, self.k, rng)
+        return [order[i : i + size] for i in range(0, len(order), size)]

@@ -349,10 +349,10 @@ def test_a_function_by_its_name_returns_the_data_set(module):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("stores.shops:number", "stores.shops:number returned int, not a Split; see the example of reidlib.Split"),
-        ("stores.shops:text", "the module stores.shops has no function text"),
-        ("stores.shops:none", "the module stores.shops has no function none"),
-        ("stores.shop:shop", r"cannot import stores.shop .No module named 'stores.shop'.; is its folder on PYTHONPATH"),
+        ("stores.shops:number", "stores.shops:number gives int, not a Split; see the example of reidlib.Split"),
+        ("stores.shops:text", "stores.shops:text gives str, not a Split; see the example of reidlib.Split"),
+        ("stores.shops:none", "no data set 'stores.shops:none': stores.shops has no none"),
+        ("stores.shop:shop", "No module named 'stores.shop'; is the folder of its package on PYTHONPATH"),
     ],
 )
 def test_a_function_that_returns_no_data_set_is_an_error_with_the_reason(module, function, message):

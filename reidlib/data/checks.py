@@ -19,12 +19,23 @@ from reidlib.files import few
 from reidlib.progress import progress
 
 HEIGHT, WIDTH = 16, 8  # of the last feature map of a 256 x 128 image: a smaller image cannot tell people apart
-STATES = {
+KINDS = {  # of defects of images, in the order of a report, each with the remedy
     "missing": "cannot be read; copy the data set again",
     "broken": "cannot be decoded; copy them again or remove them",
     "colour": "in colour, though their camera is infrared; they lie in the folder of another camera",
     "tiny": f"less than {HEIGHT} pixels high or {WIDTH} wide; remove them",
+    "duplicate within a part": "the same bytes as another file of train, query or gallery; keep one",
+    "duplicate between parts": "the same bytes as a file of another part; keep one",
+    "duplicate of two identities": "the same bytes with different pids; correct the labels",
+    "unread": "not used: wrong file extension, too deep in the folder, or in no list; rename or move them",
+    "identity in train and test": "training images of people who are tested; remove them",
+    "identity with one image": "in train, with no second image of the same person",
+    "query without a match": "no gallery image of their identity, or none by another camera; they are not counted",
 }
+SINGLE_CAMERA = (
+    "queries and gallery are all of camera {}, and Market's rule ignores matches of the query's own camera: "
+    'every query is left without a match; use score(..., same_camera="keep"), or give camids'
+)
 
 
 class Problem(NamedTuple):
@@ -37,22 +48,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found. `print(report)` shows each problem with its count and its first few files.
-
-    Parameters
-    ----------
-    name, images : str, int
-        The data set, and how many images were read.
-    problems : list of Problem
-        (kind, message, files) each, in a fixed order.
-
-    Examples
-    --------
-    >>> Report("shop", 12, [Problem("broken", "cannot be decoded; copy them again", ["train/anna/1.jpg"])])
-    shop: 12 images checked, 1 kind of problem found
-    - broken (1): cannot be decoded; copy them again
-        train/anna/1.jpg
-    """
+    """What `check` found, in a fixed order. `print(report)` shows each problem with its count and its first files."""
 
     name: str
     images: int
@@ -79,31 +75,28 @@ class Item(NamedTuple):
     part: str
     path: str
     pid: int
-    state: str  # a key of STATES, or "fine"
+    state: str  # a key of KINDS, or "fine"
     digest: str
 
 
 def check(split: Split) -> Report:
-    """Report every defect of a data set at once: of its files, its labels and its counts. Decodes every image.
+    """Report every defect of a data set at once, of its files, its labels and its counts; raise none.
 
-    Returns
-    -------
-    Report
-        `report.ok` if nothing is wrong. Defects are reported, never raised.
+    It decodes every image (Market-1501: 36,036 of them in 12 s on two cores). `report.ok` says if nothing is wrong.
 
     Examples
     --------
-    >>> from pathlib import Path
     >>> from reidlib.data.shots import Shots
-    >>> nothing = Shots("empty/train", Path("nowhere"), np.array([], str), np.array([], int), np.array([], int))
-    >>> check(Split("empty", nothing, nothing, nothing)).ok
-    True
+    >>> nobody = Shots("empty/train", Path("nowhere"), np.array([], str), np.array([], int), np.array([], int))
+    >>> check(Split("empty", nobody, nobody, nobody))
+    empty: 0 images checked, no kinds of problem found
     """
-    items = _read_all(split)
-    problems = [Problem(state, text, [i.path for i in items if i.state == state]) for state, text in STATES.items()]
-    problems += [*_duplicates(items), _unread(split), *_identities(split), _without_match(split)]
-    problems = [problem._replace(files=sorted(problem.files)) for problem in problems if problem.files]
-    problems += [Problem("single camera", message, []) for message in _single_camera(split)]
+    items, cameras = _read_all(split), np.union1d(split.query.camids, split.gallery.camids)
+    files = {kind: [item.path for item in items if item.state == kind] for kind in KINDS}
+    files |= _duplicates(items) | _mislabelled(split, len(cameras) == 1) | {"unread": _unread(split)}
+    problems = [Problem(kind, text, sorted(files[kind])) for kind, text in KINDS.items() if files[kind]]
+    if len(cameras) == 1:
+        problems.append(Problem("single camera", SINGLE_CAMERA.format(cameras[0]), []))
     problems += [Problem("counts", message, []) for message in differences(split)]
     return Report(split.name, len(items), problems)
 
@@ -137,70 +130,43 @@ def _read(file: Path, infrared: bool) -> tuple[str, str]:
     return "colour" if colour else "tiny" if small else "fine", digest
 
 
-def _duplicates(items: list[Item]) -> list[Problem]:
+def _duplicates(items: list[Item]) -> dict[str, list[str]]:
     """Files of equal bytes: a copy of a query in the gallery is too easy to find, one in train was trained on."""
     by_digest: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         by_digest[item.digest].append(item)
     by_digest.pop("", None)  # the missing ones
     copies = [group for group in by_digest.values() if len(group) > 1]
-    within = [group for group in copies if len({item.part for item in group}) == 1]
-    between = [group for group in copies if len({item.part for item in group}) > 1]
-    relabelled = [group for group in copies if len({item.pid for item in group}) > 1]
-    kinds = [
-        ("duplicate within a part", "the same bytes as another file of train, query or gallery; keep one", within),
-        ("duplicate between parts", "the same bytes as a file of another part; keep one", between),
-        ("duplicate of two identities", "the same bytes with different pids; correct the labels", relabelled),
-    ]
-    return [Problem(kind, text, [item.path for group in groups for item in group]) for kind, text, groups in kinds]
+    kinds = {
+        "duplicate within a part": [group for group in copies if len({item.part for item in group}) == 1],
+        "duplicate between parts": [group for group in copies if len({item.part for item in group}) > 1],
+        "duplicate of two identities": [group for group in copies if len({item.pid for item in group}) > 1],
+    }
+    return {kind: [item.path for group in groups for item in group] for kind, groups in kinds.items()}
 
 
-def _unread(split: Split) -> Problem:
+def _unread(split: Split) -> list[str]:
     """Images in the folders that `load` did not read; a table, unlike a folder, may leave images out."""
     root = split.train.root
     known = {path for part in PARTS for path in getattr(split, part).paths.tolist()}
     folders = {path.split("/")[0] for path in known} if split.complete else set()
     images = [file for folder in folders for file in (root / folder).rglob("*") if file.suffix.lower() in IMAGES]
-    unread = {file.relative_to(root).as_posix() for file in images} - known
-    reasons = (
-        "not used, because of their file extension, because they lie too deep or because no list names them; rename or "
-        "move them"
-    )
-    return Problem("unread", reasons, [*unread])
+    return [*{file.relative_to(root).as_posix() for file in images} - known]
 
 
-def _identities(split: Split) -> list[Problem]:
-    pids, paths = split.train.pids, split.train.paths
-    shared = np.isin(pids, np.union1d(split.query.ids, split.gallery.ids))
-    number, images = np.unique(pids, return_counts=True)
-    alone = np.isin(pids, number[images == 1])
-    return [
-        Problem(
-            "identity in train and test", "training images of people who are tested; remove them", [*paths[shared]]
-        ),
-        Problem("identity with one image", "in train, with no second image of the same person", [*paths[alone]]),
-    ]
-
-
-def _cameras(split: Split) -> np.ndarray:
-    return np.union1d(split.query.camids, split.gallery.camids)
-
-
-def _without_match(split: Split) -> Problem:
-    """Queries without a gallery image by another camera; with a single camera, without any gallery image."""
-    single, gallery = len(_cameras(split)) == 1, split.gallery
+def _mislabelled(split: Split, single_camera: bool) -> dict[str, list[str]]:
+    """Training images of tested people or without a second one, and queries without a gallery image that counts."""
+    train, query, gallery = split.train, split.query, split.gallery
+    tested = np.isin(train.pids, np.union1d(query.ids, gallery.ids))
+    ids, images = np.unique(train.pids, return_counts=True)
+    alone = np.isin(train.pids, ids[images == 1])
     same_pid = Counter(gallery.pids.tolist())
-    ignored = Counter(() if single else zip(gallery.pids.tolist(), gallery.camids.tolist()))
-    labels = zip(split.query.paths.tolist(), split.query.pids.tolist(), split.query.camids.tolist())
-    lost = [path for path, pid, camid in labels if same_pid[pid] == ignored[pid, camid]]
-    where = "in the gallery" if single else "by another camera in the gallery"
-    return Problem("query without a match", f"no image of their identity {where}; they are not counted", lost)
-
-
-def _single_camera(split: Split) -> list[str]:
-    cameras = _cameras(split)
-    message = (
-        "queries and gallery are all of camera {}, and Market's rule ignores matches of the query's own camera: "
-        'every query is left without a match; use score(..., same_camera="keep"), or give camids'
-    )
-    return [message.format(cameras[0])] if len(cameras) == 1 else []
+    ignored = Counter(() if single_camera else zip(gallery.pids.tolist(), gallery.camids.tolist()))
+    labels = zip(query.pids.tolist(), query.camids.tolist())
+    lost = np.array([same_pid[pid] == ignored[pid, camid] for pid, camid in labels], bool)
+    shown = {
+        "identity in train and test": train.paths[tested],
+        "identity with one image": train.paths[alone],
+        "query without a match": query.paths[lost],
+    }
+    return {kind: paths.tolist() for kind, paths in shown.items()}

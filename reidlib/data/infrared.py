@@ -2,19 +2,19 @@
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from reidlib.data.layouts import Row, need
+from reidlib.data.layouts import Row, listed, need
 from reidlib.files import few
 
 CAMERAS = {"sysu": (3, 6), "regdb": (2,)}  # the infrared ones; camera 2 of RegDB is thermal
 SYSU_CAMERAS = range(1, 7)
 SYSU_IDS = {"exp/train_id.txt": "train", "exp/val_id.txt": "train", "exp/test_id.txt": "test"}  # 296 + 99, 96 people
 REGDB_SIDES = {"visible": 1, "thermal": 2}
+REGDB, REGDB_LINE = re.compile(r"(.*\S)\s+(\d+)"), "Visible/1/male_back_v_00001_1.bmp 0"
 REGDB_TRIALS = 10
 REGDB_TRAIN_IDS = 206
 # Mean difference between a pixel's largest and smallest channel, of 255. A grey image has 0, also after a JPEG of any
@@ -44,9 +44,8 @@ def read_sysu(name: str, folder: Path) -> list[Row]:
 
 
 def _ids(name: str, folder: Path, file: str) -> list[int]:
-    text = (folder / file).read_text(encoding="utf-8-sig", errors="replace")
-    words = [word for word in re.split(r"[,\s]+", text) if word]
-    odd = [word for word in words if not re.fullmatch(r"\d{1,9}", word)]
+    words = (folder / file).read_text(encoding="utf-8-sig", errors="replace").replace(",", " ").split()
+    odd = [word for word in words if not word.isdecimal()]
     if odd or not words:
         content = f"it holds {few(odd)}" if odd else "it is empty"
         raise ValueError(f"{name}: {file} should hold whole numbers between commas, as in 6,10,17; {content}")
@@ -75,18 +74,6 @@ def read_regdb(name: str, folder: Path, trial: int = 1) -> list[Row]:
     for kind, side in lists:
         part = kind if kind == "train" else "query" if side == "visible" else "gallery"
         first = 1 if kind == "train" else 1 + REGDB_TRAIN_IDS
-        for path, label in _labelled(name, folder, f"idx/{kind}_{side}_{trial}.txt"):
-            rows.append(Row(part, path, str(first + label), str(REGDB_SIDES[side])))
+        for path, label in listed(name, folder, f"idx/{kind}_{side}_{trial}.txt", REGDB, REGDB_LINE):
+            rows.append(Row(part, path, str(first + int(label)), str(REGDB_SIDES[side])))
     return rows
-
-
-def _labelled(name: str, folder: Path, file: str) -> Iterator[tuple[str, int]]:
-    for number, line in enumerate((folder / file).read_text().splitlines(), 1):
-        path, _, label = line.strip().rpartition(" ")
-        if line.strip():
-            if not path or not label.isdigit():
-                raise ValueError(
-                    f"{name}: {file}, line {number}: expected a path and a label, as in "
-                    f"Visible/1/male_back_v_00001_1.bmp 0, got {line.strip()!r}"
-                )
-            yield path.strip(), int(label)

@@ -28,7 +28,8 @@ IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}  # what counts as an image i
 
 MARKET = re.compile(r"(-1|\d{4})_c(\d)s\d_")  # 0002_c1s1_000451_03.jpg: identity 2, camera 1, sequence 1, frame, box
 DUKE = re.compile(r"(-1|\d{4})_c(\d)_f\d")  # 0002_c1_f0044158.jpg: identity 2, camera 1, frame
-MSMT17 = re.compile(r"\d+_\d+_(\d+)_")  # 0000_000_01_0303morning_0008_0.jpg: identity 0, image, camera 1, ...
+MSMT17 = re.compile(r"((?:.*/)?\d+_\d+_(\d+)_[^/]*) (\d+)")  # a line of a list: path with camera 1, and identity 0
+MSMT17_LINE = "0000/0000_000_01_0303morning_0008_0.jpg 0"
 OWN = re.compile(r"(-1|\d+)_c(\d+)(?:s\d+)?_")  # Market's or Duke's, with any number of digits
 CAMERA = re.compile(r"(?:^|[_-])c(\d+)(?:s\d+)?(?=[_.-])")  # a field c3 anywhere in a name of one's own
 
@@ -67,10 +68,8 @@ def own(name: str | Path, base: Path) -> Path:
             return Path(os.path.abspath(path))
     if isinstance(name, Path) or os.sep in name or name.endswith(".csv"):
         raise FileNotFoundError(f"no folder or CSV file {name}; give its path, or its path under {base}")
-    raise ValueError(
-        f"no data set {name!r}; choose one of {', '.join(FOLDERS)} or give a folder, a CSV file or "
-        "package.module:function"
-    )
+    instead = f"choose one of {', '.join(FOLDERS)} or give a folder, a CSV file or package.module:function"
+    raise ValueError(f"no data set {name!r}; {instead}")
 
 
 def need(name: str, folder: Path, *items: str) -> None:
@@ -93,17 +92,10 @@ def read_boxes(name: str, folder: Path, pattern: re.Pattern) -> list[Row]:
 
 
 def _parsed(name: str, part: str, sub: str, names: list[str], pattern: re.Pattern) -> list[Row]:
-    rows, odd = [], []
-    for file in names:
-        if match := pattern.match(file):
-            rows.append(Row(part, f"{sub}/{file}", *match.groups()))
-        else:
-            odd.append(file)
-    if odd:
-        raise ValueError(
-            f"{name}: no identity and camera in names in {sub}: {few(sorted(odd))}; rename or remove the files"
-        )
-    return rows
+    matches = {file: pattern.match(file) for file in names}
+    if odd := sorted(file for file, match in matches.items() if not match):
+        raise ValueError(f"{name}: no identity and camera in names in {sub}: {few(odd)}; rename or remove the files")
+    return [Row(part, f"{sub}/{file}", *match.groups()) for file, match in matches.items() if match]
 
 
 def read_msmt17(name: str, folder: Path) -> list[Row]:
@@ -113,17 +105,20 @@ def read_msmt17(name: str, folder: Path) -> list[Row]:
     rows = []
     for which, part in LISTS.items():
         first, sub = (1, train) if part == "train" else (1 + MSMT17_TRAIN_IDS, test)
-        for line, path, pid, camera in _lines(folder / f"list_{which}.txt"):
-            if not camera or not pid.isdigit():
-                raise ValueError(f"{name}: list_{which}.txt, line {line}: expected a path and a pid, got {path} {pid}")
-            rows.append(Row(part, f"{sub}/{path}", str(first + int(pid)), camera[1]))
+        for path, camera, pid in listed(name, folder, f"list_{which}.txt", MSMT17, MSMT17_LINE):
+            rows.append(Row(part, f"{sub}/{path}", str(first + int(pid)), camera))
     return rows
 
 
-def _lines(file: Path) -> Iterator[tuple[int, str, str, re.Match | None]]:
-    for number, line in enumerate(file.read_text().splitlines(), 1):
-        path, _, pid = line.strip().rpartition(" ")
-        yield number, path, pid, MSMT17.match(PurePosixPath(path).name)
+def listed(name: str, folder: Path, file: str, pattern: re.Pattern, example: str) -> Iterator[tuple[str, ...]]:
+    """The groups of `pattern` in each line of a list file. ValueError, with an example, for a line of another form."""
+    for number, line in enumerate((folder / file).read_text().splitlines(), 1):
+        match = pattern.fullmatch(line.strip())
+        if match:
+            yield match.groups()
+        elif line.strip():
+            wanted = f"expected a path and a label, as in {example}, got {line.strip()!r}"
+            raise ValueError(f"{name}: {file}, line {number}: {wanted}")
 
 
 def read_folder(name: str, folder: Path) -> list[Row]:
@@ -138,13 +133,10 @@ def read_folder(name: str, folder: Path) -> list[Row]:
         if loose and nested:
             raise ValueError(f"{name}: {sub} holds sub-folders and loose images; move {few(loose)}")
         rows += _parsed(name, part, sub, loose, OWN)
-        rows += [_in_identity(part, sub, file) for file in nested]
+        for file in nested:
+            person, camera = file.parent.name, CAMERA.search(file.name)
+            rows.append(Row(part, f"{sub}/{person}/{file.name}", person, camera[1] if camera else ""))
     return rows
-
-
-def _in_identity(part: str, sub: str, file: Path) -> Row:
-    camera = CAMERA.search(file.name)
-    return Row(part, f"{sub}/{file.parent.name}/{file.name}", file.parent.name, camera[1] if camera else "")
 
 
 def read_table(file: Path) -> list[Row]:

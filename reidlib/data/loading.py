@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,8 @@ import numpy as np
 from reidlib import toy
 from reidlib.data import infrared, layouts
 from reidlib.data.shots import DISTRACTOR, JUNK, Shots, Split
+from reidlib.files import few
+from reidlib.models import imported
 from reidlib.toy.sets import RECORD
 
 TOYS = {"toy": "market", "toy-duke": "duke", "toy-sysu": "sysu"}  # the network that reidlib.toy draws for each
@@ -40,24 +41,19 @@ FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:functio
 def load(name: str | Path | Split, root: str | Path | None = None, trial: int = 1) -> Split:
     """Load a data set: a built-in one, your own images, or what a function of yours returns.
 
+    Its images are sorted by path. A built-in set with other counts than published gives a warning.
+
     Parameters
     ----------
     name : str, Path or Split
         A built-in name ("market", "duke", "msmt17", "sysu", "regdb", or "toy", "toy-duke", "toy-sysu", which are drawn
         at the first load); "package.module:function", which is called and must return a Split; or the path of a folder
         or CSV table (see data/README.md). Everything but the exact word of a built-in set is a path, as "./toy" is.
-        A Split is returned as it is.
+        A Split is returned as it is. A trial of RegDB after the first is named as in "regdb:3", and a set of your own
+        by its folder or file, after "own-" if that is the name of a built-in set.
     root : path, optional
         The folder of all data sets, or the set's own folder. By default $REID_DATA, else data/ of the repository.
-    trial : int
-        Which of RegDB's ten splits; `load("regdb:3")` is `load("regdb", trial=3)`.
-
-    Returns
-    -------
-    Split
-        Named by the built-in name ("regdb:3" for a trial after the first), or by the folder or file, after "own-" if
-        that is the name of a built-in set. Images are sorted by path. A warning says if a built-in set has other
-        counts than published.
+    trial : int, one of RegDB's ten splits; `load("regdb:3")` is `load("regdb", trial=3)`
 
     Raises
     ------
@@ -103,16 +99,10 @@ def differences(split: Split) -> list[str]:
 
 def _returned(name: str) -> Split:
     """The Split that "package.module:function" returns."""
-    module, _, function = name.partition(":")
-    try:
-        make = getattr(import_module(module), function, None)
-    except ImportError as error:
-        raise ValueError(f"{name}: cannot import {module} ({error}); is its folder on PYTHONPATH?") from error
-    if not callable(make):
-        raise ValueError(f"{name}: the module {module} has no function {function}")
-    split = make()
+    make = imported(name, "data set")
+    split = make() if callable(make) else make
     if not isinstance(split, Split):
-        raise ValueError(f"{name} returned {type(split).__name__}, not a Split; see the example of reidlib.Split")
+        raise ValueError(f"{name} gives {type(split).__name__}, not a Split; see the example of reidlib.Split")
     return split
 
 
@@ -155,10 +145,8 @@ def _split(name: str, root: Path, rows: list[layouts.Row], infrared_cameras: tup
     wrong = (pids < JUNK) | ((pids <= DISTRACTOR) & (parts != "gallery"))
     if wrong.any():
         row = rows[int(wrong.argmax())]
-        raise ValueError(
-            f"{name}: pid {row.pid} in {row.part} ({row.path}): -1 (junk) and 0 (distractor) are for the gallery only; "
-            "count identities from 1 or give them names"
-        )
+        remedy = "-1 (junk) and 0 (distractor) are for the gallery only; count identities from 1 or give them names"
+        raise ValueError(f"{name}: pid {row.pid} in {row.part} ({row.path}): {remedy}")
     everything = Shots(name, root, paths, pids, camids, infrared_cameras)
     train, query, gallery = (replace(everything[parts == part], name=f"{name}/{part}") for part in layouts.PARTS)
     return Split(name, train, query, gallery, complete)
@@ -177,7 +165,5 @@ def _cameras(name: str, rows: list[layouts.Row]) -> np.ndarray:
     """Camera numbers (N,); 0 for all if none is known, as score(..., same_camera="keep") expects."""
     unknown = [row.path for row in rows if not row.camid]
     if unknown and len(unknown) < len(rows):
-        raise ValueError(
-            f"{name}: no camera in the names of {layouts.few(unknown)}, though others have one; name all or none"
-        )
+        raise ValueError(f"{name}: no camera in the names of {few(unknown)}, though others have one; name all or none")
     return np.zeros(len(rows), np.int64) if unknown else _numbers([row.camid for row in rows])

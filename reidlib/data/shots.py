@@ -16,16 +16,12 @@ class Shots:
 
     Parameters
     ----------
-    name : str
-        Set and part, as in "market/query".
-    root : Path
-        The folder that `paths` are relative to.
-    paths : ndarray (N,) of str
-        Posix paths of the images.
-    pids, camids : ndarray (N,) of int64
+    name : str, set and part, as in "market/query"
+    root : Path, the folder that `paths` are relative to
+    paths : str (N,), posix paths of the images
+    pids, camids : int64 (N,)
         Identities, counted from 1, and cameras. In a gallery pid -1 is junk and 0 a distractor.
-    infrared_cameras : tuple of int
-        The camids of infrared cameras.
+    infrared_cameras : tuple of int, the camids of infrared cameras
 
     Raises
     ------
@@ -94,23 +90,17 @@ class Split:
         A short name without a slash, part of file names and tables. The name of a built-in set claims its published
         counts and its protocol: give a set of your own another one.
     train, query, gallery : Shots
-        Its parts.
-    complete : bool
-        Whether every image in its folders belongs to it, so that `check` reports those that do not.
+    complete : bool, whether every image in its folders belongs to it, so that `check` reports those that do not
 
     Examples
     --------
     A data set of your own from arrays; a function that returns it can be loaded by its name (see `load`).
 
-    >>> def part(name, paths, pids, camids):
-    ...     return Shots(f"shop/{name}", Path("shop"), np.array(paths), np.array(pids), np.array(camids))
+    >>> def part(name, files, pids, camids):
+    ...     return Shots(f"shop/{name}", Path("shop"), np.array(files), np.array(pids), np.array(camids))
     >>> train = part("train", ["anna_1.jpg", "anna_2.jpg", "ben_1.jpg"], [1, 1, 2], [1, 2, 1])
-    >>> split = Split("shop", train, part("query", ["cleo_1.jpg"], [3], [1]), part("gallery", ["cleo_2.jpg"], [3], [2]))
-    >>> print(split)
-    shop              images         ids     cameras        junk distractors
-    train                  3           2           2           0           0
-    query                  1           1           1           0           0
-    gallery                1           1           1           0           0
+    >>> Split("shop", train, part("query", ["cleo_1.jpg"], [3], [1]), part("gallery", ["cleo_2.jpg"], [3], [2])).train
+    Shots(shop/train: 3 images, 2 ids, 2 cameras)
     """
 
     name: str

@@ -7,7 +7,7 @@ import time
 import warnings
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -46,68 +46,42 @@ def read(file: Path, size: tuple[int, int], resize: str = "bicubic") -> np.ndarr
 def decode(
     files: list[Path], size: tuple[int, int] = (256, 128), resize: str = "bicubic", label: str | None = None
 ) -> Tensor:
-    """Decode and resize image files on all cores.
+    """Image files as uint8 (N, H, W, 3), decoded and resized on all cores, in the order given.
 
-    Parameters
-    ----------
-    files : list of Path
-        N images in any format that Pillow reads; grey ones become three equal channels.
-    size : (height, width)
-        In pixels.
-    resize : {"bicubic", "bilinear"}
-        Pillow's filter.
-    label : str, optional
-        Shows a progress bar with this label.
-
-    Returns
-    -------
-    Tensor (N, H, W, 3) of uint8
-        In the order of `files`.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        For a missing or unreadable image: its name, and how many images were decoded before it.
+    `size` is (height, width), `resize` Pillow's filter, "bicubic" or "bilinear"; a `label` shows a progress bar. Raises
+    what `read` raises, with the number of images decoded before it.
     """
     images = np.empty((len(files), *size, 3), np.uint8)
-    first = 0
-    for share in _decoded(files, size, resize, label):
-        images[first : first + len(share)] = share
-        first += len(share)
+    for i, share in enumerate(_decoded(files, size, resize, label)):
+        images[i * SHARE : (i + 1) * SHARE] = share
     return torch.from_numpy(images)
 
 
 def _decoded(files: list[Path], size: tuple[int, int], resize: str, label: str | None) -> Iterator[np.ndarray]:
-    """The images in order, a share at a time: (n, H, W, 3) each."""
+    """The images in order, SHARE at a time: (n, H, W, 3) each; only a few shares wait for their turn.
 
-    def work(part: range) -> np.ndarray:
-        images = np.empty((len(part), *size, 3), np.uint8)
-        for image, i in zip(images, part, strict=True):
-            try:
-                image[:] = read(files[i], size, resize)
-            except (FileNotFoundError, ValueError) as error:
-                raise type(error)(f"{error} ({i} of {len(files)} images decoded before it)") from error
-        return images
-
-    with progress(label=label or "", total=len(files), unit="image", few=not label) as bar:
-        for images in _in_parallel(work, len(files)):
+    (ThreadPoolExecutor.map would hold a whole data set if its images are taken slowly.)
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    bar = progress(label=label or "", total=len(files), unit="image", few=not label)
+    with bar, ThreadPoolExecutor(cores) as pool:
+        shares = (pool.submit(_share, files, first, size, resize) for first in range(0, len(files), SHARE))
+        ahead = deque(itertools.islice(shares, 4 * cores))
+        while ahead:
+            images = ahead.popleft().result()
+            ahead.extend(itertools.islice(shares, 1))
             bar.update(len(images))
             yield images
 
 
-def _in_parallel(work: Callable[[range], np.ndarray], count: int) -> Iterator[np.ndarray]:
-    """`work(range)` over ranges that cover 0..count-1, in order, on all cores; only a few results wait for their turn.
-
-    (ThreadPoolExecutor.map would hold the results of a whole data set if they are taken slowly.)
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ranges = (range(i, min(i + SHARE, count)) for i in range(0, count, SHARE))
-    with ThreadPoolExecutor(cores) as pool:
-        ahead = deque(pool.submit(work, part) for part in itertools.islice(ranges, 4 * cores))
-        while ahead:
-            result = ahead.popleft().result()
-            ahead.extend(pool.submit(work, part) for part in itertools.islice(ranges, 1))
-            yield result
+def _share(files: list[Path], first: int, size: tuple[int, int], resize: str) -> np.ndarray:
+    images = []
+    for i, file in enumerate(files[first : first + SHARE], first):
+        try:
+            images.append(read(file, size, resize))
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"{error} ({i} of {len(files)} images decoded before it)") from error
+    return np.stack(images)
 
 
 class ImageStore:
@@ -118,22 +92,18 @@ class ImageStore:
 
     Parameters
     ----------
-    shots : Shots
-        N images.
-    size : (height, width)
-        In pixels.
-    resize : {"bicubic", "bilinear"}
-        Pillow's filter.
+    shots : Shots, N images
+    size : (height, width), in pixels
+    resize : {"bicubic", "bilinear"}, Pillow's filter
     memory : int, optional
         How many bytes of memory the images may take, by default half of what is free. A larger set stays in its
         cache file, from which batches are read as they are needed. The batches are the same.
 
     Attributes
     ----------
-    images, names : Tensor (N, H, W, 3) of uint8, ndarray (N,) of str
-        The pixels and paths of the shots.
-    digest, mapped : str, bool
-        Identifies images and labels (see `provenance.data_digest`); whether the images stay in the cache file.
+    images, names : uint8 (N, H, W, 3) and str (N,), the pixels and paths of the shots
+    digest : str, which identifies images and labels (see `provenance.data_digest`)
+    mapped : bool, whether the images stay in the cache file
 
     Raises
     ------

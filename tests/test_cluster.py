@@ -73,7 +73,7 @@ def test_a_node_is_killed_and_every_job_comes_home(nodes, small, own, tmp_path, 
         if line.startswith("[1/4"):  # the first job is home, and the second node in the middle of another
             kill()
 
-    outcomes = repeats.run(small, grid(**own, seed=[1, 2, 3, 4]), tmp_path / "home", ray=address, say=say)
+    outcomes = repeats.run_grid(small, grid(**own, seed=[1, 2, 3, 4]), tmp_path / "home", ray=address, say=say)
     (orphan,) = on_second(tmp_path)
     assert orphan.word == "begin", "killed before it came to its end"
     wait_for(lambda: is_gone(orphan.pid))
@@ -88,7 +88,7 @@ def test_a_node_is_killed_and_every_job_comes_home(nodes, small, own, tmp_path, 
         assert {"result.json", "recipe.json", "log.csv", "small.ipynb", "per_query-crowd.npz"} <= names
         assert "checkpoints" not in names, "large files stay where they were made"
     said = []
-    again = repeats.run(small, grid(**own, seed=[1, 2]), tmp_path / "home", "auto", said.append)
+    again = repeats.run_grid(small, grid(**own, seed=[1, 2]), tmp_path / "home", "auto", said.append)
     assert [outcome.error for outcome in again] == [None, None]
     assert said[0].startswith("Ray: 1 machines"), "the dead one is not counted"
     assert "2 of them done before" in said[-1]
@@ -105,7 +105,7 @@ def test_without_ray_the_remedy_is_named(small, own, tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=r"pip install reidlib\[cluster\]"):
-        repeats.run(small, [own], tmp_path / "runs", ray="auto")
+        repeats.run_grid(small, [own], tmp_path / "runs", ray="auto")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_without_ray_the_remedy_is_named(small, own, tmp_path, monkeypatch):
 )
 def test_a_cluster_that_is_not_there_is_named_at_once(small, own, tmp_path, address, kind, message):
     with pytest.raises(kind, match=message):
-        repeats.run(small, [own], tmp_path / "runs", ray=address)
+        repeats.run_grid(small, [own], tmp_path / "runs", ray=address)
     assert not (tmp_path / "runs").exists()
 
 

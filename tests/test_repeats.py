@@ -14,11 +14,11 @@ import pytest
 from attempts import is_gone, notes, seeds, wait_for
 
 import reidlib as rl
-from reidlib.provenance import source_digest
+from reidlib.provenance import data_digest, identity, source_digest
 from reidlib.runs import cluster, estimate, jobs
 from reidlib.runs import grid as repeats
-from reidlib.runs.jobs import _fits as fits
-from reidlib.runs.jobs import grid, parameters_of, plan, state, with_data
+from reidlib.runs.jobs import grid, plan, state, with_data
+from reidlib.runs.parameters import fits, parameters_of
 
 TRAIN = rl.project() / "notebooks" / "03_train.ipynb"
 
@@ -74,7 +74,7 @@ def test_a_grid_that_makes_no_sense_is_refused(values, message):
 )
 def test_a_mistyped_job_is_refused_before_anything_runs(parameters, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        repeats.run(TRAIN, [{"dataset": "toy"}, parameters], tmp_path)
+        repeats.run_grid(TRAIN, [{"dataset": "toy"}, parameters], tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -89,7 +89,7 @@ def test_a_notebook_that_is_missing_or_has_no_parameters_is_refused(tmp_path):
 def test_the_chapter_of_parts_makes_a_grid_and_that_of_three_models_says_what_does():
     (job,) = plan(TRAIN.with_name("06_pcb.ipynb"), grid(dataset="toy", tricks="all-erasing+rpp", model="pcb"))
     assert (job.recipe.model, job.recipe.rpp, job.recipe.erasing) == ("pcb", True, 0)
-    with pytest.raises(ValueError, match=r"07_rgb_infrared\.ipynb: a grid needs .* 03_train.ipynb trains every model"):
+    with pytest.raises(ValueError, match=r"07_rgb_infrared\.ipynb: a grid needs a notebook that trains one model"):
         plan(TRAIN.with_name("07_rgb_infrared.ipynb"), [{}])
 
 
@@ -110,7 +110,7 @@ def test_a_parameter_without_a_type_takes_any_value(tmp_path):
 
 def test_data_that_are_not_here_are_named_before_anything_runs(tmp_path):
     with pytest.raises(FileNotFoundError, match="market: bounding_box_train not found"):
-        repeats.run(TRAIN, grid(dataset="market", data_root=str(tmp_path), seed=[1, 2]), tmp_path / "runs")
+        repeats.run_grid(TRAIN, grid(dataset="market", data_root=str(tmp_path), seed=[1, 2]), tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
@@ -148,16 +148,18 @@ def test_where_data_lie_is_said_once_for_all():
 
 def test_a_set_is_read_once_for_all_its_jobs(own, monkeypatch):
     read = []
-    monkeypatch.setattr(jobs, "targets", lambda *given: read.append(given) or rl.targets(*given))
+    monkeypatch.setattr(jobs, "test_sets", lambda *given: read.append(given) or rl.test_sets(*given))
     found = with_data(plan(TRAIN, grid(**own, seed=[1, 2, 3])))
     assert len(read) == 1
-    assert {(job.data, job.tests) for job in found} == {(found[0].data, ("crowd",))}
+    split = rl.load(own["dataset"])
+    assert all(job.data == data_digest(split.train) for job in found)
+    assert all(job.tests == {"crowd": data_digest(split.query, split.gallery)} for job in found)
 
 
 def test_a_grid_run_again_does_what_is_left(small, own, tmp_path):
     """A failed job keeps its notebook and stops no other; a done one is not run again, until its sources change."""
     todo, said = grid(**own, seed=[1, 13]), []
-    outcomes = repeats.run(small, todo, tmp_path / "runs", say=said.append)
+    outcomes = repeats.run_grid(small, todo, tmp_path / "runs", say=said.append)
     assert [outcome.error for outcome in outcomes] == [None, "is unlucky"]
     assert "is unlucky" in outcomes[1].folder.joinpath("small.ipynb").read_text()
     assert "[2/2" in " ".join(said)
@@ -172,7 +174,7 @@ def test_a_grid_run_again_does_what_is_left(small, own, tmp_path):
     first.write_text(json.dumps(older))
     (job,) = with_data(plan(small, todo[:1]))
     assert state(job, outcomes[0].folder) == "stale: other library sources"
-    again = repeats.run(small, todo, tmp_path / "runs", say=said.append)
+    again = repeats.run_grid(small, todo, tmp_path / "runs", say=said.append)
     assert seeds(tmp_path) == [1, 1, 13, 13]
     assert [outcome.error for outcome in again] == [None, "is unlucky"]
     aside = tmp_path / "runs" / ".stale" / f"{job.name}-1"
@@ -183,7 +185,7 @@ def test_a_grid_run_again_does_what_is_left(small, own, tmp_path):
 
 
 def test_another_model_is_a_job_like_any_other(small, own, tmp_path):
-    (outcome,) = repeats.run(small, [own | {"model": "pcb", "tricks": "all-erasing"}], tmp_path / "runs")
+    (outcome,) = repeats.run_grid(small, [own | {"model": "pcb", "tricks": "all-erasing"}], tmp_path / "runs")
     assert outcome.error is None
     (row,) = rl.collect(outcome.folder)
     assert (row["model"], row["tricks"], row["test"]) == ("pcb", "all-erasing", "crowd")
@@ -201,12 +203,14 @@ def test_what_a_folder_holds_of_a_job(own, tmp_path):
     result = json.loads((tmp_path / "result.json").read_text())
     (tmp_path / "result.json").write_text(json.dumps(result | {"environment": {"source": "0123456789ab"}}))
     assert state(job, tmp_path) == "begun", "scored by other sources: scored again, not trained again"
-    finish(replace(job, tests=("other",)), tmp_path)
+    finish(replace(job, tests={"other": "0" * 20}), tmp_path)
     assert state(job, tmp_path) == "begun", "not tested yet on a set that is here"
+    finish(replace(job, tests={"crowd": "0" * 20}), tmp_path)
+    assert state(job, tmp_path) == "begun", "tested on other images: tested again, not trained again"
     (tmp_path / "result.json").unlink()
     assert state(job, tmp_path) == "begun"
     claim = json.loads((tmp_path / "recipe.json").read_text())
-    (tmp_path / "recipe.json").write_text(json.dumps({key: claim[key] for key in ("recipe", "data")}))
+    (tmp_path / "recipe.json").write_text(json.dumps({key: claim[key] for key in claim if key != "source"}))
     assert state(job, tmp_path) == "stale: other library sources", "nobody knows which"
 
 
@@ -219,11 +223,10 @@ def test_changed_images_change_the_job(crowd, own):
 def finish(job, folder):
     """Leave in a folder what a run of the job leaves there."""
     folder.mkdir(parents=True, exist_ok=True)
-    system = "reidlib.systems.bag_of_tricks"
-    common = {"recipe": job.recipe.to_dict(), "data": job.data}
-    source = source_digest(system)
-    (folder / "recipe.json").write_text(json.dumps(common | {"system": system, "source": source}))
+    common, source = identity(job.recipe, job.data), source_digest()
+    (folder / "recipe.json").write_text(json.dumps(common | {"source": source}))
     result = common | {"environment": {"source": source}, "scores": {name: {} for name in job.tests}}
+    result |= {"tests": dict(job.tests)}
     (folder / "result.json").write_text(json.dumps(result))
 
 
@@ -244,7 +247,7 @@ def test_what_another_grid_runs_is_waited_for_and_not_run_again(own, tmp_path, m
                 lock.release()
 
     monkeypatch.setattr(repeats, "attempt", attempt)
-    outcomes = repeats.run(TRAIN, grid(**own, seed=[1, 2, 3]), tmp_path)
+    outcomes = repeats.run_grid(TRAIN, grid(**own, seed=[1, 2, 3]), tmp_path)
     assert [outcome.error for outcome in outcomes] == [None] * 3
     assert ran == [three.name, two.name]
 
@@ -257,21 +260,21 @@ def test_a_folder_that_somebody_trains_in_is_one_failed_job(own, tmp_path, monke
     busy = tmp_path / planned[1].name
     finish(replace(planned[1], data="0" * 20), busy)  # stale, yet nobody's to move while it is written
     with filelock.FileLock(busy / ".lock"):
-        outcomes = repeats.run(TRAIN, todo, tmp_path)
+        outcomes = repeats.run_grid(TRAIN, todo, tmp_path)
     assert outcomes[0].error.startswith(f"{busy}: another process is training in this folder")
     assert outcomes[1].error is None
     assert not (tmp_path / ".stale").exists()
-    assert [outcome.error for outcome in repeats.run(TRAIN, todo, tmp_path)] == [None, None]
+    assert [outcome.error for outcome in repeats.run_grid(TRAIN, todo, tmp_path)] == [None, None]
 
 
 def test_only_the_kernels_of_a_grid_go_without_progress_bars(own, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: seen.append(os.environ["TQDM_DISABLE"]))
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    repeats.run(TRAIN, [own], tmp_path)
+    repeats.run_grid(TRAIN, [own], tmp_path)
     assert "TQDM_DISABLE" not in os.environ
     monkeypatch.setenv("TQDM_DISABLE", "")
-    repeats.run(TRAIN, [own], tmp_path)
+    repeats.run_grid(TRAIN, [own], tmp_path)
     assert os.environ["TQDM_DISABLE"] == ""
     assert seen == ["1", ""], "who wants bars has them"
 
@@ -363,7 +366,7 @@ def test_an_estimate_counts_steps_images_and_starts(small, own, monkeypatch):
 
 def test_the_real_chapter_runs_as_a_job(own, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (outcome,) = repeats.run(TRAIN, [own], tmp_path / "runs")
+    (outcome,) = repeats.run_grid(TRAIN, [own], tmp_path / "runs")
     assert outcome.error is None
     executed = nbformat.read(outcome.folder / "03_train.ipynb", as_version=4)
     assert "injected-parameters" in str(executed.cells)

@@ -1,40 +1,49 @@
-"""The digest of a result covers the files it depends on, and no others."""
+"""The digest of the code covers the files that a number depends on, and no others."""
 
 import shutil
 
 import pytest
 
-from reidlib import provenance as sources
-from reidlib.provenance import source_digest
+from reidlib import provenance
+from reidlib.provenance import modules_of, source_digest
+from reidlib.recipe import Recipe
 
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """A copy of the library whose files can be edited."""
-    shutil.copytree(sources.PACKAGE, tmp_path / "reidlib", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(sources, "PACKAGE", tmp_path / "reidlib")
-    sources.sources.cache_clear()
-    yield tmp_path / "reidlib"
-    sources.sources.cache_clear()
+    shutil.copytree(provenance.PACKAGE, tmp_path / "reidlib", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "reidlib")
+    return tmp_path / "reidlib"
 
 
 def edited(file):
+    assert file.is_file()
     file.write_text(file.read_text() + "\n# another line\n")
+
+
+def test_every_part_of_the_rule_exists():
+    names = {name for name, _ in provenance.sources("reidlib.systems.bag_of_tricks")}
+    assert {"recipe.py", "train/loop.py", "data/images.py", "evaluation/counting.py", "measuring.py"} <= names
+    assert {"bag_of_tricks.py", "losses.py", "backbones.py"} <= names
+    assert not {"pcb.py", "command.py", "results.py", "figures/plots.py"} & names
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "train",
-        "losses",
-        "batches",
-        "counting",
-        "systems/bag_of_tricks",
         "recipe",
-        "layouts",
-        "measuring",
-        "sysu",
-        "draws",
+        "settings",
+        "data/layouts",
+        "data/infrared",
+        "data/images",
+        "train/loop",
+        "train/embedding",
+        "evaluation/counting",
+        "evaluation/sysu",
+        "systems/losses",
+        "systems/bag_of_tricks",
+        "runs/measuring",
     ],
 )
 def test_a_file_that_a_result_depends_on_changes_the_digest(name, copy):
@@ -44,7 +53,20 @@ def test_a_file_that_a_result_depends_on_changes_the_digest(name, copy):
 
 
 @pytest.mark.parametrize(
-    "name", ["figures", "plots", "ladder", "repeats", "jobs", "cluster", "published", "results", "toy"]
+    "name",
+    [
+        "figures/plots",
+        "browser/widget",
+        "studies/ladder",
+        "runs/grid",
+        "runs/jobs",
+        "runs/results",
+        "toy/sets",
+        "systems/pcb",
+        "systems/aligngan/translation",
+        "provenance",
+        "files",
+    ],
 )
 def test_a_file_that_it_does_not_depend_on_does_not(name, copy):
     before = source_digest()
@@ -52,21 +74,31 @@ def test_a_file_that_it_does_not_depend_on_does_not(name, copy):
     assert source_digest() == before
 
 
-def test_another_system_changes_the_digest_of_its_own_results_only(copy):
-    (copy / "systems" / "other.py").write_text("import math\nfrom reidlib.losses import CenterLoss\n")
-    before, theirs = source_digest(), source_digest("reidlib.systems.other")
-    edited(copy / "systems" / "other.py")
-    assert source_digest() == before
-    assert source_digest("reidlib.systems.other") != theirs
+def test_a_system_is_all_files_of_its_package(copy):
+    before = source_digest("reidlib.systems.aligngan")
+    edited(copy / "systems" / "aligngan" / "translation.py")
+    assert source_digest("reidlib.systems.aligngan") != before
 
 
-def test_a_system_of_ones_own_needs_none_of_the_librarys(copy):
-    own = source_digest("mine.network")
+def test_a_system_from_outside_is_all_files_of_its_package_and_any_system_that_it_may_build_on(
+    copy, tmp_path, monkeypatch
+):
+    package = tmp_path / "own_code"
+    package.mkdir()
+    for name in ("__init__", "network", "parts"):
+        (package / f"{name}.py").write_text(f"# {name}\n")
+    (tmp_path / "one_file.py").write_text("# a module\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    digests = [source_digest("own_code.network"), source_digest("one_file")]
+    edited(package / "parts.py")
+    edited(tmp_path / "one_file.py")
+    digests += [source_digest("own_code.network"), source_digest("one_file")]
     edited(copy / "systems" / "bag_of_tricks.py")
-    assert source_digest("mine.network") == own
+    digests += [source_digest("own_code.network"), source_digest("one_file"), source_digest()]
+    assert len(set(digests)) == 7
 
 
-def test_imports_within_functions_do_not_count():
-    names = {file.name for file in sources.sources("reidlib.systems.bag_of_tricks")}
-    assert {"train.py", "evaluate.py", "embedding.py", "data.py", "bag_of_tricks.py", "losses.py"} <= names
-    assert not {"command.py", "toy.py", "figures.py", "results.py", "checks.py"} & names
+def test_a_backbone_of_ones_own_is_a_part_of_the_code():
+    recipe = Recipe.for_dataset("toy", backbone="own_code.nets:small")
+    assert modules_of(recipe) == ("reidlib.systems.bag_of_tricks", "own_code.nets")
+    assert modules_of(Recipe.for_dataset("toy", model="pcb")) == ("reidlib.systems.pcb",)

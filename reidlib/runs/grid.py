@@ -17,7 +17,7 @@ from reidlib.files import project, write_csv
 from reidlib.runs.estimate import estimate
 from reidlib.runs.jobs import Job, attempt, grid, plan, state, with_data
 from reidlib.runs.parameters import given_values
-from reidlib.runs.results import collect
+from reidlib.runs.rows import collect
 
 Engine = Callable[[Iterable[Job]], Iterator[tuple[Job, str | None]]]  # yields each job and its last error line
 
@@ -79,6 +79,9 @@ def run_grid(
     done = sum(state(job, base / job.name) == "done" for job in planned)
     say(f"{len(planned)} jobs in {base}, {done} of them done before")
     return _run(planned, base, carry_out, say)
+
+
+run = run_grid  # `reidlib.repeats.run`, for those who call it so
 
 
 def _run(planned: list[Job], base: Path, carry_out: Engine, say: Callable[[str], None]) -> list[Outcome]:

@@ -81,9 +81,12 @@ def gains_added(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> 
 
     Parameters
     ----------
-    rows : of `collect` or results/toy_ladder.csv, two seeds or more of every rung of `RUNGS`.
-    metric : "mAP" or "rank1".
-    dataset : trained and tested on.
+    rows
+        Of `collect` or results/toy_ladder.csv: two seeds or more of every rung of `RUNGS`.
+    metric
+        "mAP" or "rank1".
+    dataset
+        Of training and test.
 
     Raises
     ------
@@ -92,7 +95,14 @@ def gains_added(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> 
 
     References
     ----------
-    Luo et al. 2019, "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", table of the tricks.
+    The order is that of Luo et al. 2019: michuanhaohao/reid-strong-baseline, README at 3da7e6f, table of the tricks.
+
+    Examples
+    --------
+    >>> import reidlib as rl
+    >>> rows = rl.read_csv(rl.project() / "results" / "toy_ladder.csv")
+    >>> print(rl.gains_added(rows)[3])
+    last stride 1             +5.5 [+3.3, +7.8]   of 5 seeds: a gain
     """
     scores = [by_seed(rows, rung, metric, dataset) for rung in RUNGS]
     return [paired(LABELS[name], b, a) for name, (a, b) in zip(LABELS, pairwise(scores), strict=True)]
@@ -147,8 +157,10 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
 
     Parameters
     ----------
-    rows, metric, dataset : as in `gains_added`.
-    published : the rows of results/published.csv.
+    rows, metric, dataset
+        As in `gains_added`.
+    published
+        The rows of results/published.csv.
     """
     fig = Picture(figsize=(WIDTH, 4.6), layout="constrained")
     climb, steps, without = fig.subplots(1, 3, gridspec_kw={"width_ratios": (1.3, 1, 0.8)})

@@ -68,9 +68,12 @@ def compare_published(rows: list[dict], published: list[dict], sets: tuple[str, 
 
     Parameters
     ----------
-    rows : of `collect`. Runs of another recipe (another preset, fewer epochs, other weights) are a line of their own.
-    published : the rows of results/published.csv. Those without a measured run are a line as well.
-    sets : the names of the two data sets.
+    rows
+        Of `collect`. Runs of another recipe (another preset, fewer epochs, other weights) are a line of their own.
+    published
+        The rows of results/published.csv. Those without a measured run are a line as well.
+    sets
+        The names of the two data sets.
 
     Examples
     --------

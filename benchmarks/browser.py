@@ -22,7 +22,7 @@ from ipywidgets.widgets.widget import _remove_buffers
 import reidlib as rl
 from reidlib import toy
 from reidlib.data.layouts import BOXES, FOLDERS, data_root
-from reidlib.figures.thumbnails import thumbnail
+from reidlib.figures.sheets import thumbnail
 
 STEPS = 40
 

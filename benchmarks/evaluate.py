@@ -20,13 +20,11 @@ import numpy as np
 import torch
 from contenders import argsorted, bare, dense_distances, ours, peers, sparse_distances, timed_product
 
-import reidlib
 from reidlib.evaluation.reranking import rerank
+from reidlib.figures.style import STYLE
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-
-STYLE = Path(reidlib.__file__).with_name("reid.mplstyle")
 
 
 @dataclass

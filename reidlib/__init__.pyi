@@ -23,7 +23,6 @@ from .evaluation.scores import Ranking as Ranking
 from .evaluation.scores import Scores as Scores
 from .evaluation.statistics import compare as compare
 from .evaluation.statistics import verification as verification
-from .figures.folders import visualize as visualize
 from .figures.pairs import part_similarities as part_similarities
 from .figures.pairs import plot_parts as plot_parts
 from .figures.pairs import similarity_maps as similarity_maps
@@ -35,6 +34,7 @@ from .figures.plots import plot_schedule as plot_schedule
 from .figures.ranked import extremes as extremes
 from .figures.ranked import plot_ranked as plot_ranked
 from .figures.ranked import plot_similarity as plot_similarity
+from .figures.ranked import visualize as visualize
 from .figures.shots import plot_batch as plot_batch
 from .figures.shots import plot_identity as plot_identity
 from .figures.shots import plot_split as plot_split

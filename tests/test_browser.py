@@ -19,9 +19,9 @@ from reidlib.browser.marks import Marks
 from reidlib.browser.tour import Filter, Tour, first_match, gallery_query, histogram
 from reidlib.data.augment import normalise
 from reidlib.data.images import read
-from reidlib.figures import style as figures
+from reidlib.figures import sheets, style
 from reidlib.figures.pairs import DIM, _map_as_png, _map_in_words, part_similarities, plot_parts, similarity_maps
-from reidlib.figures.thumbnails import UNREADABLE, thumbnail
+from reidlib.figures.sheets import UNREADABLE, thumbnail
 
 ROOT = Path(__file__).parents[1]
 
@@ -246,7 +246,7 @@ def test_it_begins_with_the_worst_query_and_says_everything_in_words(browser, sc
     assert browser.view["status"] == expected
     ranking = scores.ranking(worst, 5)
     for rank, (alt, j) in enumerate(zip(alts(browser), ranking.index), 1):
-        who = figures.person(scores.gallery.pids[j])
+        who = sheets.person(scores.gallery.pids[j])
         word = "right" if ranking.match[rank - 1] else "wrong"
         similarity = f"{ranking.similarity[rank - 1]:.2f}"
         assert alt == f"rank {rank}, {who}, camera {scores.gallery.camids[j]}, similarity {similarity}, {word}"
@@ -757,7 +757,7 @@ def test_whatever_pil_raises_for_a_file_is_no_image(tmp_path, monkeypatch):
     for error in UNREADABLE:
         monkeypatch.setattr(Image, "open", lambda file, error=error: (_ for _ in ()).throw(error("broken")))
         assert thumbnail(file, (128, 256), 3000) is None
-        assert figures._read(file) is None
+        assert sheets._read(file) is None
 
 
 def test_in_a_notebook_it_says_what_it_is_and_how_to_wake_it(browser, scores, monkeypatch):
@@ -782,8 +782,8 @@ def test_its_colours_are_those_of_the_figures():
     css = (ROOT / "reidlib" / "browser" / "browser.css").read_text().lower()
     assert f"rgb(0 0 0 / calc({DIM} * (1 - var(--like))))" in css
     light, dark = re.findall(r"--right: (#\w+);\s+--wrong: (#\w+)", css)
-    assert light == (figures.BLUE.lower(), figures.VERMILLION.lower())
-    assert dark[0] == figures.SKY.lower()
+    assert light == (style.BLUE.lower(), style.VERMILLION.lower())
+    assert dark[0] == style.SKY.lower()
 
 
 def test_the_page_itself():

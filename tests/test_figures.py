@@ -15,7 +15,7 @@ from reidlib.data import Shots, Split
 from reidlib.data.augment import normalise
 from reidlib.evaluation.score import score
 from reidlib.figures import plots, ranked, shots, style
-from reidlib.figures.folders import visualize
+from reidlib.figures.ranked import visualize
 from reidlib.train.loop import BOOKKEEPING
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -90,6 +90,15 @@ def test_a_figure_draws_without_warning_says_what_it_shows_and_leaves_matplotlib
     assert len(fig.alt) > 30
     assert "nan" not in fig.alt
     assert dict(matplotlib.rcParams) == before
+
+
+def test_the_alt_text_of_batches_schedules_and_tables():
+    batch = shots.plot_batch(np.zeros((4, 32, 16, 3), np.uint8), pids=[1, 1, 2, 2])
+    assert batch.alt == "A training batch: 4 images of 32 x 16 pixels of 2 identities."
+    schedule = plots.plot_schedule({"steps": [1e-3, 1e-4]})
+    assert schedule.alt == "Learning rate by epoch: steps starts at 0.001, reaches 0.001 and ends at 0.0001"
+    table = plots.plot_matrix([[61.5, 80.2]], ["market"], ["none", "all"], "mAP", ylabel="trained on", xlabel="tricks")
+    assert table.alt == "mAP (trained on / tricks). market / none: 61.5; market / all: 80.2."
 
 
 @pytest.mark.parametrize("name", ["shots", "cmc", "ranked"])

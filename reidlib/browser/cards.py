@@ -10,8 +10,7 @@ import numpy as np
 from reidlib.browser.tour import Tour, first_match, histogram
 from reidlib.evaluation.scores import Scores
 from reidlib.figures.ranked import MATCH, Mark, marks_and_ranks, result_in_words
-from reidlib.figures.style import person
-from reidlib.figures.thumbnails import thumbnail
+from reidlib.figures.sheets import person, thumbnail
 
 SMALL, LARGE = (128, 256), (512, 1024)  # pixels: the boxes of an image in a list and of one in a pair
 SMALL_BYTES, LARGE_BYTES = 40_000, 30_000  # of all images of lists, of both of a pair: keep the state below 100 kB
@@ -67,28 +66,16 @@ def page_view(tour: Tour, names: Sequence[str], k: int, ignored: bool, marks: di
     title = f"gallery image {tour.trail[-1]}" if tour.trail else f"query {tour.query}"
     query = _query_card(*tour.subjects[0], title, most)
     lists = [_list(*subject, k, ignored, most) for subject in tour.subjects]
-    for shown, name in zip(lists, names if len(lists) > 1 else ()):
-        shown["result"] = f"{name}: {shown['result']}"
-    position, count = tour.position + 1, len(tour.chosen)
-    results = "; ".join(shown["result"] for shown in lists)
-    scores = tour.models[0]
-    return {
-        "name": scores.query.name,
-        "index": NO_QUERY if tour.trail else tour.query,
-        "place": f"{position:,} of {count:,}",
-        "query": query,
-        "back": bool(tour.trail),
-        "lists": lists,
-        "status": f"{query['alt']}: {results}. {position} of {count}. {note}".strip(),
-        "note": note,
-        "order": tour.order,
-        "orders": tour.orders,
-        "k": k,
-        "lengths": sorted({5, 10, MOST_IMAGES // len(lists), k}),
-        "ignored": ignored,
-        "filter": asdict(tour.where),
-        "cameras": [np.unique(shots.camids).tolist() for shots in (scores.query, scores.gallery)],
-        "histogram": histogram(scores, tour.where, marks),
-        "mark": None if tour.trail else marks.get(tour.query),
-        "marked": len(marks),
-    }
+    for each, name in zip(lists, names if len(lists) > 1 else ()):
+        each["result"] = f"{name}: {each['result']}"
+    results = "; ".join(each["result"] for each in lists)
+    position, count, scores = tour.position + 1, len(tour.chosen), tour.models[0]
+    shown = {"name": scores.query.name, "index": NO_QUERY if tour.trail else tour.query, "query": query, "lists": lists}
+    words = {"status": f"{query['alt']}: {results}. {position} of {count}. {note}".strip(), "note": note}
+    place = {"place": f"{position:,} of {count:,}", "back": bool(tour.trail)}
+    lengths = sorted({5, 10, MOST_IMAGES // len(lists), k})
+    settings = {"order": tour.order, "orders": tour.orders, "k": k, "lengths": lengths, "ignored": ignored}
+    cameras = [np.unique(shots.camids).tolist() for shots in (scores.query, scores.gallery)]
+    chosen = {"filter": asdict(tour.where), "cameras": cameras, "histogram": histogram(scores, tour.where, marks)}
+    marked = {"mark": None if tour.trail else marks.get(tour.query), "marked": len(marks)}
+    return shown | words | place | settings | chosen | marked

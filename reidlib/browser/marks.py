@@ -29,11 +29,9 @@ class Marks:
             self._show(self._read())
         except ValueError as error:
             self.problem = str(error)
-            return
         if file and (left_out := len(self._marks) - len(self.words)):
-            self.problem = (
-                f"{file.name}: {left_out} of {len(self._marks)} marks are not shown: no such query, or no word"
-            )
+            hidden = f"{left_out} of {len(self._marks)} marks are not shown"
+            self.problem = f"{file.name}: {hidden}: no such query, or no word"
 
     def set(self, i: int, word: str = "") -> None:
         """Mark query i with a word and save; ValueError if it has more than 100 characters."""
@@ -55,7 +53,8 @@ class Marks:
                 marks = self._read()
             except ValueError:
                 marks = self._marks
-                os.replace(self.file, _unused_name(self.file))
+                names = (self.file.with_suffix(f".unused{n}.json") for n in itertools.chain([""], itertools.count(2)))
+                os.replace(self.file, next(name for name in names if not name.exists()))  # over no other
             marks = self._without(i, marks) | mark
             text = json.dumps({"set": self.query.name, "marks": marks}, indent=1, ensure_ascii=False)
             write_whole(self.file, text.encode("utf-8", "backslashreplace"))  # a lone surrogate becomes JSON's escape
@@ -71,23 +70,14 @@ class Marks:
         try:
             return dict(json.loads(self.file.read_text("utf-8"))["marks"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{self.file.name} holds no marks that can be read ({type(error).__name__}: {error})"
-            ) from error
+            reason = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{self.file.name} holds no marks that can be read ({reason})") from error
 
     def _show(self, marks: dict[str, Any]) -> None:
         index = {path: i for i, path in enumerate(self.query.paths.tolist())}
-        words = {index[path]: word for path, word in marks.items() if path in index}
-        self.words = {
-            i: _printable(word) for i, word in words.items() if isinstance(word, str) and len(word) <= LONGEST_WORD
-        }
+        fit = {path: isinstance(word, str) and len(word) <= LONGEST_WORD for path, word in marks.items()}
+        self.words = {index[path]: _printable(marks[path]) for path in marks if path in index and fit[path]}
         self._marks = marks
-
-
-def _unused_name(file: Path) -> Path:
-    """Where to move a file that cannot be read: beside it, and over no other."""
-    names = (file.with_suffix(f".unused{n}.json") for n in itertools.chain([""], itertools.count(2)))
-    return next(name for name in names if not name.exists())
 
 
 def _printable(word: str) -> str:

@@ -65,16 +65,14 @@ def histogram(scores: Scores, where: Filter, marked: Collection[int]) -> list[in
     return np.histogram(ap, np.arange(BINS + 1) / BINS)[0].tolist()
 
 
-def _sorted(values: np.ndarray) -> np.ndarray:
-    return np.argsort(values, kind="stable")  # NaN, of queries without a match, comes last
-
-
-ORDERS = {  # name -> a permutation (Q,) of the queries; a and b are the scores of the first and the second model
-    "worst first": lambda a, b, seed: _sorted(a.ap),
-    "best first": lambda a, b, seed: _sorted(-a.ap),
+# Name -> a permutation (Q,) of the queries; a and b are the scores of the first and the second model. NaN, the AP of
+# queries without a match, comes last.
+ORDERS = {
+    "worst first": lambda a, b, seed: np.argsort(a.ap, kind="stable"),
+    "best first": lambda a, b, seed: np.argsort(-a.ap, kind="stable"),
     "by index": lambda a, b, seed: np.arange(len(a.ap)),
     "at random": lambda a, b, seed: np.random.default_rng(seed).permutation(len(a.ap)),
-    "models differ most": lambda a, b, seed: _sorted(-np.abs(a.ap - b.ap)),
+    "models differ most": lambda a, b, seed: np.argsort(-np.abs(a.ap - b.ap), kind="stable"),
 }
 
 
@@ -82,10 +80,9 @@ class Tour:
     """The queries of one or two models in an order and through a filter, and what a reader looks at.
 
     That is the query at `position` of the `chosen` ones, or a gallery image that was made the query: `trail` holds
-    these, the last one shown. `subjects` holds (scores, query index) of what is shown, one for each model.
-
-    ValueError for scores from a file and for two models of different queries or galleries. There is always a query: a
-    filter that no query passes raises ValueError and changes nothing.
+    these, the last one shown. `subjects` holds (scores, query index) of what is shown, one for each model. ValueError
+    for scores from a file, for two models of different queries or galleries, and for a filter that no query passes,
+    which changes nothing.
     """
 
     def __init__(self, scores: Scores | SysuScores, other: Scores | SysuScores | None = None, seed: int = 0) -> None:

@@ -17,9 +17,8 @@ from reidlib.browser.marks import Marks
 from reidlib.browser.tour import Filter, Tour, cosine
 from reidlib.evaluation.scores import Scores
 from reidlib.evaluation.sysu import SysuScores
-from reidlib.figures.folders import visualize
 from reidlib.figures.pairs import explanation
-from reidlib.figures.ranked import plot_ranked
+from reidlib.figures.ranked import plot_ranked, visualize
 from reidlib.figures.style import save_figure
 from reidlib.progress import headless
 from reidlib.systems import System
@@ -38,25 +37,16 @@ class RankedBrowser(anywidget.AnyWidget):
 
     Parameters
     ----------
-    scores : Scores or SysuScores
-        With embeddings, as `score` returns them. Of several trials the first is shown; for another pass `trial(t)`.
-    other : Scores or SysuScores, optional
-        Of a second model, for the same queries and gallery. Its lists are shown below those of the first.
-    system : System, optional
-        The system that computed the embeddings of `scores`, to explain pairs.
-    run_dir : path, optional
-        The run's folder, where marks, figures and lists are saved.
-    k : int
-        Images in a list: 20 at most, 10 with two models.
-    names : sequence of str
-        Of the one or two models.
-    seed : int
-        Of the random order of queries.
+    scores : with embeddings, as of `score`. Of several trials the first is shown; else pass `scores.trial(t)`.
+    other : scores of a second model for the same queries and gallery. Its lists are shown below those of the first.
+    system : the system that computed the embeddings of `scores`, to explain pairs.
+    run_dir : the run's folder, where marks, figures and lists are saved.
+    k : images in a list: 20 at most, 10 with two models.
+    names, seed : of the one or two models; of the random order of queries.
 
     Raises
     ------
-    ValueError
-        If scores come from a file, if two models have different queries or galleries, or if k is too large or small.
+    ValueError : if scores come from a file, two models have different queries or galleries, or k does not fit.
     """
 
     _esm = Path(__file__).with_name("browser.js")
@@ -143,10 +133,8 @@ class RankedBrowser(anywidget.AnyWidget):
         j = self.pair["index"]
         first, listed = (cosine(*self.tour.subjects[model], j) for model in (0, self.pair["model"]))
         if abs(first - listed) > SAME:
-            raise ValueError(
-                f"this pair is from the list of {self.names[1]}, and `system` made that of {self.names[0]}: "
-                "open the pair there, or a browser with the other model first and its system"
-            )
+            pair = f"this pair is from the list of {self.names[1]}, and `system` made that of {self.names[0]}"
+            raise ValueError(f"{pair}: open the pair there, or a browser with the other model first and its system")
         self.pair = self.pair | {"says": ""} | explanation(self.system, *self.tour.files(j), first)
 
     def look_away(self) -> None:
@@ -240,10 +228,8 @@ class RankedBrowser(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         query, gallery = self.tour.models[0].query, self.tour.models[0].gallery
-        return (
-            f"RankedBrowser of {query.name}: {len(query):,} queries, {len(gallery):,} gallery images. It lives in a "
-            "kernel: run this cell in JupyterLab to look through them."
-        )
+        shown = f"{query.name}: {len(query):,} queries, {len(gallery):,} gallery images"
+        return f"RankedBrowser of {shown}. It lives in a kernel: run this cell in JupyterLab to look through them."
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return {"text/plain": repr(self)} if headless() else super()._repr_mimebundle_(**kwargs)

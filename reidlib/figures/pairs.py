@@ -15,43 +15,23 @@ from torch.nn import functional as F
 
 from reidlib.data.augment import normalise
 from reidlib.data.images import decode
-from reidlib.figures.style import GAP, INK, LINE, Picture, Size, caption, note, sheet, styled, thumb
+from reidlib.figures.sheets import GAP, LINE, PAPER, Size, caption, note, sheet, thumb
+from reidlib.figures.style import INK, Picture, styled
 from reidlib.systems import System
 
 DIM = 0.6  # opacity of the black over a band whose parts have nothing in common, as in browser.css
 
 
 def similarity_maps(system: System, a: Path, b: Path) -> np.ndarray:
-    """How much each position of two images contributes to their cosine similarity.
+    """What each position of two images adds to their cosine similarity: (2, h, w) float32, a map of `a` and one of `b`.
 
-    A contribution is the scalar product of one position's share of an image's embedding with the whole embedding of the
-    other image. It is near zero where the other image has nothing similar and negative where the images differ.
-
-    Parameters
-    ----------
-    system : System
-        With a method `regions`: its embedding is a sum over positions.
-    a, b : Path
-        The two image files.
-
-    Returns
-    -------
-    (2, h, w) float32 array
-        A map of `a` and one of `b`; the sum of each is the cosine similarity.
-
-    Raises
-    ------
-    ValueError
-        If the system has no `regions`.
-
-    References
-    ----------
-    Stylianou, Souvenir, Pless, "Visualizing Deep Similarity Networks" (WACV 2019), section 3.
+    The sum of each map is the cosine. A contribution is the scalar product of one position's share of an image's
+    embedding with the whole embedding of the other image: near zero where the other image has nothing similar, negative
+    where the images differ. ValueError for a system without `regions`, whose embedding is no sum over positions.
+    Source: Stylianou, Souvenir, Pless, "Visualizing Deep Similarity Networks" (WACV 2019), section 3.
     """
     if not hasattr(system, "regions"):
-        raise ValueError(
-            f"{type(system).__name__} has no regions(): its similarity is not a sum over positions of an image"
-        )
+        raise ValueError(f"{type(system).__name__} has no regions(): its similarity is not a sum over positions")
     regions = system.regions(_pair(system, a, b))  # (2, h, w, C)
     other = regions.sum((1, 2)).flip(0)  # (2, C)
     return torch.einsum("nhwc,nc->nhw", regions, other).float().cpu().numpy()
@@ -59,31 +39,12 @@ def similarity_maps(system: System, a: Path, b: Path) -> np.ndarray:
 
 @torch.inference_mode()
 def part_similarities(system: System, a: Path, b: Path) -> np.ndarray:
-    """How similar two images are in each part, and how much each part contributes to their cosine similarity.
+    """How similar two images are in each part: (2, P) float32, the cosines of the parts and their contributions.
 
-    A contribution is large if the parts are similar and both are long. If the system's test averages an image with its
-    mirror image (`flip`), so do the parts.
-
-    Parameters
-    ----------
-    system : System
-        With a method `parts`: its embedding is a concatenation of parts.
-    a, b : Path
-        The two image files.
-
-    Returns
-    -------
-    (2, P) float32 array
-        The cosine similarity of each pair of parts, and the contributions, which sum to that of the embeddings.
-
-    Raises
-    ------
-    ValueError
-        If the system has no `parts`.
-
-    References
-    ----------
-    Sun et al., "Beyond Part Models" (ECCV 2018), section 3.1.
+    The contributions, large where parts are similar and both are long, sum to the cosine of the embeddings. If the
+    system's test averages an image with its mirror image (`flip`), so do the parts. ValueError for a system without
+    `parts`, whose embedding is no concatenation of parts. Source: Sun et al., "Beyond Part Models" (ECCV 2018),
+    section 3.1.
     """
     if not hasattr(system, "parts"):
         raise ValueError(f"{type(system).__name__} has no parts(): its embedding is not a concatenation of parts")
@@ -106,24 +67,7 @@ def plot_parts(system: System, a: Path, b: Path, title: str | None = None) -> Pi
 
     The more similar two parts, the thicker the line and the brighter the bands. At the right stands how much a part
     contributes to the similarity of the images. Parts are drawn as equal bands from top to bottom, also if the system
-    has refined them (`system.refined`) and they have other shapes.
-
-    Parameters
-    ----------
-    system : System
-        With a method `parts`.
-    a, b : Path
-        The two image files.
-    title : str, optional
-
-    Returns
-    -------
-    Picture
-
-    Raises
-    ------
-    ValueError
-        If the system has no `parts`.
+    has refined them (`system.refined`) and they have other shapes. ValueError for a system without `parts`.
     """
     similarities = part_similarities(system, a, b)
     width, height, between = 1.3, 2.6, 1.5  # inches
@@ -152,8 +96,7 @@ def _draw_band(ax: Axes, inner_edges: tuple[float, float], y: float, size: Size,
         ax.add_patch(Rectangle((x, y), *size, facecolor=(0, 0, 0, DIM * (1 - similar)), edgecolor="white"))
     line: dict[str, Any] = {"color": INK, "linewidth": 7 * similar, "linestyle": "-", "solid_capstyle": "butt"}
     ax.plot([left + 0.06, right - 0.06], [middle] * 2, **line)
-    paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-    note(ax, (left + right) / 2, middle, f"{cosine:z.2f}", color=INK, ha="center", va="center", bbox=paper)
+    note(ax, (left + right) / 2, middle, f"{cosine:z.2f}", color=INK, ha="center", va="center", bbox=PAPER)
 
 
 def _parts_in_words(system: System, similarities: np.ndarray) -> str:
@@ -194,19 +137,16 @@ def explanation(system: System, a: Path, b: Path, scored: float) -> dict[str, An
 
     `scored` is the pair's cosine similarity in the scores; ValueError if the system computes another.
     """
-    shown: dict[str, Any]
     if hasattr(system, "parts"):
         similarities = part_similarities(system, a, b)
         cosine = similarities[1].sum()
         words = f"{_parts_in_words(system, similarities)}\nThe less similar two parts are, the darker their bands."
-        shown = {"words": words, "parts": [f"{own:z.2f}" for own in similarities[0]]}
+        shown: dict[str, Any] = {"words": words, "parts": [f"{own:z.2f}" for own in similarities[0]]}
     else:
         maps = similarity_maps(system, a, b)
         cosine = maps[0].sum()
         words = f"Cosine {cosine:.2f}.\nQuery: {_map_in_words(maps[0])}.\nAnswer: {_map_in_words(maps[1])}."
         shown = {"words": words, "maps": [_map_as_png(each, maps.max()) for each in maps]}
     if abs(cosine - scored) > 0.1:  # more than rounding, and averaging with the mirror image, can do
-        raise ValueError(
-            f"this system finds similarity {cosine:.2f}, the scores say {scored:.2f}: they are not its own"
-        )
+        raise ValueError(f"the system finds similarity {cosine:.2f}, the scores say {scored:.2f}: they are not its own")
     return shown

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from reidlib.evaluation.scores import Scores
@@ -16,27 +15,17 @@ from reidlib.train.loop import BOOKKEEPING
 def plot_log(rows: Sequence[Mapping]) -> Picture:
     """Draw losses, accuracy on the batches and learning rate over iterations, side by side.
 
-    Parameters
-    ----------
-    rows : sequence of dict
-        The rows that `fit` yields, or those of a run's log.csv. Each loss of the system has a line of its own, over
-        the epochs that have it.
-
-    Returns
-    -------
-    Picture
-
-    Raises
-    ------
-    ValueError
-        If there are no rows.
+    `rows` are those that `fit` yields, or those of a run's log.csv; ValueError if there are none. Each loss of the
+    system, that is, each column but the accuracy and the loop's bookkeeping, has a line over the epochs that have it.
     """
     if not rows:
         raise ValueError("no rows to plot; pass the rows that fit() yielded, or those of log.csv")
     fig, (losses, accuracy, rate) = panels(3, height=3.0)
     x = [row["iteration"] for row in rows]
     marker = "o" if len(rows) < 15 else ""
-    _loss_lines(losses, rows, marker)
+    for name in dict.fromkeys(key for row in rows for key in row if key not in ("acc", *BOOKKEEPING)):
+        known = [row for row in rows if row.get(name, "") != ""]  # the phases of a training have losses of their own
+        losses.plot([row["iteration"] for row in known], [row[name] for row in known], marker=marker, label=name)
     losses.set(title="Loss", ylim=(0, None))
     losses.legend()
     accuracy.plot(x, [100 * row["acc"] for row in rows], marker=marker, color=GREEN)
@@ -55,32 +44,10 @@ def plot_log(rows: Sequence[Mapping]) -> Picture:
     return fig
 
 
-def _loss_lines(ax: Axes, rows: Sequence[Mapping], marker: str) -> None:
-    """A line for each loss: every column of the log that is neither the accuracy nor the loop's bookkeeping."""
-    for name in dict.fromkeys(key for row in rows for key in row if key not in ("acc", *BOOKKEEPING)):
-        present = [row for row in rows if row.get(name, "") != ""]  # the phases of a training have losses of their own
-        ax.plot([row["iteration"] for row in present], [row[name] for row in present], marker=marker, label=name)
-
-
 @styled
 def plot_schedule(schedules: Mapping[str, Sequence[float]]) -> Picture:
-    """Draw the learning rate of each epoch on a logarithmic axis.
-
-    Parameters
-    ----------
-    schedules : dict of name to sequence of float
-        The rates of each schedule, the first epoch's first.
-
-    Returns
-    -------
-    Picture
-
-    Examples
-    --------
-    >>> plot_schedule({"steps": [1e-3, 1e-4]}).alt
-    'Learning rate by epoch: steps starts at 0.001, reaches 0.001 and ends at 0.0001'
-    """
-    fig, (ax,) = panels(1, height=3.2, width=7.5)
+    """Draw the learning rates of each named schedule, the first epoch's first, on a logarithmic axis."""
+    fig, (ax,) = panels(1, width=7.5)
     for name, rates in schedules.items():
         ax.step(range(1, len(rates) + 1), rates, where="mid", label=name)
     ax.set(title="Learning rate", xlabel="epoch", yscale="log")
@@ -94,18 +61,9 @@ def plot_schedule(schedules: Mapping[str, Sequence[float]]) -> Picture:
 
 @styled
 def plot_cmc(results: Mapping[str, Scores | SysuScores], top: int = 20) -> Picture:
-    """Draw CMC curves with their 95 % bootstrap intervals over the queries; the legend gives rank-1 and mAP.
+    """Draw the CMC curve of each named Scores up to rank `top`, with its 95 % bootstrap interval over the queries.
 
-    Parameters
-    ----------
-    results : dict of name to Scores or SysuScores
-        One line each.
-    top : int
-        The last rank to draw.
-
-    Returns
-    -------
-    Picture
+    The legend gives rank-1 and mAP.
     """
     fig, (ax,) = panels(1, height=3.8, width=7.5)
     marked = [1, *range(5, top + 1, 5)]
@@ -126,18 +84,7 @@ def plot_cmc(results: Mapping[str, Scores | SysuScores], top: int = 20) -> Pictu
 
 @styled
 def plot_ap_histogram(scores: Scores | SysuScores, bins: int = 20) -> Picture:
-    """Draw how average precision is distributed over the valid queries, with its mean (mAP) and median.
-
-    Parameters
-    ----------
-    scores : Scores or SysuScores
-    bins : int
-        Bars between 0 and 100 %.
-
-    Returns
-    -------
-    Picture
-    """
+    """Draw how average precision is distributed over the valid queries, with its mean (mAP) and median."""
     fig, (ax,) = panels(1, height=3.0, width=7.5)
     ap = 100 * scores.ap[scores.valid]
     count, _, _ = ax.hist(ap, bins=np.linspace(0, 100, bins + 1), color=BLUE, edgecolor="white")
@@ -162,31 +109,9 @@ def plot_matrix(
     ylabel: str = "",
     xlabel: str = "",
 ) -> Picture:
-    """Draw a table of numbers, each cell coloured by its value (cividis).
+    """Draw a table of numbers, each cell coloured by its value (cividis) and written in the format `fmt`.
 
-    Parameters
-    ----------
-    values : (R, C) float
-        NaN leaves a cell empty.
-    rows, columns : sequence of str
-        R and C names.
-    title, ylabel, xlabel : str
-    fmt : str
-        The format of a number.
-
-    Returns
-    -------
-    Picture
-
-    Raises
-    ------
-    ValueError
-        If there is not a name for each row and each column.
-
-    Examples
-    --------
-    >>> plot_matrix([[61.5, 80.2]], ["market"], ["none", "all"], title="mAP", ylabel="trained on", xlabel="tricks").alt
-    'mAP (trained on / tricks). market / none: 61.5; market / all: 80.2.'
+    values: (R, C) float; NaN leaves a cell empty. ValueError if there is not a name for each row and each column.
     """
     table = np.asarray(values, float)
     if table.shape != (len(rows), len(columns)):
@@ -197,18 +122,14 @@ def plot_matrix(
     for (i, j), value in np.ndenumerate(table):
         luminance = np.array(image.cmap(image.norm(value))[:3]) ** 2.2 @ (0.2126, 0.7152, 0.0722)
         dark = luminance < 0.21  # where white has more contrast (WCAG) than ink
-        empty = np.isnan(value)
-        text, colour = ("–", GREY) if empty else (format(value, fmt), "white" if dark else INK)
+        text, colour = ("–", GREY) if np.isnan(value) else (format(value, fmt), "white" if dark else INK)
         ax.text(j, i, text, color=colour, ha="center", va="center")
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     ax.set(xticks=range(len(columns)), xticklabels=columns, yticks=range(len(rows)), yticklabels=rows)
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
-    cells = (
-        f"{r} / {c}: {ax.texts[i * len(columns) + j].get_text()}"
-        for i, r in enumerate(rows)
-        for j, c in enumerate(columns)
-    )
+    names = [f"{row} / {column}" for row in rows for column in columns]
+    cells = [f"{name}: {text.get_text()}" for name, text in zip(names, ax.texts, strict=True)]
     fig.alt = f"{title or 'Table'} ({ylabel or 'row'} / {xlabel or 'column'}). " + "; ".join(cells) + "."
     return fig

@@ -1,6 +1,8 @@
-"""Ranked lists as figures, which queries to look at, and how similar right and wrong answers are."""
+"""Ranked lists as figures and as folders, which queries to look at, and how similar right and wrong answers are."""
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,24 +10,9 @@ from matplotlib.axes import Axes
 
 from reidlib.evaluation.scores import Ranking, Scores
 from reidlib.evaluation.sysu import SysuScores
-from reidlib.figures.style import (
-    BLUE,
-    GAP,
-    GREY,
-    INK,
-    LINE,
-    VERMILLION,
-    WIDTH,
-    Picture,
-    Size,
-    caption,
-    note,
-    panels,
-    person,
-    sheet,
-    styled,
-    thumb,
-)
+from reidlib.figures.sheets import GAP, LINE, Size, caption, note, person, sheet, thumb
+from reidlib.figures.style import BLUE, GREY, INK, VERMILLION, WIDTH, Picture, panels, styled
+from reidlib.progress import progress
 
 
 class Mark(NamedTuple):
@@ -59,30 +46,16 @@ def plot_ranked(
 
     Parameters
     ----------
-    scores : Scores or SysuScores
-        With embeddings, as `score` returns them. Of several trials the first is drawn; for another pass
-        `scores.trial(t)`.
-    queries : sequence of int
-        Indices into the query Shots.
-    k : int
-        Images in a list.
-    ignored : bool
-        Whether to show, where they would rank, the images that the metric ignores (by Market's rule: same person in the
-        same camera, and junk). They have no rank.
-    title : str, optional
-    columns : int
-        Images in a line; longer lists continue in the next one.
-
-    Returns
-    -------
-    Picture
+    scores : with embeddings, as of `score`. Of several trials the first is drawn; else pass `scores.trial(t)`.
+    queries : indices into the query Shots.
+    k, columns : images in a list, and in a line; longer lists continue in the next line.
+    ignored : show, where they would rank, the images that the metric ignores (by Market's rule: same person in the same
+        camera, and junk). They have no rank.
 
     Raises
     ------
-    ValueError
-        If k < 1, or the scores were loaded from a file and have no embeddings.
-    IndexError
-        If there is no such query.
+    ValueError : if k < 1, or the scores were loaded from a file and have no embeddings.
+    IndexError : if there is no such query.
     """
     if k < 1:
         raise ValueError(f"k={k}; a ranked list shows at least 1 image")
@@ -119,19 +92,19 @@ def first_trial(scores: Scores | SysuScores) -> Scores:
 
 def marks_and_ranks(ranking: Ranking) -> list[tuple[Mark, str]]:
     """The mark of each image of a list and its rank, which is "" if the image is ignored."""
-    rank = np.cumsum(~ranking.ignored)
+    ranks = np.cumsum(~ranking.ignored)
     return [
-        (IGNORED, "") if left_out else (MATCH if match else WRONG, str(rank[n]))
-        for n, (match, left_out) in enumerate(zip(ranking.match, ranking.ignored, strict=True))
+        (IGNORED, "") if left_out else (MATCH if match else WRONG, str(rank))
+        for rank, match, left_out in zip(ranks, ranking.match, ranking.ignored, strict=True)
     ]
 
 
 def _draw_query(ax: Axes, scores: Scores, i: int, k: int, corner: tuple[float, float], size: Size) -> None:
     """The query image with its frame, person and camera under it, and its AP and first match left of it."""
     x, y = corner
-    middle = x + size[0] / 2
     thumb(ax, scores.query.file(i), x, y, size, QUERY)
-    caption(ax, middle, y + size[1] + 0.02, person(scores.query.pids[i]), f"camera {scores.query.camids[i]}", color=INK)
+    who = person(scores.query.pids[i]), f"camera {scores.query.camids[i]}"
+    caption(ax, x + size[0] / 2, y + size[1] + 0.02, *who, color=INK)
     note(ax, GAP, y, f"query {i}")
     if not scores.valid[i]:
         note(ax, GAP, y + 0.3, "no match in\nthe gallery", color=INK)
@@ -151,30 +124,69 @@ def result_in_words(scores: Scores, i: int) -> str:
 
 
 def _list_in_words(scores: Scores, i: int, ranking: Ranking) -> str:
-    return (
-        f"Query {i}, {person(scores.query.pids[i])}, camera {scores.query.camids[i]}: {result_in_words(scores, i)}; "
-        f"the list reads {', '.join(mark.word for mark, _ in marks_and_ranks(ranking))}."
-    )
+    marks = ", ".join(mark.word for mark, _ in marks_and_ranks(ranking))
+    who = f"Query {i}, {person(scores.query.pids[i])}, camera {scores.query.camids[i]}"
+    return f"{who}: {result_in_words(scores, i)}; the list reads {marks}."
 
 
-def extremes(scores: Scores | SysuScores, n: int = 2) -> np.ndarray:
-    """The n best, n median and n worst valid queries by AP.
+def visualize(
+    scores: Scores | SysuScores, folder: Path | str, k: int = 20, queries: Sequence[int] | None = None
+) -> Path:
+    """Copy queries and their k best gallery images into the folders of the reference implementation's visualize mode.
+
+    Each query has a folder `folder`/visualization/<set>/<query>/ with query_top000_name_<file> and, from 001,
+    gallery_topNNN_name_<file>. <set> is the name of the query Shots up to "/"; <query> is the query's file name, or its
+    path if file names repeat. The lists hold what the metric ranks; the reference's hold junk too. Lists of an earlier
+    call are replaced. Returns the folder of the set.
 
     Parameters
     ----------
-    scores : Scores or SysuScores
-    n : int
-        Queries of each kind.
-
-    Returns
-    -------
-    (3n,) int64 array
-        Query indices, best first, those of equal AP by index; fewer if fewer than 3n queries are valid.
+    scores : with embeddings, as `score` returns them. Of several trials, the first one's lists are copied.
+    folder : created if missing.
+    k : gallery images in a list.
+    queries : indices into the query Shots; by default all.
 
     Raises
     ------
-    ValueError
-        If no query is valid, that is, has a match in the gallery.
+    FileNotFoundError : if an image is missing; nothing is written then.
+
+    References
+    ----------
+    `--mode visualize` of https://github.com/wangguanan/Pytorch-Person-REID-Baseline-Bag-of-Tricks.
+    """
+    scores = first_trial(scores)
+    files, names = scores.query.files(), _folder_names(scores.query.paths.tolist())
+    queries = range(len(files)) if queries is None else queries
+    few = len(queries) < 100  # too quick for a progress bar
+    copies = {}
+    for i in progress(queries, "ranking", few=few):
+        copies[names[i]] = [files[i], *map(scores.gallery.file, scores.ranking(int(i), k).index)]
+    missing = sorted({file for images in copies.values() for file in images if not file.is_file()})
+    if missing:
+        raise FileNotFoundError(f"{missing[0]} is missing, {len(missing)} image(s) in all; restore them and try again")
+    target = Path(folder) / "visualization" / scores.query.name.split("/")[0]
+    for name, images in progress(copies.items(), "copying ranked lists", few=few):
+        (target / name).mkdir(parents=True, exist_ok=True)
+        for old in (target / name).glob("*_top[0-9][0-9][0-9]_name_*"):  # of another model's list
+            old.unlink()
+        for rank, file in enumerate(images):
+            kind = "gallery" if rank else "query"
+            shutil.copyfile(file, target / name / f"{kind}_top{rank:03d}_name_{file.name}")
+    return target
+
+
+def _folder_names(paths: list[str]) -> list[str]:
+    """A distinct name for each path: its last part, else the whole path, else the path with its position."""
+    for names in ([Path(path).name for path in paths], [path.replace("/", "_") for path in paths]):
+        if len(set(names)) == len(paths):
+            return names
+    return [f"{i:05d}_{name}" for i, name in enumerate(names)]
+
+
+def extremes(scores: Scores | SysuScores, n: int = 2) -> np.ndarray:
+    """The n best, n median and n worst valid queries by AP: (3n,) indices, best first, those of equal AP by index.
+
+    Fewer if fewer than 3n queries are valid; ValueError if none is, that is, has a match in the gallery.
     """
     valid = np.flatnonzero(scores.valid)
     if not len(valid):
@@ -189,18 +201,8 @@ def extremes(scores: Scores | SysuScores, n: int = 2) -> np.ndarray:
 def plot_similarity(scores: Scores | SysuScores, most: int = 300) -> Picture:
     """Draw how similar queries are to their matches, to wrong answers, and to the nearest wrong answer.
 
-    What the metric ignores is left out.
-
-    Parameters
-    ----------
-    scores : Scores or SysuScores
-        With embeddings, as `score` returns them. Of several trials, the first is drawn.
-    most : int
-        Of more valid queries than this, evenly spaced ones are drawn.
-
-    Returns
-    -------
-    Picture
+    What the metric ignores is left out. Of more than `most` valid queries, evenly spaced ones are drawn; of several
+    trials, the first. The scores need embeddings, as `score` returns them.
     """
     scores = first_trial(scores)
     valid = np.flatnonzero(scores.valid)
@@ -213,7 +215,7 @@ def plot_similarity(scores: Scores | SysuScores, most: int = 300) -> Picture:
     filled, line = {"histtype": "stepfilled", "alpha": 0.6}, {"histtype": "step", "linewidth": 2}
     looks: list[dict[str, Any]] = [filled | {"color": BLUE}, line | {"color": VERMILLION, "linestyle": "--"}]
     looks += [line | {"color": INK, "linestyle": ":"}]
-    fig, (ax,) = panels(1, height=3.2, width=7.5)
+    fig, (ax,) = panels(1, width=7.5)
     bins = np.linspace(min(values.min() for group in groups.values() for values in group if len(values)), 1, 41)
     words = []
     for (name, group), look in zip(groups.items(), looks, strict=True):

@@ -1,7 +1,6 @@
 """Figures of data: images, identities, batches, and the counts of a data set."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,39 +11,15 @@ from torch import Tensor
 
 from reidlib.data.augment import MEAN, STD
 from reidlib.data.shots import Shots, Split
-from reidlib.figures.style import (
-    BLUE,
-    GAP,
-    LINE,
-    ORANGE,
-    SKY,
-    SMALL,
-    VERMILLION,
-    WIDTH,
-    Picture,
-    caption,
-    panels,
-    person,
-    sheet,
-    styled,
-    thumb,
-)
+from reidlib.figures.sheets import GAP, LINE, caption, image_grid, person, sheet, thumb
+from reidlib.figures.style import BLUE, ORANGE, SKY, VERMILLION, WIDTH, Picture, panels, styled
 
 Index = Sequence[int] | np.ndarray
 
 
 @styled
 def plot_split(split: Split) -> Picture:
-    """Draw the images per identity of the train set and the images per camera of all three sets.
-
-    Parameters
-    ----------
-    split : Split
-
-    Returns
-    -------
-    Picture
-    """
+    """Draw the images per identity of the train set and the images per camera of all three sets."""
     fig, (left, right) = panels(2)
     sizes = np.unique(split.train.pids, return_counts=True)[1]
     step = -(-(np.ptp(sizes) + 1) // 30)  # whole numbers of images in each of at most 30 bars
@@ -54,12 +29,10 @@ def plot_split(split: Split) -> Picture:
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.legend()
     _camera_bars(right, split)
-    sets = {"train": split.train, "query": split.query, "gallery": split.gallery}
+    sets = ", ".join(f"{name} {len(getattr(split, name)):,}" for name in ("train", "query", "gallery"))
     fig.alt = (
         f"Two charts of {split.name}. Train images per identity: {sizes.min()} to {sizes.max()}, "
-        f"mean {sizes.mean():.1f}. Images per camera: {len(right.get_xticks())} cameras, "
-        + ", ".join(f"{part} {len(shots):,}" for part, shots in sets.items())
-        + "."
+        f"mean {sizes.mean():.1f}. Images per camera: {len(right.get_xticks())} cameras, {sets}."
     )
     return fig
 
@@ -69,65 +42,32 @@ def _camera_bars(ax: Axes, split: Split) -> None:
     cameras = np.unique(np.concatenate([shots.camids for shots in (split.train, split.query, split.gallery)]))
     ticks = np.arange(len(cameras))
 
-    def bars(shots: Shots, chosen: slice | np.ndarray, offset: float, label: str, **look: Any) -> np.ndarray:
-        count = (shots.camids[chosen][:, None] == cameras).sum(0)
+    def bars(shots: Shots, offset: float, label: str, **look: Any) -> np.ndarray:
+        count = (shots.camids[:, None] == cameras).sum(0)
         ax.bar(ticks + offset, count, width=0.27, edgecolor="white", label=f"{label} {count.sum():,}", **look)
         return count
 
     people = split.gallery.pids > 0
-    bars(split.train, slice(None), -0.28, "train", color=BLUE)
-    bars(split.query, slice(None), 0, "query", color=ORANGE, hatch="///")
-    below = bars(split.gallery, people, 0.28, "gallery", color=SKY, hatch="...")
+    bars(split.train, -0.28, "train", color=BLUE)
+    bars(split.query, 0, "query", color=ORANGE, hatch="///")
+    below = bars(split.gallery[people], 0.28, "gallery", color=SKY, hatch="...")
     if not people.all():
-        bars(split.gallery, ~people, 0.28, "distractors, junk", color="#cccccc", hatch="xxx", bottom=below)
+        bars(split.gallery[~people], 0.28, "distractors, junk", color="#cccccc", hatch="xxx", bottom=below)
     ax.set(title="Images per camera", xlabel="camera", ylabel="images", xticks=ticks, xticklabels=cameras)
     ax.grid(axis="x", visible=False)
     ax.set_ylim(top=ax.get_ylim()[1] * 1.3)  # room for the legend
     ax.legend(ncols=2, loc="upper left", handlelength=1.6, columnspacing=1.2)
 
 
-def _grid(
-    images: Sequence[Path] | np.ndarray, captions: Sequence[Sequence[str]], columns: int, title: str | None
-) -> Picture:
-    """Thumbnails of equal size, left to right and top to bottom, each with the lines of its caption."""
-    if not len(images):
-        raise ValueError("no images to show: the index selects none")
-    columns = min(columns, len(images))
-    width = min(0.95, (WIDTH - GAP) / columns - GAP)
-    height, step = 2 * width, 2 * width + 0.12 + LINE * max(len(lines) for lines in captions)
-    fig, ax, top = sheet(GAP + columns * (width + GAP), step * -(-len(images) // columns), title)
-    for i, (image, lines) in enumerate(zip(images, captions, strict=True)):
-        x, y = GAP + i % columns * (width + GAP), top + i // columns * step
-        thumb(ax, image, x, y, (width, height))
-        caption(ax, x + width / 2, y + height, *lines, fontsize=SMALL if width > 0.75 else 7.5)
-    return fig
-
-
 @styled
 def show_shots(shots: Shots, index: Index, columns: int = 8, title: str | None = None) -> Picture:
-    """Draw a grid of images with identity and camera under each.
+    """Draw the images `shots[index]` in rows of `columns`, with identity and camera under each.
 
-    Parameters
-    ----------
-    shots : Shots
-    index : sequence of int, slice or (N,) bool mask
-        Which images of `shots` to draw, in this order.
-    columns : int
-        Images in a row.
-    title : str, optional
-
-    Returns
-    -------
-    Picture
-
-    Raises
-    ------
-    ValueError
-        If `index` selects no image.
+    `index` is a sequence of int or an (N,) bool mask; ValueError if it selects no image.
     """
     chosen = np.arange(len(shots))[index]
     captions = [(person(shots.pids[i]), f"camera {shots.camids[i]}") for i in chosen]
-    fig = _grid([shots.file(i) for i in chosen], captions, columns, title)
+    fig = image_grid([shots.file(i) for i in chosen], captions, columns, title)
     fig.alt = f"{title or shots.name}: {len(chosen)} images. " + "; ".join(", ".join(lines) for lines in captions) + "."
     return fig
 
@@ -136,21 +76,7 @@ def show_shots(shots: Shots, index: Index, columns: int = 8, title: str | None =
 def plot_identity(shots: Shots, pids: Index | int, title: str | None = None) -> Picture:
     """Draw one row for each identity and one column for each camera, with the first image of each.
 
-    Parameters
-    ----------
-    shots : Shots
-    pids : int or sequence of int
-        The identities, from top to bottom.
-    title : str, optional
-
-    Returns
-    -------
-    Picture
-
-    Raises
-    ------
-    ValueError
-        If `shots` has no image of one of the identities.
+    ValueError if `shots` has no image of one of the identities `pids`.
     """
     ids, cameras = np.atleast_1d(pids), np.unique(shots.camids)
     unknown = np.setdiff1d(ids, shots.pids)
@@ -182,31 +108,10 @@ def plot_identity(shots: Shots, pids: Index | int, title: str | None = None) -> 
 def plot_batch(
     images: Tensor | np.ndarray, pids: Index | None = None, columns: int = 16, title: str | None = None
 ) -> Picture:
-    """Draw a training batch as the network sees it.
+    """Draw a training batch as the network sees it, with the (B,) `pids` under the images.
 
-    Parameters
-    ----------
-    images : (B, 3, H, W) float or (B, H, W, 3) uint8
-        Floats are taken as normalised with ImageNet's mean and standard deviation, which is undone.
-    pids : (B,) int, optional
-        Written under the images.
-    columns : int
-        Images in a row.
-    title : str, optional
-
-    Returns
-    -------
-    Picture
-
-    Raises
-    ------
-    ValueError
-        If the shape is another, or the batch is empty.
-
-    Examples
-    --------
-    >>> plot_batch(np.zeros((4, 32, 16, 3), np.uint8), pids=[1, 1, 2, 2]).alt
-    'A training batch: 4 images of 32 x 16 pixels of 2 identities.'
+    images: (B, 3, H, W) float, normalised with ImageNet's mean and standard deviation, which is undone; or
+    (B, H, W, 3) uint8. ValueError for another shape and for an empty batch.
     """
     if len(images.shape) != 4 or 3 not in (images.shape[1], images.shape[3]):
         raise ValueError(f"images of shape {tuple(images.shape)}; expected (B, 3, H, W) float or (B, H, W, 3) uint8")
@@ -214,7 +119,7 @@ def plot_batch(
     if pixels.dtype != np.uint8:
         pixels = (pixels.transpose(0, 2, 3, 1) * STD + MEAN).clip(0, 1)
     captions: list[Sequence[str]] = [()] * len(pixels) if pids is None else [(f"{pid:04d}",) for pid in pids]
-    fig = _grid(pixels, captions, columns, title)
+    fig = image_grid(pixels, captions, columns, title)
     fig.alt = f"{title or 'A training batch'}: {len(pixels)} images of {pixels.shape[1]} x {pixels.shape[2]} pixels"
     fig.alt += "." if pids is None else f" of {len(set(map(int, pids)))} identities."
     return fig

@@ -3,6 +3,7 @@
 import importlib
 import re
 import sys
+from dataclasses import replace
 
 import nbformat
 import numpy as np
@@ -81,6 +82,14 @@ def test_the_trick_adds_its_loss_only_where_it_is_asked_for(mine, tmp_path):
         rows[tricks] = next(rl.fit(rl.build(recipe, split.train, "cpu"), split.train, tmp_path / tricks))
     assert "spread" not in rows["all"]
     assert rows["all+spread"]["spread"] != 0
+
+
+def test_a_split_of_ones_own_may_not_pass_for_a_built_in_set(mine, monkeypatch):
+    """Guards: rows, counts and protocols go by the name of the data set."""
+    renamed = replace(mine.shop(), name="duke")
+    monkeypatch.setattr(mine, "shop", lambda: renamed)
+    with pytest.raises(ValueError, match="mine:shop gives a Split named 'duke'"):
+        rl.load("mine:shop")
 
 
 def test_a_grid_runs_all_of_them_at_once(mine, tmp_path, monkeypatch):

@@ -12,7 +12,9 @@ from reidlib.data.layouts import FOLDERS, own_name
 from reidlib.evaluation.score import Scores
 from reidlib.evaluation.sysu import SysuScores
 from reidlib.models import imported
+from reidlib.provenance import joined
 from reidlib.recipe import Recipe
+from reidlib.train.checkpoints import read_claim
 
 # Columns of a row, beside those of the scores: fields of the recipe, of the run, of its cost, and of what computed it.
 TRAINED = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
@@ -65,6 +67,12 @@ def score_columns(
 def origin_columns(known: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of what computed a number: those of `ORIGIN` that `known` has, an `environment()` and more."""
     return {name: known[name] for name in ORIGIN if name in known}
+
+
+def of_run(run: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows measured with the model of a run; their source is joined with that of the code that trained it."""
+    claim = read_claim(run) or {}
+    return [row | {"source": joined([claim.get("source", row["source"]), row["source"]])} for row in rows]
 
 
 def metrics_by_name(names: str | None) -> dict[str, Callable[..., float]]:

@@ -20,7 +20,7 @@ from reidlib.files import few, project, write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
 from reidlib.runs.results import run_folder
-from reidlib.runs.rows import collect, origin_columns, score_columns
+from reidlib.runs.rows import collect, of_run, origin_columns, score_columns
 from reidlib.systems import System
 from reidlib.systems.aligngan import AlignGAN
 from reidlib.train.checkpoints import restore
@@ -90,7 +90,8 @@ def main(dataset: str = "toy-sysu") -> None:
     table = []
     for recipe in runs:
         if recipe.model == "aligngan":
-            table += rows(restore(run_folder(recipe), end_of_pixels(recipe)), split)
+            run = run_folder(recipe)
+            table += of_run(run, rows(restore(run, end_of_pixels(recipe)), split))
     write_csv(table, base / "pixel_alignment.csv")
     for row in table:
         print(f"seed {row['seed']}  {row['gallery']:<9}  rank-1 {row['rank1']:.1f}  mAP {row['mAP']:.1f}")

@@ -15,7 +15,7 @@ from reidlib.files import few, project, write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
 from reidlib.runs.results import run_folder
-from reidlib.runs.rows import origin_columns, score_columns
+from reidlib.runs.rows import of_run, origin_columns, score_columns
 from reidlib.systems import System
 from reidlib.train.checkpoints import restore
 from reidlib.train.embedding import embed
@@ -74,7 +74,7 @@ def main(*datasets: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             drawn = {name: redraw(split.query, folder, name == "hidden") for name in ("open", "hidden")}
             for run in runs:
-                table += rows(restore(run), split, drawn)
+                table += of_run(run, rows(restore(run), split, drawn))
                 print(*(f"{row['queries']}: mAP {row['mAP']:.1f}" for row in table[-2:]), run.name)
     write_csv(table, project() / "results" / "toy_hidden.csv")
 

@@ -173,9 +173,8 @@ def test_a_gpu_cuts_and_erases_what_a_cpu_does():
     random, n = rng(), 40
     images = torch.from_numpy(random.integers(0, 256, (n, 24, 12, 3), np.uint8))
     (top, left), flipped = draw_crops(random, n, 5), draw_flips(random, n)
-    assert torch.equal(
-        AUGMENT._slide(images, top - 5, left - 5, flipped), AUGMENT._gather(images, top - 5, left - 5, flipped)
-    )
+    where = top, left, flipped, 5
+    assert torch.equal(AUGMENT._slide(images, *where), AUGMENT._gather(images, *where))
     painted, masked = normalise(images), normalise(images)
     boxes, colour = draw_erasing(random, n, (24, 12)), np.array([1, 2, 3], np.float32)
     AUGMENT._paint(painted, boxes, colour)

@@ -80,30 +80,25 @@ def crop_flip(images: Tensor, top: np.ndarray, left: np.ndarray, flipped: np.nda
     images uint8 (B, H, W, 3); top, left (B,) in 0..2 * pad; flipped (B,) bool. Returns a new tensor of the same shape.
     Source: RandomHorizontalFlip, Pad and RandomCrop of torchvision, in the order of the reference implementation.
     """
-    y, x = np.subtract(top, pad), np.subtract(left, pad)
-    return (_slide if images.device.type == "cpu" else _gather)(images, y, x, np.asarray(flipped))
+    return (_slide if images.device.type == "cpu" else _gather)(images, top, left, flipped, pad)
 
 
-def _slide(images: Tensor, y: np.ndarray, x: np.ndarray, flipped: np.ndarray) -> Tensor:
+def _slide(images: Tensor, top: np.ndarray, left: np.ndarray, flipped: np.ndarray, pad: int) -> Tensor:
     """Crops by slices, image by image: on a CPU several times faster than by an index for each pixel."""
     n, height, width, _ = images.shape
-    out = np.zeros((n, height, 3 * width), np.uint8)  # rows of bytes: copied at once, not pixel by pixel
-    for target, image, down, right, flip in zip(out, images, y.tolist(), x.tolist(), flipped.tolist(), strict=True):
-        source = (image.flip(1) if flip else image).numpy().reshape(height, 3 * width)
-        rows, columns = _overlap(height, down), _overlap(3 * width, 3 * right)
-        target[rows[0], columns[0]] = source[rows[1], columns[1]]
+    out = np.empty((n, height, 3 * width), np.uint8)  # rows of bytes: copied at once, not pixel by pixel
+    padded = np.zeros((height + 2 * pad, 3 * (width + 2 * pad)), np.uint8)
+    for target, image, y, x, flip in zip(out, images, top.tolist(), left.tolist(), flipped.tolist(), strict=True):
+        rows = (image.flip(1) if flip else image).numpy().reshape(height, 3 * width)
+        padded[pad : pad + height, 3 * pad : 3 * (pad + width)] = rows
+        target[:] = padded[y : y + height, 3 * x : 3 * (x + width)]
     return torch.from_numpy(out).view(images.shape)
 
 
-def _overlap(length: int, shift: int) -> tuple[slice, slice]:
-    """Where a line of `length` and the same line moved by `shift` overlap: the target's slice and the source's."""
-    return slice(max(0, -shift), length - max(0, shift)), slice(max(0, shift), length - max(0, -shift))
-
-
-def _gather(images: Tensor, y: np.ndarray, x: np.ndarray, flipped: np.ndarray) -> Tensor:
+def _gather(images: Tensor, top: np.ndarray, left: np.ndarray, flipped: np.ndarray, pad: int) -> Tensor:
     """The same crops by an index for each pixel: a handful of kernels for the whole batch, which is fast on a GPU."""
     n, height, width, _ = images.shape
-    first_row, first_column, mirrored = on(np.stack([y, x, flipped]), images.device)[:, :, None]  # (B, 1) each
+    first_row, first_column, mirrored = on(np.stack([top - pad, left - pad, flipped]), images.device)[:, :, None]
     rows = first_row + torch.arange(height, device=images.device)  # (B, H)
     columns = first_column + torch.arange(width, device=images.device)  # (B, W)
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]  # (B, H, W)
@@ -189,17 +184,14 @@ def _mask(images: Tensor, boxes: np.ndarray, colour: np.ndarray) -> None:
 def augment(images: Tensor, recipe: Recipe, rng: np.random.Generator) -> Tensor:
     """A training batch as the network sees it, float32 (B, 3, H, W): flip, pad and crop, normalise, erase.
 
-    Before them come `misalign` and `one_channel`, if the recipe says so.
+    These are the transforms of the reference implementation, in their order; before them come `misalign` and
+    `one_channel`, if the recipe says so.
 
     Parameters
     ----------
     images : uint8 (B, H, W, 3)
     recipe : Recipe, of which `flip`, `pad`, `erasing*`, `misalign` and `channels` count
     rng : Generator, seeded for this batch (see `generator`)
-
-    References
-    ----------
-    The transforms of the reference implementation, in their order.
 
     Examples
     --------

@@ -69,27 +69,19 @@ def image_pass(pids: np.ndarray, p: int, k: int, rng: np.random.Generator) -> np
 class PKSampler:
     """Batches of P identities x K images; those of an epoch are a pure function of its number.
 
+    ValueError for an unknown order, for too few identities and, with "modality", for an identity of one modality only.
+
     Parameters
     ----------
     pids : int (N,), the identities of the training images
     p, k : int, the identities in a batch and the images of each
     order : {"identity", "image", "modality"}
-        How one pass over the data is drawn: `identity_pass` (every identity once), `image_pass` (as often as it has
-        images) or `modality_pass` (half visible, half infrared). Only the last batch of a pass may be short, and with
-        "image" none is.
+        How one pass over the data is drawn: as `identity_pass` (every identity once), `image_pass` (as often as it has
+        images) or `modality_pass` says. Only the last batch of a pass may be short, and with "image" none is.
     iterations : int or None
         Batches of an epoch; passes then continue across epochs. None means that an epoch is one pass.
     seed : int, the run's
     infrared : bool (N,), which images are infrared; needed for "modality"
-
-    Raises
-    ------
-    ValueError
-        For an unknown order, too few identities, or for "modality" an identity with images of one modality only.
-
-    References
-    ----------
-    ClassUniformlySampler of the reference implementation; RandomIdentitySampler of reid-strong-baseline.
 
     Examples
     --------
@@ -114,7 +106,11 @@ class PKSampler:
         if order not in ORDERS:
             raise ValueError(f"no order {order!r} of batches; choose one of {', '.join(ORDERS)}")
         if order == "modality":
-            self._need_both_modalities()
+            lone = np.setxor1d(self.pids[~self.infrared], self.pids[self.infrared])
+            if len(lone):
+                seen = f"{len(lone)} training identities are seen in one modality only, first {lone[0]}"
+                remedy = "leave them out, or use order='identity'"
+                raise ValueError(f"order='modality' needs visible and infrared images, but {seen}; {remedy}")
         ids, needed = len(np.unique(self.pids)), p if order == "image" else 2
         if ids < needed:
             raise ValueError(f"{ids} identities to train on; batches of p={p} identities need at least {needed}")
@@ -128,31 +124,16 @@ class PKSampler:
         """The batches of 0-based epoch `e`: arrays of positions into the training images, (<= p * k,) each."""
         if self.iterations is None:
             return self._pass(e)
-        j, taken = self._holding(e * self.iterations)
+        j, taken = 0, e * self.iterations  # the pass that this epoch begins in, and its batches that are taken already
+        if self.order != "image":  # all passes have one length, so earlier ones need not be drawn
+            j, taken = divmod(taken, len(self._pass(0)))
+        while taken >= (length := len(self._pass(j))):
+            j, taken = j + 1, taken - length
         batches = self._pass(j)[taken:]
         while len(batches) < self.iterations:
             j += 1
             batches += self._pass(j)
         return batches[: self.iterations]
-
-    def _need_both_modalities(self) -> None:
-        if self.infrared.all() or not self.infrared.any():
-            raise ValueError(
-                "order='modality' needs visible and infrared images to train on; use order='identity' for one modality"
-            )
-        visible, infrared = np.unique(self.pids[~self.infrared]), np.unique(self.pids[self.infrared])
-        if len(lone := np.setxor1d(visible, infrared)):
-            seen = f"{len(lone)} training identities are seen in one modality only, first {lone[0]}"
-            raise ValueError(f"{seen}; leave them out, or train with order='identity'")
-
-    def _holding(self, batch: int) -> tuple[int, int]:
-        """The pass that holds the batch of this number, and how many batches of that pass come before it."""
-        if self.order != "image":  # all passes have one length, so earlier ones need not be drawn
-            return divmod(batch, len(self._pass(0)))
-        j = 0
-        while batch >= (length := len(self._pass(j))):
-            batch, j = batch - length, j + 1
-        return j, batch
 
     def _pass(self, j: int) -> list[np.ndarray]:
         """The batches of pass `j`."""

@@ -88,7 +88,8 @@ class ImageStore:
     """The decoded images of a set at one size, kept in a cache file, so that the next opening decodes nothing.
 
     The file's name is a digest of the image files with size and filter, so a data set that changed is decoded anew. So
-    is a cache file whose checksum is wrong, or whose pixels differ from what Pillow decodes today.
+    is a cache file whose checksum is wrong, or whose pixels differ from what Pillow decodes today. Raises what `read`
+    raises, and OSError if the cache file cannot be written though memory cannot hold the images.
 
     Parameters
     ----------
@@ -102,13 +103,7 @@ class ImageStore:
     Attributes
     ----------
     images, names : uint8 (N, H, W, 3) and str (N,), the pixels and paths of the shots
-    digest : str, which identifies images and labels (see `provenance.data_digest`)
-    mapped : bool, whether the images stay in the cache file
-
-    Raises
-    ------
-    FileNotFoundError, ValueError, OSError
-        As `decode`, and if the cache file cannot be written though memory cannot hold the images.
+    digest, mapped : str and bool, `provenance.data_digest` and whether the images stay in the cache file
     """
 
     def __init__(
@@ -116,10 +111,9 @@ class ImageStore:
     ) -> None:
         self.digest, self.names, self.memory = data_digest(shots), shots.paths, memory
         file = cache_folder() / f"{pixels_digest(shots)}-{size[0]}x{size[1]}-{resize}.rgb"
-        shape = (len(shots), *size, 3)
-        self.mapped = math.prod(shape) > (_free() / 2 if memory is None else memory)
-        images = _cached(file, shape, self.mapped)
-        if images is None or not _as_decoded_now(images, shots.files(), size, resize):
+        self.mapped = math.prod((len(shots), *size, 3)) > (_free() / 2 if memory is None else memory)
+        images = _cached(file, shots, size, resize, self.mapped)
+        if images is None:
             images = _decode_and_keep(file, shots, size, resize, self.mapped)
         self.images = torch.from_numpy(images)
 
@@ -156,24 +150,19 @@ def _free() -> float:
     return min(room, psutil.virtual_memory().available)
 
 
-def _cached(file: Path, shape: tuple[int, ...], mapped: bool) -> np.ndarray | None:
-    """The images of a cache file; None if there is none, or if it is cut off or damaged."""
-    length = math.prod(shape)
-    try:
-        if file.stat().st_size != length + CHECKSUM:
-            return None
-        # "c" (copy on write) gives an array that counts as writable, which torch asks for
+def _cached(file: Path, shots: Shots, size: tuple[int, int], resize: str, mapped: bool) -> np.ndarray | None:
+    """The images of a cache file; None if there is none, or if it is damaged or not what decoding gives now."""
+    length = math.prod((len(shots), *size, 3))
+    try:  # "c" (copy on write) gives an array that counts as writable, which torch asks for
         kept = np.memmap(file, np.uint8, "c") if mapped else np.fromfile(file, np.uint8)
-    except OSError:
+    except (OSError, ValueError):  # absent, or empty
         return None
-    sound = zlib.crc32(kept[:length].data) == int.from_bytes(kept[length:].tobytes(), "little")
-    return kept[:length].reshape(shape) if sound else None
-
-
-def _as_decoded_now(images: np.ndarray, files: list[Path], size: tuple[int, int], resize: str) -> bool:
-    """Whether eight cached images are what decoding gives now: another version of Pillow may give other pixels."""
-    some = np.linspace(0, len(files) - 1, 8).astype(int)
-    return all(np.array_equal(images[i], read(files[i], size, resize)) for i in some)
+    checksum = int.from_bytes(kept[length:].tobytes(), "little")
+    if len(kept) != length + CHECKSUM or zlib.crc32(kept[:length].data) != checksum:
+        return None
+    images = kept[:length].reshape(len(shots), *size, 3)
+    some = np.linspace(0, len(shots) - 1, 8).astype(int)  # another version of Pillow may give other pixels
+    return images if all(np.array_equal(images[i], read(shots.file(i), size, resize)) for i in some) else None
 
 
 def _decode_and_keep(file: Path, shots: Shots, size: tuple[int, int], resize: str, mapped: bool) -> np.ndarray:

@@ -9,16 +9,14 @@ from typing import NamedTuple
 
 from reidlib.files import few, project
 
+TOYS = {"toy": "market", "toy-duke": "duke", "toy-sysu": "sysu"}  # the network that reidlib.toy draws for each
 FOLDERS = {  # below the root of all data sets, the names that the authors' archives unpack to
     "market": ("Market-1501-v15.09.15",),
     "duke": ("DukeMTMC-reID",),
     "msmt17": ("MSMT17", "MSMT17_V1", "MSMT17_V2"),
     "sysu": ("SYSU-MM01",),
     "regdb": ("RegDB",),
-    "toy": ("toy",),
-    "toy-duke": ("toy-duke",),
-    "toy-sysu": ("toy-sysu",),
-}
+} | {name: (name,) for name in TOYS}
 PARTS = ("train", "query", "gallery")
 MARKS = {"msmt17": "list_train.txt", "sysu": "cam1", "regdb": "idx"}  # what tells a set's own folder, if not BOXES
 BOXES = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}

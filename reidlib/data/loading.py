@@ -12,12 +12,11 @@ import numpy as np
 
 from reidlib import toy
 from reidlib.data import infrared, layouts
+from reidlib.data.layouts import TOYS
 from reidlib.data.shots import DISTRACTOR, JUNK, Shots, Split
 from reidlib.files import few
 from reidlib.models import imported
 from reidlib.toy.sets import RECORD
-
-TOYS = {"toy": "market", "toy-duke": "duke", "toy-sysu": "sysu"}  # the network that reidlib.toy draws for each
 
 # (images, identities) of train, query and gallery, junk and distractors not counted as identities. Market-1501: Zheng
 # et al., ICCV 2015; DukeMTMC-reID: Zheng et al., ICCV 2017; MSMT17: Wei et al., CVPR 2018 (train with val); SYSU-MM01:
@@ -41,7 +40,8 @@ FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:functio
 def load(name: str | Path | Split, root: str | Path | None = None, trial: int = 1) -> Split:
     """Load a data set: a built-in one, your own images, or what a function of yours returns.
 
-    Its images are sorted by path. A built-in set with other counts than published gives a warning.
+    Its images are sorted by path. A built-in set with other counts than published gives a warning. ValueError and
+    FileNotFoundError for an unknown name, unusable labels or missing files say what to do.
 
     Parameters
     ----------
@@ -54,11 +54,6 @@ def load(name: str | Path | Split, root: str | Path | None = None, trial: int = 
     root : path, optional
         The folder of all data sets, or the set's own folder. By default $REID_DATA, else data/ of the repository.
     trial : int, one of RegDB's ten splits; `load("regdb:3")` is `load("regdb", trial=3)`
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        For an unknown name, unusable labels or missing files; the message says what to do.
 
     Examples
     --------
@@ -78,7 +73,10 @@ def load(name: str | Path | Split, root: str | Path | None = None, trial: int = 
     base = layouts.data_root(root)
     if word not in layouts.FOLDERS:
         return _own(layouts.own(name, base))
-    split = _built_in(word, base, trial)
+    network = TOYS.get(word, word)
+    folder = _drawn(word, base) if word in TOYS else layouts.home(word, base)
+    rows = infrared.read_regdb(word, folder, trial) if word == "regdb" else READERS[network](word, folder)
+    split = _split(word if trial == 1 else f"{word}:{trial}", folder, rows, infrared.CAMERAS.get(network, ()), True)
     for difference in differences(split):
         warnings.warn(difference, stacklevel=2)
     return split
@@ -103,14 +101,9 @@ def _returned(name: str) -> Split:
     split = make() if callable(make) else make
     if not isinstance(split, Split):
         raise ValueError(f"{name} gives {type(split).__name__}, not a Split; see the example of reidlib.Split")
+    if split.name.partition(":")[0] in layouts.FOLDERS:
+        raise ValueError(f"{name} gives a Split named {split.name!r}, as a built-in data set is; give it another name")
     return split
-
-
-def _built_in(name: str, base: Path, trial: int) -> Split:
-    folder = _drawn(name, base) if name in TOYS else layouts.home(name, base)
-    network = TOYS.get(name, name)
-    rows = infrared.read_regdb(name, folder, trial) if name == "regdb" else READERS[network](name, folder)
-    return _split(name if trial == 1 else f"{name}:{trial}", folder, rows, infrared.CAMERAS.get(network, ()), True)
 
 
 def _drawn(name: str, base: Path) -> Path:

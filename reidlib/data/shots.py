@@ -12,7 +12,7 @@ JUNK, DISTRACTOR = -1, 0  # pids in a gallery: a bad detection, which is ignored
 
 @dataclass(frozen=True, eq=False)
 class Shots:
-    """Images with their labels. An index, a slice or a mask gives a part of them.
+    """Images with their labels; an index, a slice or a mask gives a part. ValueError if shapes or dtypes do not fit.
 
     Parameters
     ----------
@@ -22,11 +22,6 @@ class Shots:
     pids, camids : int64 (N,)
         Identities, counted from 1, and cameras. In a gallery pid -1 is junk and 0 a distractor.
     infrared_cameras : tuple of int, the camids of infrared cameras
-
-    Raises
-    ------
-    ValueError
-        If shapes or dtypes do not fit.
 
     Examples
     --------

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from reidlib.data import load, loading
-from reidlib.data.checks import check
-from reidlib.data.infrared import is_colour
+from reidlib.data.checks import check, is_colour
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published are")
 IDS = {"train": "1, 2\n", "val": "4", "test": "6,\n10 ,17,"}  # the official files are one line; be lenient

@@ -105,12 +105,9 @@ class PKSampler:
         self.infrared = np.zeros(len(self.pids), bool) if infrared is None else infrared
         if order not in ORDERS:
             raise ValueError(f"no order {order!r} of batches; choose one of {', '.join(ORDERS)}")
-        if order == "modality":
-            lone = np.setxor1d(self.pids[~self.infrared], self.pids[self.infrared])
-            if len(lone):
-                seen = f"{len(lone)} training identities are seen in one modality only, first {lone[0]}"
-                remedy = "leave them out, or use order='identity'"
-                raise ValueError(f"order='modality' needs visible and infrared images, but {seen}; {remedy}")
+        if order == "modality" and len(lone := np.setxor1d(self.pids[~self.infrared], self.pids[self.infrared])):
+            seen = f"{len(lone)} training identities are seen in one modality only, first {lone[0]}; leave them out"
+            raise ValueError(f"order='modality' needs visible and infrared images, but {seen}, or use order='identity'")
         ids, needed = len(np.unique(self.pids)), p if order == "image" else 2
         if ids < needed:
             raise ValueError(f"{ids} identities to train on; batches of p={p} identities need at least {needed}")

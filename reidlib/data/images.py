@@ -94,8 +94,7 @@ class ImageStore:
     Parameters
     ----------
     shots : Shots, N images
-    size : (height, width), in pixels
-    resize : {"bicubic", "bilinear"}, Pillow's filter
+    size, resize : (height, width) in pixels, and Pillow's filter, "bicubic" or "bilinear"
     memory : int, optional
         How many bytes of memory the images may take, by default half of what is free. A larger set stays in its
         cache file, from which batches are read as they are needed. The batches are the same.
@@ -113,8 +112,7 @@ class ImageStore:
         file = cache_folder() / f"{pixels_digest(shots)}-{size[0]}x{size[1]}-{resize}.rgb"
         self.mapped = math.prod((len(shots), *size, 3)) > (_free() / 2 if memory is None else memory)
         images = _cached(file, shots, size, resize, self.mapped)
-        if images is None:
-            images = _decode_and_keep(file, shots, size, resize, self.mapped)
+        images = _decode_and_keep(file, shots, size, resize, self.mapped) if images is None else images
         self.images = torch.from_numpy(images)
 
     def __len__(self) -> int:

@@ -4,9 +4,6 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from reidlib.data.layouts import Row, listed, need
 from reidlib.files import few
 
@@ -17,9 +14,6 @@ REGDB_SIDES = {"visible": 1, "thermal": 2}
 REGDB, REGDB_LINE = re.compile(r"(.*\S)\s+(\d+)"), "Visible/1/male_back_v_00001_1.bmp 0"
 REGDB_TRIALS = 10
 REGDB_TRAIN_IDS = 206
-# Mean difference between a pixel's largest and smallest channel, of 255. A grey image has 0, also after a JPEG of any
-# quality; of Market-1501's 3,368 queries the greyest has 1.5, one in a thousand has less than 2.
-COLOUR = 2.0
 
 
 def read_sysu(name: str, folder: Path) -> list[Row]:
@@ -50,13 +44,6 @@ def _ids(name: str, folder: Path, file: str) -> list[int]:
         content = f"it holds {few(odd)}" if odd else "it is empty"
         raise ValueError(f"{name}: {file} should hold whole numbers between commas, as in 6,10,17; {content}")
     return [int(word) for word in words]
-
-
-def is_colour(image: Image.Image) -> bool:
-    """Whether an image has colours, which no infrared camera records; grey saved in three channels has none."""
-    if image.mode in ("1", "L", "I", "I;16", "F"):
-        return False
-    return float(np.ptp(np.asarray(image.convert("RGB"), np.int16), axis=2).mean()) > COLOUR
 
 
 def read_regdb(name: str, folder: Path, trial: int = 1) -> list[Row]:

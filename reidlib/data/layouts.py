@@ -161,10 +161,9 @@ def read_table(file: Path) -> list[Row]:
 
 def _problem(folder: Path, cells: dict[str, str]) -> str | None:
     """What is wrong with one record of a table. A path may not leave the table's folder, so that both can be moved."""
-    empty = next((column for column in ("path", "pid", "camid") if cells.get(column) == ""), None)
     path = PurePosixPath(cells["path"])
-    if empty:
-        return f"{empty} is empty"
+    if empty := [column for column in ("path", "pid", "camid") if cells.get(column) == ""]:
+        return f"{empty[0]} is empty"
     if cells["split"] not in PARTS:
         return f"split is {cells['split']!r}, not train, query or gallery"
     if path.is_absolute() or ".." in path.parts:

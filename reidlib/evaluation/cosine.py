@@ -26,11 +26,10 @@ class Cosine:
     def _error(self, dim: int) -> float:
         """A bound on |tile - exact|, relative to sum |q_d g_d| <= 1.
 
-        It adds up: inputs rounded to the product's format, at twice its unit roundoff (TF32, which any accelerator may
-        use for float32, may truncate) and half its smallest step for each number near zero; a float32 sum of D
-        products, below 8 sqrt(D) 2^-24 except with probability 3e-14 (Higham and Mary 2019, Theorem 2.4 with lambda =
-        8; the certain bound, D 2^-24, is far above); one rounding of the result; lengths within 2^-20 of one, which
-        are not divided by.
+        Inputs rounded to the product's format: twice its unit roundoff (TF32, which accelerators may use for float32,
+        may truncate) and half its smallest step for each number near zero. A float32 sum of D products: below
+        8 sqrt(D) 2^-24 except with probability 3e-14 (Higham and Mary 2019, Theorem 2.4 with lambda = 8; the certain
+        bound, D 2^-24, is far above). One rounding of the result, and lengths within 2^-20 of one, not divided by.
         """
         kind = torch.finfo(self.dtype)
         tf32 = self.dtype == torch.float32 and self.g.device.type != "cpu"
@@ -45,17 +44,15 @@ class Cosine:
         return other
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor:
-        """Similarities of some queries and some gallery images, (rows, cols) float32."""
         similarity = product((self.q[rows] / self.q_length[rows, None]).to(self.dtype), self.work[cols])
         return similarity.div_(self.g_length[cols]) if self.raw and not self.unit else similarity
 
     def near(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """Similarities of the pairs (i, j), (n,) float64, within `error`."""
         dot = pairwise(lambda x, y: np.einsum("nd,nd->n", x, y), self.q, self.g, i, j)
         return dot / (self.q_length.cpu().numpy()[i] * self.g_length.cpu().numpy()[j]).astype(np.float64)
 
     def exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """Similarities of the pairs (i, j), (n,) float64, equal to the last bit on every device and in every chunk."""
+        """Those of pairs, equal to the last bit on every device and in every chunk."""
         q_length, g_length = (
             recall(known, k, lambda k, x=x: np.sqrt(pairwise(fold, x, x, k, k)))
             for known, x, k in zip(self.known, (self.q, self.g), (i, j), strict=True)

@@ -10,41 +10,30 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from reidlib.data.shots import Shots
+from reidlib.data.shots import DISTRACTOR, JUNK, Shots
 from reidlib.evaluation.cosine import recall
 from reidlib.progress import progress
 
 ROWS = 512  # queries in a tile: from here on NumPy's product runs at full speed
 CROWDED = 8  # a row with more than this part of its tile above its worst match is compared, not searched: it is faster
 WIDEST = 1.5  # the largest absolute similarity that `count` can tell from another query's
+Pair = tuple[np.ndarray, np.ndarray]  # two arrays (n,) int64 side by side
 
 
 class Similarity(Protocol):
     """Similarities of Q queries and G gallery images, between -1 and 1, higher for images that are more alike.
 
-    The counter reads most pairs from tiles and asks for exact values only where two similarities are nearly equal.
-    `Cosine` and `Reranked` are such classes. `score(rerank=...)` takes any function (q, g, keep) that returns one: q
-    (Q, D), g (G, D), and the mask keep (G,) of gallery images that are not junk.
-
-    Attributes
-    ----------
-    error : float
-        A bound on the difference of `tile` and of `near` from `exact`; 0 if all three read one table.
+    `tile` gives those of some queries and some gallery images, (rows, cols) float32, which the caller only reads;
+    `near` and `exact` those of the pairs (i, j), each (n,) int64, n may be 0, as (n,) float64. `exact` decides ties and
+    is the same to the last bit in every call; `tile` and `near` are within `error` of it. `score(rerank=...)` takes any
+    function of q (Q, D), g (G, D) and keep (G,), which is False for junk, that returns one, as `rerank` does.
     """
 
     error: float
 
-    def tile(self, rows: slice, cols: slice) -> torch.Tensor:
-        """Similarities of some queries and some gallery images, (rows, cols) float32, which the caller only reads."""
-        ...
-
-    def near(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """Similarities of the pairs (i, j), each (n,) int64, n may be 0: (n,) float64, within `error` of `exact`."""
-        ...
-
-    def exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """Similarities of the pairs (i, j), (n,) float64, always the same to the last bit; they decide ties."""
-        ...
+    def tile(self, rows: slice, cols: slice) -> torch.Tensor: ...
+    def near(self, i: np.ndarray, j: np.ndarray) -> np.ndarray: ...
+    def exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray: ...
 
 
 class Rule:
@@ -71,46 +60,52 @@ class Rule:
         """Whether gallery images j are wrong answers to queries i."""
         return (self.q_pid[i] != self.g_pid[j]) & ~self.ignored(i, j)
 
-    def same(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    def same(self, rows: slice) -> Pair:
         """All pairs (i, j) of one pid with i in rows, ordered by i."""
         first, last = (np.searchsorted(self.sorted, self.q_pid[rows], side) for side in ("left", "right"))
         which, position = ragged(first, last)
         return which + rows.start, self.order[position]
 
-    def matches(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    def matches(self, rows: slice) -> Pair:
         """All true matches (i, j) with i in rows, ordered by i: pairs of one pid that are not ignored."""
         i, j = self.same(rows)
         keep = ~self.ignored(i, j)
         return i[keep], j[keep]
 
+    def counts(self) -> dict[str, int]:
+        """Queries, those with a match, gallery images, junk, distractors, true matches and ignored pairs of one pid."""
+        i, j = self.same(slice(0, len(self.q_pid)))
+        ignored = self.ignored(i, j)
+        counts = dict(queries=len(self.q_pid), valid=len(np.unique(i[~ignored])), gallery=len(self.g_pid))
+        strangers = (
+            0 if DISTRACTOR in self.q_pid else int((self.g_pid == DISTRACTOR).sum())
+        )  # else a person like others
+        counts |= dict(junk=int((self.g_pid == JUNK).sum()), distractors=strangers)
+        return counts | dict(matches=int((~ignored).sum()), same_camera=int(ignored.sum()))
 
-def ragged(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+
+def ragged(first: np.ndarray, last: np.ndarray) -> Pair:
     """The numbers first..last-1 of all ranges in one row, and before them the range that each is from."""
     count = last - first
     which = np.repeat(np.arange(len(count)), count)
     return which, np.arange(len(which)) + (first - np.cumsum(count) + count)[which]
 
 
-def count(
-    source: Similarity, rule: Rule, ties: str = "pessimistic", memory: int = 2**26
-) -> tuple[np.ndarray, np.ndarray]:
-    """Count the wrong answers ahead of every true match.
+def count(source: Similarity, rule: Rule, ties: str = "pessimistic", memory: int = 2**26) -> Pair:
+    """Count the wrong answers ahead of every true match: (i, ahead), int64, one entry a match, ordered by query i.
 
-    Returns (i, ahead), int64, one entry a match, ordered by query i. A wrong answer with exactly a match's similarity
-    ranks ahead of it ("pessimistic") or behind it ("optimistic"). `memory`, in bytes, bounds a tile and what is derived
-    from it; the result does not depend on it.
+    A wrong answer with exactly a match's similarity ranks ahead of it ("pessimistic") or behind it ("optimistic").
+    `memory`, in bytes, bounds a tile and what is derived from it; the result does not depend on it.
     """
-    counted = [_count_rows(source, rule, rows, tiles, ties == "pessimistic") for rows, tiles in tiling(rule, memory)]
+    counted = [_count_rows(source, rule, rows, tiles, ties) for rows, tiles in tiling(rule, memory)]
     i, ahead = (np.concatenate(parts) for parts in zip(*counted, strict=True))
     return i, ahead
 
 
-def _count_rows(
-    source: Similarity, rule: Rule, rows: slice, tiles: list[slice], pessimistic: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def _count_rows(source: Similarity, rule: Rule, rows: slice, tiles: list[slice], ties: str) -> Pair:
     """`count` for some queries; the tiles are freed on return, so that the next queries can use their memory."""
     tile = source.tile(rows, tiles[0])
-    chunk = Chunk(source, rule, rows, tile if len(tiles) == 1 else None, pessimistic)
+    chunk = Chunk(source, rule, rows, tile if len(tiles) == 1 else None, ties)
     chunk.add(tile, tiles[0])
     for cols in tiles[1:]:
         chunk.add(source.tile(rows, cols), cols)
@@ -130,14 +125,11 @@ def tiling(rule: Rule, memory: int) -> Iterator[tuple[slice, list[slice]]]:
 class Chunk:
     """The matches of some queries as thresholds, and how many wrong answers pass each of them.
 
-    `whole`: the tile with all columns of these queries, which holds the matches' similarities; None if there are
-    several tiles.
+    `whole`: the tile with all columns of these queries, and so the matches' similarities; None if there are several.
     """
 
-    def __init__(
-        self, source: Similarity, rule: Rule, rows: slice, whole: torch.Tensor | None, pessimistic: bool
-    ) -> None:
-        self.source, self.rule, self.rows, self.pessimistic = source, rule, rows, pessimistic
+    def __init__(self, source: Similarity, rule: Rule, rows: slice, whole: torch.Tensor | None, ties: str) -> None:
+        self.source, self.rule, self.rows, self.pessimistic = source, rule, rows, ties == "pessimistic"
         i, j = rule.matches(rows)
         near = source.near(i, j) if whole is None else entries(whole, i - rows.start, j - rule.columns.start)
         # All thresholds on one axis: similarities lie in [-1, 1], so 4 units a query keep the queries apart.
@@ -170,10 +162,7 @@ class Chunk:
             self._settle(np.concatenate(unsure))
 
     def _search(self, r: np.ndarray, j: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """Look up how many thresholds each entry (query row r, gallery j, position on the axis) passes.
-
-        Returns the pairs that are too close to decide: (n, 3) of row, gallery image, threshold.
-        """
+        """Look up how many thresholds each entry passes; returns what is too close to decide, as for `_settle`."""
         passed, most = np.searchsorted(self.high, position), np.searchsorted(self.low, position, side="right")
         self.passing += np.bincount(passed, minlength=len(self.passing))
         self.entries += np.bincount(r, minlength=len(self.entries))
@@ -212,16 +201,16 @@ class Chunk:
 
 def _bounded(values: np.ndarray) -> np.ndarray:
     """`values`; ValueError for NaN and for what lies so far outside [-1, 1] that the counter would be wrong."""
-    if not (abs(values) <= WIDEST).all():
-        worst = values[~(abs(values) <= WIDEST)][0]
-        raise ValueError(f"a similarity is {worst}: similarities must lie between -1 and 1, such as 1 - distance / max")
+    if len(wrong := values[~(abs(values) <= WIDEST)]):
+        raise ValueError(
+            f"a similarity is {wrong[0]}: similarities must lie between -1 and 1, such as 1 - distance / max"
+        )
     return values
 
 
 def entries(tile: torch.Tensor, r: np.ndarray, c: np.ndarray) -> np.ndarray:
     """tile[r, c] as float64 in main memory."""
-    row, column = (torch.from_numpy(x).to(tile.device) for x in (r, c))
-    return tile[row, column].double().cpu().numpy()
+    return tile[torch.from_numpy(r), torch.from_numpy(c)].double().cpu().numpy()
 
 
 def above(tile: torch.Tensor, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:

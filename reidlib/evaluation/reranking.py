@@ -5,10 +5,8 @@ import torch
 from scipy import sparse
 
 from reidlib.evaluation.cosine import Cosine, pairwise, product
-from reidlib.evaluation.counting import ragged
+from reidlib.evaluation.counting import ROWS, ragged
 from reidlib.progress import progress
-
-ROWS = 512
 
 
 class Reranked:
@@ -23,7 +21,6 @@ class Reranked:
         self.error = float(self.scale.max()) * cosine.error + 2**-22  # and a few roundings of values below 1
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor:
-        """Similarities of some queries and some gallery images, (rows, cols) float32."""
         tile = self.cosine.tile(rows, cols)
         scale = torch.from_numpy(self.scale[rows, None]).float().to(tile.device)
         tile.sub_(1).mul_(scale).add_(self.lam)
@@ -44,52 +41,34 @@ class Reranked:
 
 
 def rerank(
-    q: torch.Tensor,
-    g: torch.Tensor,
-    k1: int = 20,
-    k2: int = 6,
-    lam: float = 0.3,
-    keep: np.ndarray | None = None,
+    q: torch.Tensor, g: torch.Tensor, k1: int = 20, k2: int = 6, lam: float = 0.3, keep: np.ndarray | None = None
 ) -> Reranked:
     """Re-rank a gallery by how many k-reciprocal neighbours its images share with the queries.
 
-    The distance is (1 - lam) Jaccard + lam squared Euclidean over its row's maximum, in [0, 1]. Queries and gallery
-    images are neighbours of each other, so that a score depends on all queries. Memory is sparse, never N x N.
+    Returns 1 - distance as a `Similarity` of Q queries and G gallery images, sparse and never N x N; the distance is
+    (1 - lam) Jaccard + lam squared Euclidean over its row's maximum, in [0, 1]. Queries and gallery images are
+    neighbours of each other, so that a score depends on all queries. ValueError if k1, k2 or lam does not fit.
+    Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding" (CVPR 2017), section 3.
 
     Parameters
     ----------
-    q, g : Tensor (Q, D) and (G, D), floating point
-        Features, of any length, on one device.
-    k1, k2 : int
-        Neighbours of the reciprocal sets, and of the local query expansion (1: none); k2 <= k1 + 1.
-    lam : float
-        Share of the original distance: from 0 (Jaccard alone) to 1 (no re-ranking).
-    keep : ndarray (G,) of bool, optional
-        Gallery images that count as neighbours; `score` leaves out junk. Default: all.
-
-    Returns
-    -------
-    Reranked
-        A `Similarity` of all Q queries and G gallery images, 1 - distance.
-
-    Raises
-    ------
-    ValueError
-        If k1, k2 or lam does not fit.
-
-    References
-    ----------
-    Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding" (CVPR 2017), section 3.
+    q, g : floating point (Q, D) and (G, D), features of any length, on one device
+    k1, k2 : int, neighbours of the reciprocal sets, and of the local query expansion (1: none), at most k1 + 1
+    lam : float, the share of the original distance, from 0 (Jaccard alone) to 1 (no re-ranking)
+    keep : bool (G,), the gallery images that count as neighbours; `score` leaves out junk. Default: all
 
     Examples
     --------
-    >>> q, g = torch.eye(3, 8) + 0.1, torch.eye(6, 8)
-    >>> reranked = rerank(q, g, k1=2, k2=1)
-    >>> reranked.tile(slice(0, 3), slice(0, 6)).argmax(1)
+    >>> rerank(torch.eye(3, 8) + 0.1, torch.eye(6, 8), k1=2, k2=1).tile(slice(0, 3), slice(0, 6)).argmax(1)
     tensor([0, 1, 2])
     """
     keep = np.ones(len(g), bool) if keep is None else np.asarray(keep)
-    check(len(q) + int(keep.sum()), k1, k2, lam)
+    if not 1 <= k2 <= k1 + 1:
+        raise ValueError(f"re-ranking with k1={k1}, k2={k2}: k2 must be between 1 and k1 + 1")
+    if (images := len(q) + int(keep.sum())) <= k1:
+        raise ValueError(f"rerank() with k1={k1} needs more than {k1} images; there are {images}: choose a smaller k1")
+    if not 0 <= lam <= 1:
+        raise ValueError(f"re-ranking with lam={lam}: lam is a share, from 0 (Jaccard alone) to 1 (no re-ranking)")
     x = torch.cat([unit(q), unit(g[torch.from_numpy(keep).to(g.device)])])
     nearest, farthest = neighbours(x, k1 + 1)
     weights = encode(x, nearest, farthest, k1)
@@ -102,51 +81,15 @@ def rerank(
 
 
 def expand(q: torch.Tensor, g: torch.Tensor, k: int = 5) -> torch.Tensor:
-    """Average query expansion: each query becomes the mean of itself and its k nearest gallery images.
+    """Average query expansion: each query becomes the mean of itself and its k nearest in g, L2-normalised (Q, D).
 
-    Parameters
-    ----------
-    q, g : Tensor (Q, D) and (G, D), floating point
-        Features, of any length, on one device.
-    k : int
-        Gallery images to average over, 1 to G.
-
-    Returns
-    -------
-    Tensor (Q, D) of float32
-        L2-normalised.
-
-    Raises
-    ------
-    ValueError
-        If k is out of range.
-
-    References
-    ----------
-    Chum et al., "Total Recall: Automatic Query Expansion" (ICCV 2007), section 3.
-
-    Examples
-    --------
-    >>> expand(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [-1.0, 0.0]]), k=1)
-    tensor([[0.7071, 0.7071]])
+    Source: Chum et al., "Total Recall: Automatic Query Expansion" (ICCV 2007), section 3. ValueError unless 1 <= k <= G.
     """
     if not 1 <= k <= len(g):
         raise ValueError(f"expand() with k={k}: choose 1 to {len(g)}, the size of the gallery")
     q, g = unit(q), unit(g)
     nearest = [product(rows, g).topk(k).indices for rows in q.split(ROWS)]
     return unit(torch.cat([rows + g[index].sum(1) for rows, index in zip(q.split(ROWS), nearest)]))
-
-
-def check(images: int, k1: int, k2: int, lam: float) -> None:
-    """ValueError for parameters of `rerank` that do not fit."""
-    if not 1 <= k2 <= k1 + 1:
-        raise ValueError(f"re-ranking with k1={k1}, k2={k2}: k2 must be between 1 and k1 + 1")
-    if images <= k1:
-        raise ValueError(
-            f"re-ranking with k1={k1} needs more than {k1} images; there are {images}: choose a smaller k1"
-        )
-    if not 0 <= lam <= 1:
-        raise ValueError(f"re-ranking with lam={lam}: lam is a share, from 0 (Jaccard alone) to 1 (no re-ranking)")
 
 
 def unit(x: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,9 @@
 """Scores: one value a query, their means and intervals, and ranked lists on demand."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from reidlib.data.shots import Shots
 from reidlib.evaluation.counting import Rule, Similarity
 from reidlib.files import write_whole
 
+Interval = tuple[float, float]  # low, high
 SAVED = ("ap", "ap_trapezoid", "inp", "first_match", "matches", "pids", "camids", "reranked", "ties")
 
 
@@ -41,21 +43,14 @@ class Scores:
     """The result of `score`: one value a query, and their means over the queries that have a match, as fractions.
 
     `query`, `gallery`, `q`, `g`, `source` and `rule` are what was scored; they raise ValueError if the scores come from
-    a file, which keeps none of them.
+    a file, which keeps none of them. A metric of your own is a function of Scores that returns a fraction.
 
     Examples
     --------
-    A metric of your own is a function of Scores that returns a fraction:
-
-    >>> def within_three(scores):
-    ...     return float((scores.first_match[scores.valid] <= 3).mean())
     >>> values = per_query(np.array([0, 0, 1]), np.array([0, 1, 4]), 3)  # two queries with matches, one without
-    >>> pids = camids = np.array([1, 2, 3])
-    >>> scores = Scores(**values, pids=pids, camids=camids, counts={}, reranked=False, ties="pessimistic")
-    >>> scores.ap.round(3), scores.first_match, scores.matches
-    (array([0.833, 0.2  ,   nan]), array([ 1,  5, -1]), array([2, 1, 0]))
-    >>> within_three(scores)
-    0.5
+    >>> scores = Scores(**values, pids=np.arange(3), camids=np.ones(3), counts={}, reranked=False, ties="optimistic")
+    >>> scores.ap.round(3), scores.first_match, float((scores.first_match[scores.valid] <= 3).mean())
+    (array([0.833, 0.2  ,   nan]), array([ 1,  5, -1]), 0.5)
     """
 
     ap: np.ndarray  # (Q,) float64, by steps; NaN without a match
@@ -69,15 +64,12 @@ class Scores:
     reranked: bool
     ties: str
     compared: Compared | None = None  # None if loaded from a file
-    valid: np.ndarray = field(init=False)  # (Q,) bool: the query has a match
-    num_valid: int = field(init=False)
-    num_invalid: int = field(init=False)
-    mAP: float = field(init=False)
-    mAP_trapezoid: float = field(init=False)
-    mINP: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.valid = self.matches > 0
+        if kept := self.compared:
+            self.query, self.gallery, self.q, self.g = kept.query, kept.gallery, kept.q, kept.g
+            self.source, self.rule = kept.source, kept.rule
+        self.valid = self.matches > 0  # (Q,) bool
         self.num_valid, self.num_invalid = int(self.valid.sum()), int((~self.valid).sum())
         self.mAP, self.mAP_trapezoid, self.mINP = (self.mean(name) for name in ("mAP", "mAP_trapezoid", "mINP"))
 
@@ -89,8 +81,6 @@ class Scores:
 
     def rank(self, k: int) -> float:
         """Share of valid queries with a match among the first k."""
-        if k < 1:
-            raise ValueError(f"rank({k}): ranks begin at 1")
         return self.mean(f"rank-{k}")
 
     def mean(self, name: str) -> float:
@@ -103,12 +93,10 @@ class Scores:
         if name in known:
             return known[name]
         if not (name.startswith("rank-") and name[5:].isdigit() and int(name[5:])):
-            raise ValueError(f"no score {name!r}; choose one of {', '.join(known)}, rank-1, rank-5, ...")
+            raise ValueError(f"no score {name!r}; choose one of {', '.join(known)} and rank-k, where ranks begin at 1")
         return np.where(self.valid, self.first_match <= int(name[5:]), np.nan)
 
-    def interval(
-        self, name: str = "mAP", level: float = 0.95, repeats: int = 1000, seed: int = 0
-    ) -> tuple[float, float]:
+    def interval(self, name: str = "mAP", level: float = 0.95, repeats: int = 1000, seed: int = 0) -> Interval:
         """Bootstrap interval over the valid queries of "mAP", "mINP" or "rank-k"."""
         return bootstrap(self.values(name)[self.valid], level, repeats, seed)
 
@@ -119,46 +107,20 @@ class Scores:
             f"{self.num_invalid} without match, re-ranking {'on' if self.reranked else 'off'})"
         )
 
-    def _kept(self) -> Compared:
-        if self.compared is None:
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):  # of a field of Compared only if there is none
+            if name not in Compared.__annotations__:
+                raise AttributeError(f"Scores have no {name!r}")
             raise ValueError(
                 "these scores come from a file, without embeddings: call score() or measure() again to rank images or "
                 "compare pairs (of SysuScores.runs[t], take trial(t))"
             )
-        return self.compared
-
-    @property
-    def query(self) -> Shots:
-        return self._kept().query
-
-    @property
-    def gallery(self) -> Shots:
-        return self._kept().gallery
-
-    @property
-    def q(self) -> torch.Tensor:
-        """Query features (Q, D)."""
-        return self._kept().q
-
-    @property
-    def g(self) -> torch.Tensor:
-        """Gallery features (G, D)."""
-        return self._kept().g
-
-    @property
-    def source(self) -> Similarity:
-        """The similarities that were counted: `Cosine`, `Reranked`, or those of your own."""
-        return self._kept().source
-
-    @property
-    def rule(self) -> Rule:
-        return self._kept().rule
 
     def ranking(self, i: int, k: int = 20, ignored: bool = False) -> Ranking:
-        """The first k gallery images for query i, in the order that was scored.
+        """The first k gallery images for query i as they were scored; with `ignored`, also those that are not scored.
 
-        With `ignored`, those that the metric leaves out are listed too. IndexError if there is no query i, ValueError
-        for scores from a file.
+        IndexError if there is no query i, ValueError for scores from a file.
         """
         if not 0 <= i < len(self.ap):
             raise IndexError(f"no query {i}: there are {len(self.ap)}, numbered from 0")
@@ -178,8 +140,7 @@ class Scores:
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the values of each query and the counts to `path` (.npz), for `Scores.load`."""
-        values = {name: getattr(self, name) for name in SAVED}
-        values |= {f"count_{name}": value for name, value in self.counts.items()}
+        values = {name: getattr(self, name) for name in SAVED} | {f"count_{name}": n for name, n in self.counts.items()}
         write_whole(Path(path), lambda stream: np.savez_compressed(stream, allow_pickle=False, **values))
         return Path(path)
 
@@ -216,7 +177,7 @@ def per_query(i: np.ndarray, ahead: np.ndarray, queries: int) -> dict[str, np.nd
     return dict(ap=ap, ap_trapezoid=trapezoid, inp=inp, first_match=first_match, matches=matches)
 
 
-def bootstrap(values: np.ndarray, level: float = 0.95, repeats: int = 1000, seed: int = 0) -> tuple[float, float]:
+def bootstrap(values: np.ndarray, level: float = 0.95, repeats: int = 1000, seed: int = 0) -> Interval:
     """Percentile interval of the mean of `values` (n,) over resampled queries (Efron 1979)."""
     rng = np.random.default_rng(seed)
     means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(repeats)]

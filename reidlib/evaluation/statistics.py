@@ -8,7 +8,7 @@ import torch
 
 from reidlib.evaluation.counting import tiling
 from reidlib.evaluation.scores import Scores, bootstrap
-from reidlib.evaluation.sysu_scores import SysuScores
+from reidlib.evaluation.sysu_trials import SysuScores
 
 
 @dataclass(frozen=True)
@@ -27,46 +27,26 @@ class Comparison:
 
 
 def compare(
-    a: Scores | SysuScores,
-    b: Scores | SysuScores,
-    names: Sequence[str] = ("rank-1", "mAP"),
-    level: float = 0.95,
-    repeats: int = 1000,
-    seed: int = 0,
-) -> Comparison:
+    a: Scores | SysuScores, b: Scores | SysuScores, names: Sequence[str] = ("rank-1", "mAP"),
+    level: float = 0.95, repeats: int = 1000, seed: int = 0,
+) -> Comparison:  # fmt: skip
     """Differences of two models' scores of the same queries, a - b, with paired bootstrap intervals over the queries.
+
+    ValueError if the queries differ, or which of them have a match. Percentile intervals as Efron, "Bootstrap methods:
+    another look at the jackknife" (Annals of Statistics 1979).
 
     Parameters
     ----------
-    a, b : Scores
-        May come from files.
-    names : sequence of str
-        "mAP", "mAP_trapezoid", "mINP" or "rank-k".
-    level, repeats, seed
-        Share of the interval, number of resamples, seed of the resampling.
-
-    Returns
-    -------
-    Comparison
-        `differences[name]` is (difference, low, high), as fractions.
-
-    Raises
-    ------
-    ValueError
-        If the queries differ, or which of them have a match.
-
-    References
-    ----------
-    Efron, "Bootstrap methods: another look at the jackknife" (Annals of Statistics 1979): percentile interval.
+    a, b : scores, also from files
+    names : "mAP", "mAP_trapezoid", "mINP" or "rank-k"
+    level, repeats, seed : the share of the interval, the number of resamples and their seed
 
     Examples
     --------
-    >>> from dataclasses import replace
     >>> from reidlib.evaluation.scores import per_query
     >>> labels = dict(pids=np.arange(4), camids=np.ones(4), counts={}, reranked=False, ties="pessimistic")
-    >>> a = Scores(**per_query(np.arange(4), np.array([0, 0, 1, 1]), 4), **labels)
-    >>> b = Scores(**per_query(np.arange(4), np.array([1, 1, 1, 1]), 4), **labels)
-    >>> compare(a, b)
+    >>> ahead = [0, 0, 1, 1], [1, 1, 1, 1]  # one match a query, and the wrong answers ahead of it
+    >>> compare(*(Scores(**per_query(np.arange(4), np.array(each), 4), **labels) for each in ahead))
     rank-1 +50.00 [+0.00, +100.00]  mAP +25.00 [+0.00, +50.00]  (4 queries, paired bootstrap)
     """
     check_paired(a, b)
@@ -80,9 +60,7 @@ def compare(
 def check_paired(a: Scores | SysuScores, b: Scores | SysuScores) -> None:
     """Raise ValueError unless two Scores are of the same queries against the same gallery."""
     if not (np.array_equal(a.pids, b.pids) and np.array_equal(a.camids, b.camids)):
-        raise ValueError(
-            f"two models are compared on the same queries in the same order; got {len(a.ap)} and {len(b.ap)}"
-        )
+        raise ValueError(f"two models need the same queries in the same order; got {len(a.ap)} and {len(b.ap)}")
     if len(differ := np.flatnonzero(a.valid != b.valid)):
         raise ValueError(f"query {differ[0]} has a match in one gallery only: score both against the same gallery")
 
@@ -115,37 +93,13 @@ class Verification:
 def verification(scores: Scores, bins: int = 20_000, memory: int = 2**26) -> Verification:
     """Count true and false pairs by similarity, under the rule of `scores`.
 
-    A threshold belongs to the model and the data that it was found on: take it from a validation set.
+    A threshold, as from `.at(fpr=1e-3)`, belongs to the model and the data that it was found on: take it from a
+    validation set. ValueError if the scores come from a file, which holds no embeddings.
 
     Parameters
     ----------
-    scores : Scores
-        With embeddings: from `score` or `measure`.
-    bins : int
-        Bins of similarity over [-1, 1].
-    memory : int
-        Bytes for a tile of similarities; the result does not depend on it.
-
-    Returns
-    -------
-    Verification
-        `at(fpr)` is (TPR, threshold); `roc()` is the whole curve.
-
-    Raises
-    ------
-    ValueError
-        If the scores come from a file, which holds no embeddings.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from reidlib.data.shots import Shots
-    >>> from reidlib.evaluation.score import score
-    >>> query = Shots("query", Path("q"), np.array(["1.jpg", "2.jpg"]), np.array([1, 2]), np.array([1, 1]))
-    >>> gallery = Shots("gallery", Path("g"), np.array(["1.jpg", "2.jpg"]), np.array([1, 2]), np.array([2, 2]))
-    >>> q, g = torch.tensor([[1.0, 0], [0, 1]]), torch.tensor([[2.0, 1], [0, 3]])
-    >>> verification(score(q, g, query, gallery), bins=16).at(fpr=0.0)
-    (1.0, 0.5)
+    bins : int, bins of similarity over [-1, 1]
+    memory : int, bytes for a tile of similarities; the result does not depend on it
     """
     source, rule = scores.source, scores.rule
     true, false = np.zeros(bins, np.int64), np.zeros(bins, np.int64)

@@ -1,7 +1,4 @@
-"""The protocol of SYSU-MM01: infrared probes, a gallery drawn anew in each of ten trials, and the rule of one place.
-
-Source: Wu et al., "RGB-Infrared Cross-Modality Person Re-Identification" (ICCV 2017), and its authors' MATLAB code.
-"""
+"""The protocol of SYSU-MM01: infrared probes, a gallery drawn anew in each of ten trials, and the rule of one place."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,13 +8,10 @@ import torch
 
 from reidlib.data.shots import Shots
 from reidlib.evaluation.cosine import Cosine
-from reidlib.evaluation.counting import Rule, Similarity, count, entries, ragged
+from reidlib.evaluation.counting import ROWS, Rule, Similarity, count, entries, ragged
 from reidlib.evaluation.score import check_features, check_shots, choose
 from reidlib.evaluation.scores import Scores, per_query
-from reidlib.evaluation.sysu_galleries import Draw, default_draw, drawn, official, people, same_place, seeded
-from reidlib.evaluation.sysu_scores import SysuScores
-
-__all__ = ["SysuScores", "official", "score", "seeded"]
+from reidlib.evaluation.sysu_trials import FILE, Draw, SysuScores, drawn, official, people, same_place, seeded
 
 SYSU = ("sysu", "toy-sysu")  # data sets that are tested by this protocol
 PROBES = (3, 6)  # infrared cameras
@@ -25,70 +19,36 @@ GALLERIES = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 SHOTS = {"single": 1, "multi": 10}  # images of each camera and identity
 SIZES = {"all": 301, "indoor": 112}  # pairs of camera and identity in the real gallery: images of a single-shot one
 REAL_PROBES = 3803
-ROWS = 512  # queries in one product
 
 
 def refuse_sysu(name: str) -> None:
     """Raise ValueError for SYSU-MM01, real or drawn, and say what to call instead."""
     if name in SYSU:
-        raise ValueError(
-            f"{name}: SYSU-MM01 is tested by its own protocol, with infrared queries and in four ways: call "
-            "rl.measure_all or rl.sysu.score"
-        )
+        raise ValueError(f"{name}: SYSU-MM01 is tested by its own protocol, call rl.measure_all or rl.sysu.score")
 
 
 def score(
-    q: torch.Tensor,
-    g: torch.Tensor,
-    query: Shots,
-    gallery: Shots,
-    *,
-    search: str = "all",
-    shot: str = "single",
-    trials: int = 10,
-    draw: Draw | None = None,
-    rerank: Callable[..., Similarity] | None = None,
-    device: torch.device | str | None = None,
-) -> SysuScores:
+    q: torch.Tensor, g: torch.Tensor, query: Shots, gallery: Shots, *,
+    search: str = "all", shot: str = "single", trials: int = 10, draw: Draw | None = None,
+    rerank: Callable[..., Similarity] | None = None, device: torch.device | str | None = None,
+) -> SysuScores:  # fmt: skip
     """Score infrared queries against visible gallery images by cosine similarity, as on SYSU-MM01.
 
     Each trial draws its gallery anew. A probe ignores every image of its own place (cameras 2 and 3 share one). Wrong
     answers exactly as similar as a match rank ahead of it. The similarities of all probes are held at once: 100 MB for
-    SYSU-MM01.
+    SYSU-MM01. ValueError if features or labels do not fit, or if no probe has a match. Source: Wu et al., "RGB-Infrared
+    Cross-Modality Person Re-Identification" (ICCV 2017), and its authors' MATLAB code.
 
     Parameters
     ----------
-    q, g : Tensor (Q, D) and (G, D), floating point
-        Features of the infrared and of all visible test images, of any length.
-    query, gallery : Shots
-        Their labels: cameras 3 and 6, cameras 1, 2, 4 and 5; pids from 1.
-    search : {"all", "indoor"}
-        The gallery's cameras: 1, 2, 4, 5 or 1, 2.
-    shot : {"single", "multi"}
-        Draw one or ten images of each identity in each camera.
-    trials : int
-        Galleries to draw; published numbers are means over 10.
-    draw : optional
-        `official(folder)` or `seeded(seed)`. Default: the official file if the gallery's folder has it in exp, else
-        seed 0; the scores say which.
-    rerank : callable, optional
-        `reidlib.rerank` or a function like it, applied to each trial (see `reidlib.score`).
-    device : optional
-        Where similarities are computed; default: where g is.
-
-    Returns
-    -------
-    SysuScores
-        Means over the trials. CMC counts people, mAP and mINP count images.
-
-    Raises
-    ------
-    ValueError
-        If features or labels do not fit, or if no probe has a match.
-
-    References
-    ----------
-    Wu et al., "RGB-Infrared Cross-Modality Person Re-Identification" (ICCV 2017), and its authors' MATLAB code.
+    q, g : floating point (Q, D) and (G, D), features of the infrared and of all visible test images, of any length
+    query, gallery : Shots of cameras 3 and 6, and of cameras 1, 2, 4 and 5; pids count from 1
+    search : "all" or "indoor", the gallery's cameras: 1, 2, 4, 5 or 1, 2
+    shot : "single" or "multi", to draw one or ten images of each identity in each camera
+    trials : int, galleries to draw; published numbers are means over 10
+    draw : `official(folder)` or `seeded(seed)`; default: the official file in the gallery's folder, if any, or seed 0
+    rerank : `reidlib.rerank` or a function like it, applied to each trial (see `reidlib.score`)
+    device : where similarities are computed; default: where g is
     """
     choose("search", search, GALLERIES)
     choose("shot", shot, SHOTS)
@@ -97,86 +57,56 @@ def score(
     q, g = (torch.as_tensor(x).detach() for x in (q, g))
     check_features(q, g, query, gallery)
     check_shots(query, gallery)
-    _check_cameras(query, gallery)
-    draw = default_draw(gallery.root) if draw is None else draw
+    for part, shots, cameras in (("query", query, PROBES), ("gallery", gallery, GALLERIES["all"])):
+        for i in np.flatnonzero(~np.isin(shots.camids, cameras)):
+            raise ValueError(
+                f"{part} image {i} ({shots.paths[i]}) is of camera {shots.camids[i]}: SYSU-MM01 searches infrared "
+                f"images (cameras {PROBES}) among visible ones (cameras {GALLERIES['all']}); rl.score takes other data"
+            )
+    if draw is None:
+        draw = official(gallery.root) if (gallery.root / "exp" / FILE).is_file() else seeded()
     if not hasattr(draw, "order"):
         raise ValueError(f"draw={draw!r}: pass sysu.official(folder), sysu.seeded(seed) or nothing")
     columns = np.stack([drawn(gallery, GALLERIES[search], SHOTS[shot], draw, t) for t in range(trials)])
     q, g = (x.to(device or g.device) for x in (q, g))
-    sources = _sources(q, g, columns, rerank)
-    kept, runs = [], []
-    for trial, source in zip(columns, sources, strict=True):
-        runs.append(_run(source, query, gallery[trial], bool(rerank)))
-        kept += [source] * bool(rerank)
+    keep = np.ones(columns.shape[1], bool)  # there is no junk
+    sources = [rerank(q, g[torch.from_numpy(j).to(g.device)], keep=keep) for j in columns] if rerank else []
+    each = zip(sources or _drawn(q, g, columns), columns)
+    runs = [_run(source, query, gallery[j], bool(rerank)) for source, j in each]
     if not runs[0].num_valid:
-        raise ValueError(
-            f"none of the {len(query)} probes has a match in the {search}-search gallery outside its own place: "
-            "check the pids and camids of query and gallery"
-        )
+        raise ValueError(f"none of the {len(query)} probes has a match in the {search}-search gallery of other places")
     counts = dict(probes=len(query), gallery=columns.shape[1], people=len(np.unique(gallery.pids[columns[0]])))
-    _warn_of_sizes(gallery.name, counts, SHOTS[shot] * SIZES[search])
-    return SysuScores(search, shot, draw.name, runs, counts, query, gallery, columns, q, g, kept)
-
-
-def _sources(
-    q: torch.Tensor, g: torch.Tensor, columns: np.ndarray, rerank: Callable[..., Similarity] | None
-) -> Iterator[Similarity]:
-    """The similarities of each trial, one after another."""
-    if rerank:
-        everybody = np.ones(columns.shape[1], bool)  # there is no junk
-        yield from (rerank(q, g[torch.from_numpy(trial).to(g.device)], keep=everybody) for trial in columns)
-        return
-    used = np.unique(columns)
-    g = g[torch.from_numpy(used).to(g.device)]
-    values, cosine = held(q, g), Cosine(q, g)
-    yield from (Drawn(values, cosine, np.searchsorted(used, trial)) for trial in columns)
-
-
-def _check_cameras(query: Shots, gallery: Shots) -> None:
-    """ValueError for an image of the other spectrum."""
-    visible = GALLERIES["all"]
-    for part, shots, cameras in (("query", query, PROBES), ("gallery", gallery, visible)):
-        if len(other := np.flatnonzero(~np.isin(shots.camids, cameras))):
-            i = other[0]
-            raise ValueError(
-                f"{part} image {i} ({shots.paths[i]}) is of camera {shots.camids[i]}: SYSU-MM01 searches infrared "
-                f"images (cameras {PROBES}) among visible ones (cameras {visible}); for other data use rl.score"
-            )
+    images = SHOTS[shot] * SIZES[search]
+    if gallery.name.startswith("sysu/") and (len(query), columns.shape[1]) != (REAL_PROBES, images):
+        warnings.warn(
+            f"{len(query):,} probes and {columns.shape[1]:,} gallery images a trial, in SYSU-MM01 they are "
+            f"{REAL_PROBES:,} and {images:,}: an incomplete copy or a part of it; these scores cannot be compared",
+            stacklevel=2,
+        )
+    return SysuScores(search, shot, draw.name, runs, counts, query, gallery, columns, q, g, sources)
 
 
 def _run(source: Similarity, query: Shots, gallery: Shots, reranked: bool) -> Scores:
     """One trial: AP and INP of images, and the rank of the right person among distinct people."""
     rule = Rule(query, gallery, same_place)
-    i, j = rule.same(slice(0, len(query)))
-    ignored = int(rule.ignored(i, j).sum())
     values = per_query(*count(source, rule), len(query))
     by_person = count(Nearest(source, rule), Rule(query, people(gallery), same_place))
     values["first_match"] = per_query(*by_person, len(query))["first_match"]
-    counts = dict(queries=len(query), valid=int((values["matches"] > 0).sum()), gallery=len(gallery), junk=0)
-    counts |= dict(distractors=0, matches=len(i) - ignored, same_camera=ignored)
     return Scores(
-        **values, pids=query.pids, camids=query.camids, counts=counts, reranked=reranked, ties="pessimistic",
+        **values, pids=query.pids, camids=query.camids, counts=rule.counts(), reranked=reranked, ties="pessimistic",
         compared=None,
     )  # fmt: skip
 
 
-def _warn_of_sizes(name: str, counts: dict[str, int], images: int) -> None:
-    if name.startswith("sysu/") and (counts["probes"], counts["gallery"]) != (REAL_PROBES, images):
-        warnings.warn(
-            f"{counts['probes']:,} probes and {counts['gallery']:,} gallery images a trial, in SYSU-MM01 they are "
-            f"{REAL_PROBES:,} and {images:,}: an incomplete copy or a part of it; these scores cannot be compared",
-            stacklevel=3,
-        )
-
-
-def held(q: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
-    """Cosine similarities of q (Q, D) and g (U, D), computed in float64 and held as (Q, U) float32.
-
-    Infrared and visible features of one person are hardly more alike than those of two: many similarities are nearly
-    equal, and a product in float32 would leave too much to `exact`.
-    """
-    q, g = (torch.nn.functional.normalize(x.double()) for x in (q, g))
-    return torch.cat([(rows @ g.T).float() for rows in q.split(ROWS)])
+def _drawn(q: torch.Tensor, g: torch.Tensor, columns: np.ndarray) -> Iterator["Drawn"]:
+    """Cosine similarities of each trial, from one product that is held as (Q, U) float32."""
+    used = np.unique(columns)
+    g = g[torch.from_numpy(used).to(g.device)]
+    # Across spectra all similarities are nearly equal: a product in float32 would leave too much to `exact`.
+    unit_q, unit_g = (torch.nn.functional.normalize(x.double()) for x in (q, g))
+    values, cosine = torch.cat([(rows @ unit_g.T).float() for rows in unit_q.split(ROWS)]), Cosine(q, g)
+    for trial in columns:
+        yield Drawn(values, cosine, np.searchsorted(used, trial))
 
 
 class Drawn:
@@ -206,8 +136,7 @@ class Nearest:
 
     def __init__(self, source: Similarity, rule: Rule) -> None:
         self.source, self.rule, self.error = source, rule, source.error
-        first = np.unique(rule.sorted, return_index=True)[1]  # of each person's images in rule.order
-        self.ends = np.append(first, len(rule.order))
+        self.ends = np.append(np.unique(rule.sorted, return_index=True)[1], len(rule.order))  # of people in rule.order
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor:
         ends = self.ends[cols.start : cols.stop + 1]

@@ -387,4 +387,4 @@ def test_what_a_cluster_brings_home_must_be_the_jobs_result(own, tmp_path):
     ray = SimpleNamespace(get=lambda brought: (None, brought), exceptions=SimpleNamespace(RayError=RuntimeError))
     assert cluster._fetch(ray, files, job, tmp_path / "home") is None
     other = replace(job, data="0" * 20)
-    assert "is not its result (stale: other training images)" in cluster._fetch(ray, files, other, tmp_path / "else")
+    assert "are not its result (stale: other training images)" in cluster._fetch(ray, files, other, tmp_path / "else")

@@ -61,7 +61,7 @@ class PCBRecipe(Recipe):
 
     def shortened(self, iterations: int) -> Recipe:
         """Two short epochs without the refinement."""
-        return super().shortened(iterations).replace(rpp=False)
+        return self.replace(rpp=False, epochs=2, iterations=iterations, checkpoint_every=9)
 
 
 class PCB(nn.Module):

@@ -26,7 +26,6 @@ from reidlib.provenance import data_digest, pixels_digest
 SHARE = 32  # images that a thread takes at a time
 CHECKSUM = 4  # bytes at the end of a cache file
 ABANDONED = 3600  # seconds after which a temporary file belongs to a process that was killed
-FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 def read(file: Path, size: tuple[int, int], resize: str = "bicubic") -> np.ndarray:
@@ -36,7 +35,7 @@ def read(file: Path, size: tuple[int, int], resize: str = "bicubic") -> np.ndarr
     """
     try:
         with Image.open(file) as image:
-            return np.asarray(image.convert("RGB").resize(size[::-1], FILTERS[resize]))
+            return np.asarray(image.convert("RGB").resize(size[::-1], Image.Resampling[resize.upper()]))
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such file; rl.check(split) lists every missing or broken image") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:

@@ -83,7 +83,7 @@ def rerank(
 def expand(q: torch.Tensor, g: torch.Tensor, k: int = 5) -> torch.Tensor:
     """Average query expansion: each query becomes the mean of itself and its k nearest in g, L2-normalised (Q, D).
 
-    Source: Chum et al., "Total Recall: Automatic Query Expansion" (ICCV 2007), section 3. ValueError unless 1 <= k <= G.
+    Source: Chum et al., "Total Recall: Automatic Query Expansion" (ICCV 2007), section 3. ValueError unless k is 1..G.
     """
     if not 1 <= k <= len(g):
         raise ValueError(f"expand() with k={k}: choose 1 to {len(g)}, the size of the gallery")

@@ -261,7 +261,7 @@ def test_sysu_is_tested_in_four_ways_and_every_row_says_how(crowd, crossed, run,
 def test_markets_rule_is_refused_for_sysu(crossed, run):
     folder, _ = run
     with pytest.raises(
-        ValueError, match="toy-sysu: SYSU-MM01 is tested by its own protocol, .*rl.measure_all or rl.sysu.score"
+        ValueError, match=r"toy-sysu: SYSU-MM01 is tested by its own protocol, .*rl.measure_all or rl.sysu.score"
     ):
         rl.measure(rl.restore(folder, device="cpu"), crossed, folder)
     with pytest.raises(ValueError, match="sysu: SYSU-MM01 is tested by its own protocol"):

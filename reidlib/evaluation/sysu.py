@@ -69,8 +69,7 @@ def score(
         raise ValueError(f"draw={draw!r}: pass sysu.official(folder), sysu.seeded(seed) or nothing")
     columns = np.stack([drawn(gallery, GALLERIES[search], SHOTS[shot], draw, t) for t in range(trials)])
     q, g = (x.to(device or g.device) for x in (q, g))
-    keep = np.ones(columns.shape[1], bool)  # there is no junk
-    sources = [rerank(q, g[torch.from_numpy(j).to(g.device)], keep=keep) for j in columns] if rerank else []
+    sources = [rerank(q, g[torch.from_numpy(j).to(g.device)]) for j in columns] if rerank else []
     each = zip(sources or _drawn(q, g, columns), columns)
     runs = [_run(source, query, gallery[j], bool(rerank)) for source, j in each]
     if not runs[0].num_valid:

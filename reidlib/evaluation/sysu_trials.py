@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -106,6 +107,14 @@ def drawn(gallery: Shots, cameras: tuple[int, ...], most: int, draw: Draw, trial
     return np.sort(np.concatenate([cell[draw.order(c, pid, len(cell), trial)[:most]] for cell, (c, pid) in cells]))
 
 
+class Trials(NamedTuple):
+    """One value a trial, as fractions."""
+
+    mAP: np.ndarray  # (T,)
+    mINP: np.ndarray  # (T,)
+    cmc: np.ndarray  # (T, K): share of valid probes whose person is among the first k distinct people, k = 1..K
+
+
 @dataclass(repr=False, eq=False)
 class SysuScores:
     """The result of `sysu.score`: means over the trials, as fractions, over the probes that have a match.
@@ -137,6 +146,12 @@ class SysuScores:
     def cmc(self) -> np.ndarray:
         """(K,) share of valid probes whose person is among the first k distinct people, k = 1..K."""
         return np.mean([run.cmc[: self.counts["people"]] for run in self.runs], 0)
+
+    @property
+    def trials(self) -> Trials:
+        """mAP, mINP and CMC of each trial."""
+        cmc = np.stack([run.cmc[: self.counts["people"]] for run in self.runs])
+        return Trials(self.per_trial("mAP"), self.per_trial("mINP"), cmc)
 
     def per_trial(self, name: str) -> np.ndarray:
         """Values of "mAP", "mINP" or "rank-k", one a trial, (T,)."""

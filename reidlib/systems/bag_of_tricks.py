@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from reidlib.recipe import Recipe
 from reidlib.systems.backbones import autocast, channels_of, evaluating, trunk_of, unpooled
+from reidlib.systems.backbones import trunk as trunk  # its backbone: a name that others import from here
 from reidlib.systems.losses import CenterLoss, batch_hard_triplet, total
 
 

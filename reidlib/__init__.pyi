@@ -82,8 +82,8 @@ from .systems.pcb import PCB as PCB
 from .train.checkpoints import checkpoints as checkpoints
 from .train.checkpoints import restore as restore
 from .train.embedding import embed as embed
-from .train.loop import epoch_row as epoch_row
 from .train.loop import fit as fit
 from .train.loop import load_or_train as load_or_train
+from .train.rows import epoch_row as epoch_row
 
 __version__: str

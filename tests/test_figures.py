@@ -16,7 +16,7 @@ from reidlib.data.augment import normalise
 from reidlib.evaluation.score import score
 from reidlib.figures import plots, ranked, shots, style
 from reidlib.figures.ranked import visualize
-from reidlib.train.loop import BOOKKEEPING
+from reidlib.train.rows import BOOKKEEPING
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from reidlib.evaluation.scores import Scores
 from reidlib.evaluation.sysu import SysuScores
 from reidlib.figures.style import BLUE, GREEN, GREY, INK, PALE, VERMILLION, WIDTH, Picture, panels, styled
-from reidlib.train.loop import BOOKKEEPING
+from reidlib.train.rows import BOOKKEEPING
 
 
 @styled

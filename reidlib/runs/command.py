@@ -14,7 +14,8 @@ from reidlib.runs.measuring import measure_all, test_sets
 from reidlib.runs.results import run_folder, write_result
 from reidlib.systems import build
 from reidlib.train.checkpoints import checkpoints, rank, restore
-from reidlib.train.loop import epoch_row, fit
+from reidlib.train.loop import fit
+from reidlib.train.rows import epoch_row
 
 FOLDERS = {
     "data-root": "of all data sets; default: $REID_DATA, else data/ of the repository",

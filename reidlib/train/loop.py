@@ -6,7 +6,6 @@ so several GPUs are another recipe, however equal its fields.
 """
 
 import contextlib
-import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +37,7 @@ from reidlib.train.checkpoints import (
     resume,
     world,
 )
+from reidlib.train.rows import cost, epoch_row, means_of
 
 Made = TypeVar("Made")
 
@@ -136,34 +136,6 @@ def load_or_train(recipe: Recipe, shots: Shots, run_dir: str | Path, epoch: int 
     return restored(run, epoch, None, me)
 
 
-def epoch_row(row: dict[str, Any]) -> str:
-    """Format a row that `fit` yielded as one aligned line.
-
-    Parameters
-    ----------
-    row : dict
-        From `fit`, or from log.csv through `read_csv`.
-
-    Returns
-    -------
-    str
-        Epoch, iteration, loss, accuracy in the batches, learning rate, the shares of identities and images that the
-        epoch has seen, and its speed.
-    """
-    return (
-        f"epoch {row['epoch']:4d}  iteration {row['iteration']:6d}  loss {row['loss']:7.4f}  acc {row['acc']:6.1%}  "
-        f"lr {row['lr']:.2e}  ids {row['ids_seen']:4.0%}  images {row['images_seen']:4.0%}  "
-        f"{row['images_per_s']:6.0f} images/s  {row['seconds']:6.1f} s"
-    )
-
-
-# The columns of a row that the loop fills in; the others, the losses and `acc`, are means of what `step` returns.
-BOOKKEEPING = (
-    "epoch", "iteration", "lr", "ids_seen", "images_seen", "world", "seconds", "images_per_s", "waiting", "saving",
-    "peak_mb", "peak_gpu_mb",
-)  # fmt: skip
-
-
 def _train_epoch(
     system: System,
     store: ImageStore,
@@ -193,44 +165,18 @@ def _train_epoch(
             del images  # its memory serves the next batch
             begun["seconds"] = time.perf_counter() - start
             if keeper.due():
-                _means(begun["losses"], len(rows), batches, store.names)
+                means_of(begun["losses"], len(rows), batches, store.names)
                 keeper.save(rows, begun)
     seconds, seen = time.perf_counter() - start, np.unique(np.concatenate(batches))
     return {
         "epoch": len(rows) + 1,
         "iteration": iteration + len(batches),
-        **_means(begun["losses"], len(rows), batches, store.names),
+        **means_of(begun["losses"], len(rows), batches, store.names),
         "lr": next(iter(system.optimizers.values())).param_groups[0]["lr"],
         "ids_seen": len(labels[seen].unique()) / len(system.ids),
         "images_seen": len(seen) / len(labels),
-        **_cost(sum(map(len, batches)), seconds, begun["waiting"], keeper, device),
+        **cost(sum(map(len, batches)), seconds, begun["waiting"], keeper, device),
     }
-
-
-def _cost(images: int, seconds: float, waiting: float, keeper: Keeper, device: torch.device) -> dict[str, float]:
-    """The columns of what an epoch took: times in seconds or as shares of it, memory in MB."""
-    saving, keeper.spent = keeper.spent, 0.0
-    return {
-        "world": world(),  # processes
-        "seconds": seconds,
-        "images_per_s": images / seconds,
-        "waiting": waiting / seconds,  # for batches: of the host's time, which a GPU works through meanwhile
-        "saving": saving / seconds,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
-        "peak_gpu_mb": torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0,
-    }
-
-
-def _means(losses: list[dict], epoch: int, batches: list[np.ndarray], names: np.ndarray) -> dict[str, float]:
-    """The mean of each loss over the steps. Raises ValueError at the first that is not finite, before it is saved."""
-    for step, values in enumerate(losses):
-        if not values["loss"].isfinite():
-            raise ValueError(
-                f"the loss is {values['loss'].item()} at epoch {epoch + 1}, iteration {step + 1} of it; the checkpoint "
-                "before it is kept: try precision='float32' or a smaller lr. The batch: "
-                f"{', '.join(names[batches[step]])}"
-            )
-    return {name: sum(values[name].item() for values in losses) / len(losses) for name in losses[0]}
 
 
 def _first_then_others(make: Callable[[], Made]) -> Made:

@@ -13,6 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 from reidlib.models import imported
+from reidlib.progress import watched
 from reidlib.recipe import BACKBONES, Recipe
 
 HEADS = ("fc.", "classifier.", "head.")  # layers that are left out: they have another number of classes
@@ -225,7 +226,7 @@ def _load(net: nn.Module, name: str, weights: str) -> None:
 def _download(name: str) -> dict[str, Tensor]:
     entry = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
     try:
-        return entry.get_state_dict(progress=True, check_hash=True)
+        return entry.get_state_dict(progress=watched(), check_hash=True)
     except (urllib.error.URLError, OSError) as error:
         raise FileNotFoundError(
             f"the ImageNet weights of {name} could not be fetched ({error}). On a machine with a network download "

@@ -15,7 +15,8 @@ def headless() -> bool:
 
 def watched() -> bool:
     """Whether somebody may see a progress bar: in a terminal or in a notebook, and not in a log file."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
     return not headless() and (sys.stderr.isatty() or hasattr(shell, "kernel"))
 
 

@@ -25,19 +25,7 @@ def few(items: list[str], most: int = 3) -> str:
 
 
 def project() -> Path:
-    """The folder of data/, runs/ and figures/.
-
-    Returns
-    -------
-    Path
-        The repository, or the current folder if only the package is installed.
-
-    Examples
-    --------
-    >>> import reidlib as rl
-    >>> rl.project().is_absolute()
-    True
-    """
+    """The folder of data/, runs/ and figures/: the repository, or the current one if only the package is installed."""
     repository = Path(__file__).resolve().parents[1]
     return repository if (repository / "pyproject.toml").exists() else Path.cwd()
 
@@ -76,26 +64,7 @@ def locked(file: Path) -> filelock.BaseFileLock:
 def write_csv(rows: list[dict], file: str | Path) -> None:
     """Write rows to a CSV file that `read_csv` reads; the whole file or nothing.
 
-    Parameters
-    ----------
-    rows : list of dict
-        One row each. The columns are the keys of all rows; a cell is empty if its row lacks the key.
-    file : str or Path
-        The file to write or replace.
-
-    Raises
-    ------
-    ValueError
-        If there are no rows.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import reidlib as rl
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     rl.write_csv([{"dataset": "toy", "mAP": 50.25}, {"dataset": "2024", "seed": 1}], f"{folder}/rows.csv")
-    ...     rl.read_csv(f"{folder}/rows.csv")
-    [{'dataset': 'toy', 'mAP': 50.25, 'seed': ''}, {'dataset': '2024', 'mAP': '', 'seed': 1}]
+    The columns are the keys of all rows; a cell is empty if its row lacks the key. Raises ValueError if there are none.
     """
     if not rows:
         raise ValueError(f"{file}: no rows to write; has any run finished? each leaves a result.json in its folder")
@@ -107,18 +76,10 @@ def write_csv(rows: list[dict], file: str | Path) -> None:
 
 
 def read_csv(file: str | Path) -> list[dict]:
-    """Read the rows of a CSV file (UTF-8, with or without a byte-order mark).
+    """The rows of a CSV file (UTF-8, with or without a byte-order mark); its first line names the columns.
 
-    Parameters
-    ----------
-    file : str or Path
-        The file; its first row names the columns.
-
-    Returns
-    -------
-    list of dict
-        One dict per row. A cell that is written as a plain decimal number is an int or a float, except in the columns
-        of text, such as ``dataset``; every other cell, "nan" and "1_000" among them, is a str.
+    A cell that is written as a plain decimal number is an int or a float, except in the columns of text, such as
+    "dataset"; every other cell, "nan" and "1_000" among them, is a str.
     """
     with open(file, newline="", encoding="utf-8-sig") as stream:
         return [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(stream, restval="")]

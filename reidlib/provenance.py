@@ -179,25 +179,10 @@ def joined(digests: Iterable[str]) -> str:
 
 
 def environment(*modules: str) -> dict[str, Any]:
-    """What computes here: device and versions.
+    """What computes: `device`, `cores`, the versions of `python`, `torch` and `torchvision`, `source` and `commit`.
 
-    Parameters
-    ----------
-    *modules : str
-        The dotted names of the modules of the system (default: the Bag of Tricks) and of a backbone of your own.
-
-    Returns
-    -------
-    dict
-        ``device``, ``cores``, ``python``, ``torch`` and ``torchvision`` (versions), ``source`` (the digest of the code
-        that a number depends on) and ``commit`` (of the repository; "+" at its end means changed files, empty outside
-        a repository).
-
-    Examples
-    --------
-    >>> import reidlib as rl
-    >>> len(rl.environment()["source"])
-    12
+    modules: the dotted names of the system's module (default: the Bag of Tricks) and of a backbone of your own, for
+    their `source_digest`. "+" at the end of the commit means changed files; it is empty outside a repository.
     """
     return {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu(),

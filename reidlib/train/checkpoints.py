@@ -26,28 +26,18 @@ Identity = dict[str, Any]  # of provenance.identity
 
 
 def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.device | None = None) -> System:
-    """Load the trained system of a run.
+    """Load the trained system of a run, with its `recipe`: to embed with and to look at; `fit` refuses it.
 
     Parameters
     ----------
-    run_dir : str or Path
-        The folder of the run.
-    epoch : int, optional
-        The checkpoint after this many epochs; by default the last one kept.
-    device : str or torch.device, optional
-        By default the GPU if there is one.
-
-    Returns
-    -------
-    System
-        With its `recipe`. It serves to embed and to be looked at; `fit` refuses it.
+    run_dir : the folder of the run
+    epoch : of the checkpoint; default: the last one kept
+    device : default: the GPU if there is one
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such checkpoint; the message lists those there are.
-    ValueError
-        If the checkpoint is damaged or belongs to another run than the folder.
+    FileNotFoundError : there is no such checkpoint; the message lists those there are
+    ValueError : the checkpoint is damaged or belongs to another run than the folder
     """
     return restored(Path(run_dir), epoch, device, read_claim(Path(run_dir)))
 
@@ -79,24 +69,7 @@ def restored(run: Path, epoch: int | None, device: str | torch.device | None, ow
 
 
 def checkpoints(run_dir: str | Path) -> list[int]:
-    """List the checkpoints of a run.
-
-    Parameters
-    ----------
-    run_dir : str or Path
-        The folder of the run.
-
-    Returns
-    -------
-    list of int
-        The epochs, ascending; n means after n epochs. Other files in the folder are ignored.
-
-    Examples
-    --------
-    >>> import reidlib as rl
-    >>> rl.checkpoints("no/such/run")
-    []
-    """
+    """The epochs of the checkpoints of a run, ascending; n means after n epochs. Other files are ignored."""
     names = (re.fullmatch(r"epoch_(\d{4,})\.pt", file.name) for file in Path(run_dir, "checkpoints").glob("epoch_*"))
     return sorted(int(name[1]) for name in names if name)
 
@@ -187,11 +160,11 @@ def refuse(run: Path, identity: Identity) -> None:
         raise ValueError(f"{run} holds another run: {in_words(found)}. {advice}")
 
 
-def claim_folder(run: Path, identity: Identity, source: str) -> None:
-    """Write in recipe.json what a folder is for, and the digest of the code that trains, beside those that did."""
+def claim_folder(run: Path, identity: Identity, source: str, trains: bool) -> None:
+    """Write in recipe.json what a folder is for and, if this code `trains` in it, its digest beside earlier ones."""
     known = read_claim(run) or {}
     sources = joined([str(known["source"]), source]) if "source" in known else source
-    if sources != known.get("source"):
+    if (trains or not known) and sources != known.get("source"):
         write_whole(run / "recipe.json", json.dumps(identity | {"source": sources}, indent=1).encode())
 
 

@@ -19,41 +19,22 @@ CHUNK = 1024  # images decoded ahead of the network, so that neither waits for t
 
 
 def embed(
-    system: System,
-    shots: Shots | Sequence[str | Path],
-    batch: int = 128,
-    flip: bool | None = None,
+    system: System, shots: Shots | Sequence[str | Path], batch: int = 128, flip: bool | None = None,
     through: Callable[[Tensor], Tensor] | None = None,
-) -> Tensor:
-    """Compute the embeddings of images.
-
-    Images are resized as in training and not augmented.
+) -> Tensor:  # fmt: skip
+    """Compute L2-normalised embeddings (N, D) float32, in main memory, of images resized as in training.
 
     Parameters
     ----------
-    system : System
-        A trained system.
-    shots : Shots or sequence of paths
-        N images.
-    batch : int
-        Images that pass through the network together.
-    flip : bool, optional
-        Average each embedding with that of the mirror image, at twice the cost. By default as in the system's own test.
-    through : callable, optional
-        What images of visible cameras pass through first: normalised images (B, 3, H, W) to the same. By default the
-        system's `to_infrared` if it has one.
-
-    Returns
-    -------
-    Tensor (N, D) of float32
-        L2-normalised rows in main memory.
+    system, shots : a trained system, and N images: Shots or paths
+    batch : images that pass through the network together
+    flip : average each embedding with that of the mirror image, at twice the cost; default: what the system's test does
+    through : a function of normalised images (B, 3, H, W) that those of visible cameras pass through first; default:
+        the system's `to_infrared` if it has one
 
     Raises
     ------
-    ValueError
-        For an unreadable image, or none at all.
-    FileNotFoundError
-        For a missing image.
+    ValueError, FileNotFoundError : an unreadable image or none at all; a missing image
     """
     files = shots.files() if isinstance(shots, Shots) else [Path(file) for file in shots]
     if not files:

@@ -7,9 +7,9 @@ so several GPUs are another recipe, however equal its fields.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,72 +24,47 @@ from reidlib.files import few
 from reidlib.provenance import code_of, data_digest, identity, source_digest
 from reidlib.recipe import Recipe
 from reidlib.systems import System, build, convolutions
-from reidlib.train.checkpoints import (
-    Identity,
-    Keeper,
-    checkpoints,
-    claim_folder,
-    lock,
-    rank,
-    read_claim,
-    refuse,
-    restored,
-    resume,
-    world,
-)
+from reidlib.train.checkpoints import Keeper, checkpoints, claim_folder, lock, rank, refuse, restored, resume, world
 from reidlib.train.rows import cost, epoch_row, means_of
-
-Made = TypeVar("Made")
 
 
 def fit(system: System, shots: Shots, run_dir: str | Path, memory: int | None = None) -> Iterator[dict[str, Any]]:
-    """Train a freshly built system in the folder of a run, one row an epoch.
+    """Train a freshly built system in the folder of a run; yields a row an epoch, after its checkpoint is safe.
 
     A finished or interrupted run resumes: the rows already logged are yielded first. Leaving the loop early keeps
     every row that was yielded; a killed run resumes from a checkpoint at most a minute old, also within an epoch. The
-    run has random numbers of its own: nothing that the caller does between two rows can change them.
+    run has random numbers of its own: nothing that the caller does between two rows can change them. A row holds
+    `epoch` (from 1), `iteration`, the means of the losses and of `acc`, `lr`, times and more; see `epoch_row`.
 
     Parameters
     ----------
-    system : System
-        From `build`, for the identities of `shots`. It is trained in place, and serves for one run.
-    shots : Shots
-        The training images.
-    run_dir : str or Path
-        The folder of the run, made if it is missing. It belongs to one recipe, data set and starting weights.
-    memory : int, optional
-        Bytes that the decoded images may take (see `ImageStore`). No result depends on it.
-
-    Yields
-    ------
-    dict
-        Of one epoch, after its checkpoint is safe: ``epoch`` (from 1), ``iteration``, the means of the losses and of
-        ``acc``, ``lr``, ``seconds``, ``images_per_s`` and more; see `epoch_row`.
+    system : from `build`, for the identities of `shots`; it is trained in place and serves for one run
+    shots : the training images
+    run_dir : made if it is missing; it belongs to one recipe, data set and starting weights
+    memory : bytes that the decoded images may take (see `ImageStore`); no result depends on it
 
     Raises
     ------
-    ValueError
-        If the system was trained before or is built for other identities, if the folder or a checkpoint in it belongs
-        to another run, or if a loss is not finite.
-    RuntimeError
-        If another process trains in the folder.
+    ValueError : the system was trained before or is built for other identities, the folder or a checkpoint in it
+        belongs to another run, or a loss is not finite
+    RuntimeError : another process trains in the folder
     """
     run, recipe = Path(run_dir), system.recipe
     _check(system, shots)
     sampler = PKSampler.of(recipe, shots)
     run.mkdir(parents=True, exist_ok=True)
     with lock(run) if rank() == 0 else contextlib.nullcontext():
-        me, store, labels = _first_then_others(lambda: _open(system, shots, run, memory))
+        me, store, labels = _open(system, shots, run, memory)
         rows, begun = resume(system, run, me)
         vars(system)["used"] = True
         keeper = Keeper(system, run, me)
-        if rank() == 0 and (len(rows) < recipe.epochs or read_claim(run) is None):
-            claim_folder(run, me, source_digest(*code_of(system)))
+        if rank() == 0:
+            claim_folder(run, me, source_digest(*code_of(system)), len(rows) < recipe.epochs)
         if world() > 1:  # past nn.Module's __setattr__: a system is not a part of its replica's state
             vars(system)["replica"] = torch.nn.parallel.DistributedDataParallel(system)
         yield from [dict(row) for row in rows]
         for epoch in range(len(rows), recipe.epochs):
-            rows = [*rows, _train_epoch(system, store, labels, sampler.epoch(epoch), rows, begun, keeper)]
+            rows = [*rows, _train_epoch(store, labels, sampler.epoch(epoch), rows, begun, keeper)]
             begun = None
             keeper.log(rows)
             if kept := (epoch + 1) % recipe.checkpoint_every == 0 or epoch + 1 == recipe.epochs:
@@ -105,28 +80,16 @@ def fit(system: System, shots: Shots, run_dir: str | Path, memory: int | None = 
 
 
 def load_or_train(recipe: Recipe, shots: Shots, run_dir: str | Path, epoch: int | None = None) -> System:
-    """Load the trained system of a run; trains to the end first if the checkpoint is missing.
+    """The trained system of a run, as `restore` returns it; trains to the end first if the checkpoint is missing.
 
     Parameters
     ----------
-    recipe : Recipe
-        What the run is.
-    shots : Shots
-        The training images.
-    run_dir : str or Path
-        The folder of the run.
-    epoch : int, optional
-        The checkpoint after this many epochs; by default the last.
-
-    Returns
-    -------
-    System
-        As `restore` returns it.
+    recipe, shots, run_dir : what the run is, the training images, and the folder
+    epoch : of the checkpoint; default: the last
 
     Raises
     ------
-    ValueError
-        If the folder or the checkpoint belongs to another recipe, other data or other starting weights.
+    ValueError : the folder or the checkpoint belongs to another recipe, other data or other starting weights
     """
     run, me = Path(run_dir), identity(recipe, data_digest(shots))
     refuse(run, me)
@@ -137,19 +100,14 @@ def load_or_train(recipe: Recipe, shots: Shots, run_dir: str | Path, epoch: int 
 
 
 def _train_epoch(
-    system: System,
-    store: ImageStore,
-    labels: Tensor,
-    batches: list[np.ndarray],
-    rows: list[dict],
-    begun: dict | None,
-    keeper: Keeper,
+    store: ImageStore, labels: Tensor, batches: list[np.ndarray], rows: list[dict], begun: dict | None, keeper: Keeper
 ) -> dict[str, Any]:
     """Train the epoch after `rows`, or the rest of one that was `begun`; returns its row.
 
     The random state of a step is a function of the seed and the step's number; the caller's is restored.
     """
-    iteration, device, recipe = rows[-1]["iteration"] if rows else 0, labels.device, system.recipe
+    system, recipe, device = keeper.system, keeper.system.recipe, labels.device
+    iteration = rows[-1]["iteration"] if rows else 0
     begun = begun or {"losses": [], "seconds": 0.0, "waiting": 0.0}
     start = time.perf_counter() - begun["seconds"]
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), convolutions(system, tuned=True):
@@ -179,22 +137,19 @@ def _train_epoch(
     }
 
 
-def _first_then_others(make: Callable[[], Made]) -> Made:
-    """Rank 0 does the work and fills the cache; then the others find it there."""
+def _open(system: System, shots: Shots, run: Path, memory: int | None) -> tuple[dict[str, Any], ImageStore, Tensor]:
+    """The identity of the run, its images and their labels; a folder of another run is refused before decoding.
+
+    Rank 0 does the work and fills the cache; then the others find it there.
+    """
+    device, recipe = next(system.parameters()).device, system.recipe
     if rank():
         dist.barrier()
-    made = make()
-    if world() > 1 and rank() == 0:
-        dist.barrier()
-    return made
-
-
-def _open(system: System, shots: Shots, run: Path, memory: int | None) -> tuple[Identity, ImageStore, Tensor]:
-    """The identity of the run, its images and their labels; a folder of another run is refused before decoding."""
-    device, recipe = next(system.parameters()).device, system.recipe
     me = identity(recipe, data_digest(shots), code_of(system))
     refuse(run, me)
     store = ImageStore(shots, recipe.size, recipe.resize, memory).to(device)
+    if world() > 1 and rank() == 0:
+        dist.barrier()
     return me, store, torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids)).to(device)
 
 

@@ -16,18 +16,10 @@ BOOKKEEPING = (
 
 
 def epoch_row(row: dict[str, Any]) -> str:
-    """Format a row that `fit` yielded as one aligned line.
+    """A row of `fit`, or of log.csv through `read_csv`, as one aligned line.
 
-    Parameters
-    ----------
-    row : dict
-        From `fit`, or from log.csv through `read_csv`.
-
-    Returns
-    -------
-    str
-        Epoch, iteration, loss, accuracy in the batches, learning rate, the shares of identities and images that the
-        epoch has seen, and its speed.
+    It has the loss, the accuracy in the batches, the learning rate, the shares of identities and images that the epoch
+    has seen, and its speed.
     """
     return (
         f"epoch {row['epoch']:4d}  iteration {row['iteration']:6d}  loss {row['loss']:7.4f}  acc {row['acc']:6.1%}  "

@@ -53,12 +53,12 @@ from .runs.jobs import grid as grid
 from .runs.measuring import measure as measure
 from .runs.measuring import measure_all as measure_all
 from .runs.measuring import test_sets as test_sets
+from .runs.results import collect as collect
+from .runs.results import metrics_by_name as metrics_by_name
 from .runs.results import open_run as open_run
+from .runs.results import result_line as result_line
 from .runs.results import run_folder as run_folder
 from .runs.results import write_result as write_result
-from .runs.rows import collect as collect
-from .runs.rows import metrics_by_name as metrics_by_name
-from .runs.rows import result_line as result_line
 from .studies import alignment as alignment
 from .studies import hidden as hidden
 from .studies.ladder import erasing_gains as erasing_gains

@@ -19,15 +19,13 @@ from typing import Any
 import nbformat
 
 from reidlib.files import write_whole
-from reidlib.runs.jobs import Job, attempt, is_free, set_aside, state
+from reidlib.runs.jobs import Engine, Job, attempt, is_free, set_aside, state
 
 RETRIES = 5  # of a job whose worker or host died; an error in the notebook is none of these
 QUIET = 60  # seconds after which a line says that nothing has ended
 
 
-def engine(
-    notebook: str | Path, base: Path, address: str, say: Callable[[str], None]
-) -> Callable[[Iterable[Job]], Iterator[tuple[Job, str | None]]]:
+def engine(notebook: str | Path, base: Path, address: str, say: Callable[[str], None]) -> Engine:
     """What carries out jobs on the cluster at `address` ("auto": the one that is found, else one on this machine).
 
     Returns a function from jobs to (job, its last error line or None), each when it has ended and its files are below

@@ -71,22 +71,16 @@ def parser(model: str = "bot") -> argparse.ArgumentParser:
         if entry.type is bool:
             made.add_argument(*options, action=argparse.BooleanOptionalAction, help=help_text)
         else:
+            kind, nargs = inner[0] if inner else entry.type, "+" if get_origin(entry.type) is tuple else None
             made.add_argument(
-                *options,
-                type=inner[0] if inner else entry.type,
-                nargs="+" if get_origin(entry.type) is tuple else None,
-                default=standing.get(entry.name),
-                metavar=entry.name.upper(),
+                *options, type=kind, nargs=nargs, default=standing.get(entry.name), metavar=entry.name.upper(),
                 help=help_text,
-            )
+            )  # fmt: skip
     for name, text in FOLDERS.items():
         made.add_argument(f"--{name}", metavar="FOLDER", help=text)
     made.add_argument("--memory", type=float, metavar="GB", help="what the decoded training images may take")
-    made.add_argument(
-        "--flip-test",
-        action=argparse.BooleanOptionalAction,
-        help="average each test image with its mirror image; default: what the model's own test does",
-    )
+    flip = "average each test image with its mirror image; default: what the model's own test does"
+    made.add_argument("--flip-test", action=argparse.BooleanOptionalAction, help=flip)
     return made
 
 

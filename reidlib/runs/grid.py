@@ -15,11 +15,9 @@ import filelock
 
 from reidlib.files import project, write_csv
 from reidlib.runs.estimate import estimate
-from reidlib.runs.jobs import Job, attempt, grid, plan, state, with_data
+from reidlib.runs.jobs import Engine, Job, attempt, grid, plan, state, with_data
 from reidlib.runs.parameters import given_values
-from reidlib.runs.rows import collect
-
-Engine = Callable[[Iterable[Job]], Iterator[tuple[Job, str | None]]]  # yields each job and its last error line
+from reidlib.runs.results import collect
 
 
 @dataclass(frozen=True)
@@ -32,13 +30,10 @@ class Outcome:
 
 
 def run_grid(
-    notebook: str | Path,
-    jobs: list[dict[str, Any]],
-    runs: str | Path | None = None,
-    ray: str | None = None,
+    notebook: str | Path, jobs: list[dict[str, Any]], runs: str | Path | None = None, ray: str | None = None,
     say: Callable[[str], None] = print,
-) -> list[Outcome]:
-    """Run a notebook once for each job; run again, it does what is left.
+) -> list[Outcome]:  # fmt: skip
+    """Run a notebook once for each job, and return how each ended, in order; run again, it does what is left.
 
     A job that is done is not run again, and one that was begun resumes. A folder of other code, data or weights is
     moved to `runs`/.stale. A job that fails does not stop the others. Two grids may share the folder: each job is run
@@ -46,28 +41,14 @@ def run_grid(
 
     Parameters
     ----------
-    notebook : str or Path
-        A notebook with a cell tagged parameters.
-    jobs : list of dict
-        The parameters of each job; from `grid`.
-    runs : str or Path, optional
-        Where each run gets a folder, named by its recipe, which keeps the executed notebook too. By default runs/ of
-        the repository.
-    ray : str, optional
-        The address of a Ray cluster, or "auto", to run jobs side by side; see `reidlib.cluster`. By default they run
-        one after another.
-    say : callable
-        What to do with a line of progress.
-
-    Returns
-    -------
-    list of Outcome
-        How each job ended, in order.
+    notebook, jobs : a notebook with a cell tagged parameters, and the parameters of each job, from `grid`
+    runs : where each run has a folder, named by its recipe, with the executed notebook; default: the repository's runs/
+    ray : the address of a Ray cluster, or "auto", to run jobs side by side, see `reidlib.cluster`; default: one by one
+    say : what to do with a line of progress
 
     Raises
     ------
-    ValueError, FileNotFoundError
-        For a mistake in the parameters and for missing data, before anything runs.
+    ValueError, FileNotFoundError : a mistake in the parameters; missing data. Nothing has run then
     """
     planned, base = with_data(plan(notebook, jobs), here=not ray), _base(runs)
     if ray:
@@ -99,11 +80,7 @@ def _run(planned: list[Job], base: Path, carry_out: Engine, say: Callable[[str],
 
 
 def _claim(
-    jobs: list[Job],
-    base: Path,
-    locks: dict[str, filelock.BaseFileLock],
-    errors: dict[str, str | None],
-    wait: bool,
+    jobs: list[Job], base: Path, locks: dict[str, filelock.BaseFileLock], errors: dict[str, str | None], wait: bool
 ) -> Iterator[Job]:
     """The jobs that are not done, each locked; `errors` notes those that are done, or that another grid has done."""
     shelf = base / ".locks"
@@ -177,10 +154,8 @@ def _report(outcomes: list[Outcome], notebook: str, csv: str | None) -> int:
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
         print(f"failed: {outcome.job.name}\n    {outcome.error}\n    see {outcome.folder / notebook}")
-    print(
-        f"{len(outcomes) - len(failed)} of {len(outcomes)} jobs are done"
-        + ("; run again to try the others" * bool(failed))
-    )
+    again = "; run again to try the others" if failed else ""
+    print(f"{len(outcomes) - len(failed)} of {len(outcomes)} jobs are done{again}")
     if csv and not failed:
         shelf = outcomes[0].folder.parent / ".locks"
         with filelock.FileLock(shelf / "csv.lock"):  # grids that share the jobs end together

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -52,24 +52,22 @@ class Job:
         return dict(zip(("market", "duke"), own, strict=True)), root
 
 
+Engine = Callable[[Iterable[Job]], Iterator[tuple[Job, str | None]]]  # carries out jobs: each and its last error line
+
+
 def grid(**values: Any) -> list[dict[str, Any]]:
-    """Combine values of parameters into jobs.
+    """Combine values of a notebook's parameters into jobs: the parameters of every combination, in the order given.
+
+    Combinations that are one recipe under two words, such as all-bnneck and none+warmup+erasing+smoothing+stride, are
+    one job, under the first.
 
     Parameters
     ----------
-    **values
-        A list of values, or one value, for each parameter of a notebook.
-
-    Returns
-    -------
-    list of dict
-        The parameters of each job: every combination, in the order given. Combinations that are one recipe under two
-        words, such as all-bnneck and none+warmup+erasing+smoothing+stride, are one job, under the first.
+    **values : for each parameter a list of values, or one value
 
     Raises
     ------
-    ValueError
-        For an empty list, and for an invalid recipe.
+    ValueError : an empty list, or an invalid recipe
 
     Examples
     --------
@@ -222,9 +220,8 @@ def _execute(notebook: Path | NotebookNode, output: Path, parameters: dict[str, 
         patch.dict(os.environ, unseen),  # papermill hands a kernel no environment of its own
     ):
         config = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})
-        papermill.execute_notebook(
-            notebook, output, parameters, kernel_name="python3", progress_bar=False, config=config
-        )
+        given = dict(kernel_name="python3", progress_bar=False, config=config)
+        papermill.execute_notebook(notebook, output, parameters, **given)
 
 
 def _split(parameters: dict[str, Any], recipe: Recipe | None = None) -> tuple[Recipe, dict[str, Any]]:

@@ -25,13 +25,9 @@ PLAIN = {"rerank": None, "same_camera": "ignore", "ties": "pessimistic"}  # what
 
 
 def measure(
-    system: System,
-    split: Split,
-    run_dir: str | Path,
-    epoch: int | None = None,
-    flip: bool | None = None,
+    system: System, split: Split, run_dir: str | Path, epoch: int | None = None, flip: bool | None = None,
     **scoring: Any,
-) -> Scores:
+) -> Scores:  # fmt: skip
     """Embed the query and the gallery of a data set and score them.
 
     The embeddings are kept in `run_dir`/embeddings and used again as long as the weights, the images, the labels and
@@ -40,28 +36,14 @@ def measure(
 
     Parameters
     ----------
-    system : System
-        A trained system.
-    split : Split
-        The data set to test on.
-    run_dir : str or Path
-        The folder of the run.
-    epoch : int, optional
-        Names the files of an earlier checkpoint.
-    flip : bool, optional
-        Average each embedding with that of the mirror image; by default as in the system's own test.
-    **scoring
-        Arguments of `score`.
-
-    Returns
-    -------
-    Scores
-        See `score`.
+    system, split, run_dir : a trained system, the data set to test on, and the folder of the run
+    epoch : names the files of an earlier checkpoint
+    flip : average each embedding with that of the mirror image; default: what the system's own test does
+    **scoring : arguments of `score`
 
     Raises
     ------
-    ValueError
-        For SYSU-MM01, which has a protocol of its own: use `measure_all`.
+    ValueError : SYSU-MM01, which has a protocol of its own: use `measure_all`
     """
     refuse_sysu(split.name)
     flip = system.flip if flip is None else flip
@@ -72,27 +54,18 @@ def measure(
 
 
 def measure_all(
-    system: System,
-    splits: dict[str, Split],
-    run_dir: str | Path,
-    epoch: int | None = None,
-    flip: bool | None = None,
+    system: System, splits: dict[str, Split], run_dir: str | Path, epoch: int | None = None, flip: bool | None = None,
     **scoring: Any,
-) -> dict[str, Scores | SysuScores]:
-    """Test a model on each of several data sets.
+) -> dict[str, Scores | SysuScores]:  # fmt: skip
+    """Test a model on each of several data sets; returns the scores by the name of the test, which is that of the set.
+
+    SYSU-MM01, real or drawn, is tested in four ways by `sysu.score`, as "sysu all single"; its embeddings are kept, the
+    values of each query are not.
 
     Parameters
     ----------
-    system, run_dir, epoch, flip, **scoring
-        As in `measure`.
-    splits : dict of str to Split
-        From `test_sets`.
-
-    Returns
-    -------
-    dict of str to Scores or SysuScores
-        By the name of the test: that of the set. SYSU-MM01, real or drawn, is tested in four ways by `sysu.score`, as
-        "sysu all single"; its embeddings are kept, the values of each query are not.
+    splits : from `test_sets`
+    system, run_dir, epoch, flip, **scoring : as in `measure`
     """
     results: dict[str, Scores | SysuScores] = {}
     flip = system.flip if flip is None else flip
@@ -102,9 +75,8 @@ def measure_all(
             continue
         q, g = _embedded(system, split, run_dir, epoch, flip)
         for search, shot in WAYS:
-            results[f"{name} {search} {shot}"] = sysu.score(
-                q, g, split.query, split.gallery, search=search, shot=shot, **scoring
-            )
+            scores = sysu.score(q, g, split.query, split.gallery, search=search, shot=shot, **scoring)
+            results[f"{name} {search} {shot}"] = scores
     return results
 
 
@@ -115,28 +87,18 @@ def test_sets(
 ) -> tuple[dict[str, Split], dict[str, str]]:
     """Load the data sets that a model is tested on: its own and, of a pair, the other one.
 
-    The pairs are Market-1501 and DukeMTMC-reID, toy and toy-duke.
+    The pairs are Market-1501 and DukeMTMC-reID, toy and toy-duke. Returns the sets by name, the model's own first, and
+    why a set is left out, by name.
 
     Parameters
     ----------
-    dataset : str
-        What the model is trained on.
-    paths : dict of str to str, optional
-        The folders of sets that do not lie under `root`, by name.
-    root : str, optional
-        The folder of all data sets, as in `load`.
-
-    Returns
-    -------
-    splits : dict of str to Split
-        By name, the model's own set first.
-    absent : dict of str to str
-        Why a set is left out, by name.
+    dataset : what the model is trained on
+    paths : the folders of sets that do not lie under `root`, by name
+    root : the folder of all data sets, as in `load`
 
     Raises
     ------
-    FileNotFoundError
-        If the model's own set, or one that is named in `paths`, is missing.
+    FileNotFoundError : the model's own set, or one that is named in `paths`, is missing
     """
     paths = paths or {}
     home = load(dataset, paths.get(dataset) or root)
@@ -165,8 +127,7 @@ def _unusual(scoring: dict[str, Any]) -> str:
 def _embedded(system: System, split: Split, run_dir: str | Path, epoch: int | None, flip: bool) -> list[torch.Tensor]:
     """The embeddings of query and gallery: those kept in the run's folder, or new ones, which are kept."""
     file, key = Path(run_dir, "embeddings", f"{_name(split, epoch, flip)}.npz"), _key(system, split)
-    kept = _kept(file, key)
-    if kept:
+    if kept := _kept(file, key):
         return kept
     made = [embed(system, shots, flip=flip) for shots in (split.query, split.gallery)]
     file.parent.mkdir(parents=True, exist_ok=True)

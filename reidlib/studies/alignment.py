@@ -19,8 +19,7 @@ from reidlib.evaluation.sysu import SysuScores
 from reidlib.files import few, project, write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
-from reidlib.runs.results import run_folder
-from reidlib.runs.rows import collect, of_run, origin_columns, score_columns
+from reidlib.runs.results import collect, of_run, origin_columns, run_folder, score_columns
 from reidlib.systems import System
 from reidlib.systems.aligngan import AlignGAN
 from reidlib.train.checkpoints import restore

@@ -14,8 +14,7 @@ from reidlib.evaluation.score import score
 from reidlib.files import few, project, write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
-from reidlib.runs.results import run_folder
-from reidlib.runs.rows import of_run, origin_columns, score_columns
+from reidlib.runs.results import of_run, origin_columns, run_folder, score_columns
 from reidlib.systems import System
 from reidlib.train.checkpoints import restore
 from reidlib.train.embedding import embed

@@ -13,13 +13,9 @@ from reidlib.recipe import Recipe
 from reidlib.studies.published import chosen, unusual
 
 LABELS = {
-    "warmup": "warm-up",
-    "erasing": "random erasing",
-    "smoothing": "label smoothing",
-    "stride": "last stride 1",
-    "bnneck": "BNNeck",
-    "center": "center loss",
-}
+    "warmup": "warm-up", "erasing": "random erasing", "smoothing": "label smoothing", "stride": "last stride 1",
+    "bnneck": "BNNeck", "center": "center loss",
+}  # fmt: skip
 FIVE = Recipe.ALL
 NAMES = {"rank1": "rank-1", "mAP": "mAP"}
 RUNGS = ("none", *("none+" + "+".join(FIVE[:i]) for i in range(1, len(FIVE))), "all", "all+center")  # the paper's order
@@ -79,30 +75,9 @@ def by_seed(
 def gains_added(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> list[Gain]:
     """The gain of each trick when it is added to those before it, in the paper's order.
 
-    Parameters
-    ----------
-    rows
-        Of `collect` or results/toy_ladder.csv: two seeds or more of every rung of `RUNGS`.
-    metric
-        "mAP" or "rank1".
-    dataset
-        Of training and test.
-
-    Raises
-    ------
-    ValueError
-        If a rung is missing or has fewer than two seeds.
-
-    References
-    ----------
     The order is that of Luo et al. 2019: michuanhaohao/reid-strong-baseline, README at 3da7e6f, table of the tricks.
-
-    Examples
-    --------
-    >>> import reidlib as rl
-    >>> rows = rl.read_csv(rl.project() / "results" / "toy_ladder.csv")
-    >>> print(rl.gains_added(rows)[3])
-    last stride 1             +5.5 [+3.3, +7.8]   of 5 seeds: a gain
+    rows: of `collect` or results/toy_ladder.csv, two seeds or more of every rung of `RUNGS`, else ValueError; metric:
+    "mAP" or "rank1"; dataset: of training and test.
     """
     scores = [by_seed(rows, rung, metric, dataset) for rung in RUNGS]
     return [paired(LABELS[name], b, a) for name, (a, b) in zip(LABELS, pairwise(scores), strict=True)]
@@ -153,14 +128,8 @@ def published_erasing(published: list[dict], metric: str = "mAP") -> list[float]
 def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", dataset: str = "toy") -> Picture:
     """The score of each rung of the ladder, and the gain of each trick when it is added and when it is left out.
 
-    Dots are seeds. Bars are standard deviations (of the scores) and 95 % intervals (of the gains). The paper is grey.
-
-    Parameters
-    ----------
-    rows, metric, dataset
-        As in `gains_added`.
-    published
-        The rows of results/published.csv.
+    rows, metric, dataset: as in `gains_added`; published: the rows of results/published.csv. Dots are seeds. Bars are
+    standard deviations (of the scores) and 95 % intervals (of the gains). The paper is grey.
     """
     fig = Picture(figsize=(WIDTH, 4.6), layout="constrained")
     climb, steps, without = fig.subplots(1, 3, gridspec_kw={"width_ratios": (1.3, 1, 0.8)})

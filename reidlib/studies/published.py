@@ -66,23 +66,8 @@ class Line:
 def compare_published(rows: list[dict], published: list[dict], sets: tuple[str, str]) -> list[Line]:
     """The lines of the table of two data sets: each model tested on both, with its own sets of tricks.
 
-    Parameters
-    ----------
-    rows
-        Of `collect`. Runs of another recipe (another preset, fewer epochs, other weights) are a line of their own.
-    published
-        The rows of results/published.csv. Those without a measured run are a line as well.
-    sets
-        The names of the two data sets.
-
-    Examples
-    --------
-    >>> paper = {"who": "paper", "model": "bot", "dataset": "market", "test": "market", "tricks": "all", "run": 1,
-    ...          "rank1": 94.5, "mAP": 85.9, "reranking": "off"}
-    >>> print(markdown(compare_published([], [paper], ("market", "duke"))))
-    | model | trained → tested | erasing | each run | mean ± sd | paper |
-    | --- | --- | --- | --- | --- | --- |
-    | Bag of Tricks | market → market | yes |  |  | 94.5 / 85.9 |
+    rows: of `collect`; runs of another recipe (another preset, fewer epochs, other weights) are a line of their own.
+    published: the rows of results/published.csv; those without a measured run are a line as well.
     """
     a, b = sets
     models = dict.fromkeys(_model(row) for row in (*published, *rows))
@@ -99,10 +84,7 @@ def compare_published(rows: list[dict], published: list[dict], sets: tuple[str, 
 
 
 def markdown(lines: list[Line]) -> str:
-    """The lines as a table in Markdown, rank-1 / mAP in percent. Empty columns are left out.
-
-    See `compare_published` for an example.
-    """
+    """The lines as a table in Markdown, rank-1 / mAP in percent. Empty columns are left out."""
     head = ("model", "trained → tested", "erasing", "recipe", "each run", "mean ± sd", "reference", "paper", "verdict")
     table = [
         (
@@ -148,9 +130,7 @@ def results_tables(folder: str | Path | None = None) -> str:
 def in_readme(text: str, tables: str) -> str:
     """The README's `text` with `tables` between its two marks. Raises ValueError if the marks are missing."""
     if not BLOCK.search(text):
-        raise ValueError(
-            f"README.md has no pair of marks for the results; write {START} and {END} on lines of their own"
-        )
+        raise ValueError(f"README.md has no pair of marks for the results; put {START} and {END} on lines of their own")
     return BLOCK.sub(lambda _: f"\n{tables}\n", text)
 
 

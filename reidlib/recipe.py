@@ -42,10 +42,10 @@ class Recipe:
     model: str = setting("bot", "bot (the Bag of Tricks), pcb, aligngan, or a system of your own: package.module")
     preset: str = setting("reference", "reference, paper or fixed: where published code differs")
     tricks: str = setting("all", "all or none, then +name or -name, as in all-erasing or none+warmup")
-    seed: int = setting(1, "of every random number of the run", least=0, most=2**32 - 1)
+    seed: int = setting(1, "the seed of every random number of the run", least=0, most=2**32 - 1)
     # images
-    height: int = setting(256, "of the images that the network sees, in pixels", least=16)
-    width: int = setting(128, "of the images that the network sees, in pixels", least=16)
+    height: int = setting(256, "the height of the images that the network sees, in pixels", least=16)
+    width: int = setting(128, "the width of the images that the network sees, in pixels", least=16)
     resize: str = setting("bicubic", "the filter that resizes images", choices=("bicubic", "bilinear"))
     flip: float = setting(0.5, "probability that a training image is mirrored", least=0, most=1)
     pad: int = setting(10, "black pixels added on each side before the random crop", least=0)
@@ -54,7 +54,9 @@ class Recipe:
     erasing: float = setting(0.5, "probability of random erasing (Zhong et al. 2017)", least=0, most=1)
     erasing_area: tuple[float, float] = setting((0.02, 0.4), "smallest and largest share of the image that is erased")
     erasing_ratio: float = setting(0.3, "smallest aspect ratio of the erased rectangle", above=0, most=1)
-    erasing_fill: tuple[float, float, float] = setting((0.485, 0.456, 0.406), "of erased pixels, in normalised units")
+    erasing_fill: tuple[float, float, float] = setting(
+        (0.485, 0.456, 0.406), "colour of erased pixels, in normalised units"
+    )
     # batches
     p: int = setting(16, "identities in a batch", least=2)
     k: int = setting(4, "images of each identity in a batch", least=2)
@@ -65,23 +67,23 @@ class Recipe:
     # network
     backbone: str = setting("resnet50", f"{', '.join(BACKBONES)}, timm:NAME, or package.module:function")
     weights: str = setting("imagenet", "what training starts from: imagenet, none, or the path of a .pth file")
-    last_stride: int = setting(1, "of the backbone's last stage", choices=(1, 2))
+    last_stride: int = setting(1, "the stride of the backbone's last stage", choices=(1, 2))
     stem_relu: bool = setting(False, "the ReLU after the first BatchNorm, which both published codes leave out")
     bnneck: bool = setting(True, "a BatchNorm between the feature and the classifier")
     # losses
     label_smoothing: float = setting(0.1, "share of the target spread over all identities", least=0, most=1)
-    margin: float = setting(0.3, "of the triplet loss")
+    margin: float = setting(0.3, "the margin of the triplet loss")
     center_weight: float = setting(0.0, "weight of the center loss", least=0)
     center_lr: float = setting(0.5, "learning rate of the centers", above=0)
     # optimiser: Adam for the Bag of Tricks
     lr: float = setting(3.5e-4, "learning rate after the warm-up", above=0)
-    weight_decay: float = setting(5e-4, "of all trained parameters", least=0)
+    weight_decay: float = setting(5e-4, "the weight decay of all trained parameters", least=0)
     warmup_epochs: int = setting(10, "epochs in which the learning rate rises linearly", least=0)
     warmup_start: float = setting(0.01, "the share of the learning rate that the warm-up starts from", least=0, most=1)
     milestones: tuple[int, ...] = setting((40, 70), "epochs after which the learning rate is multiplied by gamma")
     gamma: float = setting(0.1, "what the learning rate is multiplied by at each milestone", above=0)
     first_epoch: int = setting(0, "what the schedule calls the first epoch; the paper's code: 1", choices=(0, 1))
-    precision: str = setting("auto", "of the backbone; auto: bf16 where the device has it", choices=PRECISIONS)
+    precision: str = setting("auto", "the backbone's; auto: bf16 where the device has it", choices=PRECISIONS)
     compile: bool = setting(False, "compile the backbone: some minutes at the start for a faster GPU")
 
     # facts about the model, for subclasses to override

@@ -18,10 +18,10 @@ from reidlib.train.loop import fit
 from reidlib.train.rows import epoch_row
 
 FOLDERS = {
-    "data-root": "of all data sets; default: $REID_DATA, else data/ of the repository",
-    "market-path": "of Market-1501, if it is not under the data root",
-    "duke-path": "of DukeMTMC-reID, if it is not under the data root",
-    "run-dir": "of this run; default: runs/ of the repository, with the name of the recipe",
+    "data-root": "the folder of all data sets; default: $REID_DATA, else data/ of the repository",
+    "market-path": "the folder of Market-1501, if it is not under the data root",
+    "duke-path": "the folder of DukeMTMC-reID, if it is not under the data root",
+    "run-dir": "the folder of this run; default: runs/ of the repository, with the name of the recipe",
 }
 
 

@@ -32,7 +32,7 @@ class PCBRecipe(Recipe):
     backbone_lr: float | None = setting(0.05, "learning rate of the backbone; None: that of the heads", above=0)
     parts: int = setting(6, "horizontal parts of a person", least=1)
     part_dim: int = setting(256, "numbers that the classifier of a part sees", least=1)
-    dropout: float = setting(0.5, "in the head of a part", least=0, most=1)
+    dropout: float = setting(0.5, "dropout in the head of a part", least=0, most=1)
     rpp: bool = setting(False, "refined part pooling in the last epochs")
     rpp_epochs: tuple[int, int] = setting((5, 10), "epochs of the part classifier alone, then of everything")
 

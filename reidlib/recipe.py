@@ -54,9 +54,7 @@ class Recipe:
     erasing: float = setting(0.5, "probability of random erasing (Zhong et al. 2017)", least=0, most=1)
     erasing_area: tuple[float, float] = setting((0.02, 0.4), "smallest and largest share of the image that is erased")
     erasing_ratio: float = setting(0.3, "smallest aspect ratio of the erased rectangle", above=0, most=1)
-    erasing_fill: tuple[float, float, float] = setting(
-        (0.485, 0.456, 0.406), "colour of erased pixels, in normalised units"
-    )
+    erasing_fill: tuple[float, float, float] = setting((0.485, 0.456, 0.406), "erased pixels' normalised colour")
     # batches
     p: int = setting(16, "identities in a batch", least=2)
     k: int = setting(4, "images of each identity in a batch", least=2)

@@ -283,7 +283,7 @@ def test_a_folder_with_market_names_loads_by_its_path(market, monkeypatch):
     assert split.gallery.pids.tolist() == [-1, 0, 1]
 
 
-SMALL_SET = {"train/1": ("a.png",), "query/2": ("a.png",), "gallery/2": ("b.png",)}
+SMALL_SET = {"train/1": ("c1.png",), "query/2": ("c1.png",), "gallery/2": ("c2.png",)}
 
 
 @pytest.mark.parametrize("name", ["duke", "sysu", "regdb", "regdb:3", "toy-sysu"])

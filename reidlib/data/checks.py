@@ -40,6 +40,12 @@ SINGLE_CAMERA = (
 )
 
 
+NO_CAMERAS = (
+    "every image has camera 0, so every match counts as one of the query's own camera, which Market's rule ignores; "
+    "name the cameras in a column camid or as c1 in file names"
+)
+
+
 class Problem(NamedTuple):
     """One kind of defect: its name, a sentence with the remedy, and the paths of the images concerned, sorted."""
 
@@ -87,7 +93,7 @@ def check(split: Split) -> Report:
     files = _bad_files(split) | _bad_labels(split, len(cameras) == 1) | {"unread": _unread(split)}
     problems = [Problem(kind, text, sorted(files[kind])) for kind, text in KINDS.items() if files.get(kind)]
     if len(cameras) == 1:
-        problems.append(Problem("single camera", SINGLE_CAMERA.format(cameras[0]), []))
+        problems.append(Problem("single camera", SINGLE_CAMERA.format(cameras[0]) if cameras[0] else NO_CAMERAS, []))
     problems += [Problem("counts", message, []) for message in differences(split)]
     return Report(split.name, sum(len(getattr(split, part)) for part in PARTS), problems)
 

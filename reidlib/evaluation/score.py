@@ -16,6 +16,11 @@ SAME_CAMERA = {
     "keep": lambda q_pid, q_cam, g_pid, g_cam: np.zeros(g_pid.shape, bool),
 }
 UNLABELLED = "Images of unknown identity cannot be scored: embed both sides with rl.embed and compare them by q @ g.T"
+# Nobody named a camera: then "keep" may lift a score that only finds pictures of the same moment.
+NO_CAMERAS = (
+    "no cameras are known (all are 0), so their images are ignored as of their own camera; give camids, in a column "
+    "camid or as c1 in file names: rl.load warns where it looked for them"
+)
 
 
 def score(
@@ -75,6 +80,7 @@ def score(
                 f"their {ignored} images are of their own camera and ignored; data of one camera need "
                 'same_camera="keep"'
             )
+            why = why if query.camids.any() or gallery.camids.any() else NO_CAMERAS
         raise ValueError(f"none of the {len(query)} queries has a match in the gallery: {why}")
     if own is not None and bool((q == g).all()):
         q = g  # tells re-ranking that there is one set of images

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reidlib.data.augment import normalise
-from reidlib.data.images import decode, read
+from reidlib.data.images import UNSCALED, decode, read, upright
 from reidlib.data.shots import Shots
 from reidlib.progress import progress
 from reidlib.systems import System, convolutions
@@ -89,10 +89,9 @@ def _checked(i: int, picture: Picture) -> Loaded:
     if isinstance(picture, str | os.PathLike):
         return Path(picture)
     if isinstance(picture, Image.Image):
-        if picture.mode.startswith(("I", "F")):
-            raise ValueError(
-                f"image {i} has mode {picture.mode}, more than 8 bits: scale it to 0..255, convert it to L"
-            )
+        if picture.mode in UNSCALED:
+            kind = UNSCALED[picture.mode]
+            raise ValueError(f"image {i} has {kind}, without a stated black and white: scale it to 8 bits")
         return picture
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape[2:] == (3,) and picture.size:
         return picture
@@ -112,4 +111,4 @@ def _resized(picture: Loaded, size: tuple[int, int], resize: str) -> np.ndarray:
     if isinstance(picture, Path):
         return read(picture, size, resize)
     image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
-    return np.asarray(image.convert("RGB").resize(size[::-1], Image.Resampling[resize.upper()]))
+    return np.asarray(upright(image).resize(size[::-1], Image.Resampling[resize.upper()]))

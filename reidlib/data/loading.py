@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ from reidlib.data.shots import DISTRACTOR, JUNK, Shots, Split
 from reidlib.data.tables import Frame, read_frame, read_table
 from reidlib.files import few
 from reidlib.models import imported
-from reidlib.toy.sets import RECORD
+from reidlib.toy.sets import RECORD, drawn_counts
 
 # (images, identities) of train, query and gallery, junk and distractors not counted as identities. Market-1501: Zheng
 # et al., ICCV 2015; DukeMTMC-reID: Zheng et al., ICCV 2017; MSMT17: Wei et al., CVPR 2018 (train with val); SYSU-MM01:
@@ -88,7 +89,7 @@ def load(name: str | Path | Split | Frame, root: str | Path | None = None, trial
 
 
 def differences(split: Split) -> list[str]:
-    """One sentence for each part of a published set whose counts of images or identities are not the published ones."""
+    """One sentence for each part of a set whose counts are not the published ones, or not those that were drawn."""
     sentences = []
     for part, (images, ids) in PUBLISHED.get(split.name.partition(":")[0], {}).items():
         shots = getattr(split, part)
@@ -97,6 +98,12 @@ def differences(split: Split) -> list[str]:
                 f"{shots.name} has {len(shots):,} images of {len(shots.ids):,} identities, published are {images:,} of "
                 f"{ids:,}: an incomplete copy, another version or added files; its scores cannot be compared"
             )
+    if split.name in TOYS:
+        files = Counter(path.split("/")[0] for part in layouts.PARTS for path in getattr(split, part).paths.tolist())
+        for folder, images in drawn_counts(split.train.root).items():
+            if files[folder] != images:
+                has = f"{split.name}: {folder} has {files[folder]:,} images, but {images:,} were drawn"
+                sentences.append(f"{has}; delete {split.train.root} to have it drawn again")
     return sentences
 
 

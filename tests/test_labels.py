@@ -46,7 +46,7 @@ def test_a_name_in_two_unicode_forms_is_one():
 
 
 @pytest.mark.parametrize(
-    "label", ["nan", "NaN", "NA", "N/A", "None", "null", "<NA>", "NaT", "", " ", "-", "–", "unknown", "inf"]
+    "label", ["nan", "NaN", "NA", "N/A", "None", "null", "<NA>", "NaT", "", " ", "-", "–", "unknown", "inf", "#REF!"]
 )
 def test_a_missing_value_is_refused_with_its_lines(label):
     for others in (("4", "7"), ("anna", "ben")):
@@ -215,7 +215,8 @@ def test_load_says_where_it_looked_for_cameras_and_what_may_be_one(column, tmp_p
 def test_a_folder_says_what_may_be_a_camera(tmp_path):
     own = folder(tmp_path, "train/a/x_cam2_1.png", "query/b/x_cam1_1.png", "gallery/b/x_cam2_1.png")
     with pytest.warns(
-        UserWarning, match=r"own: no cameras: looked for a field like _c2_ .*is it 'cam1' in query/b/x_cam1_1.png, 'cam2'"
+        UserWarning,
+        match=r"own: no cameras: looked for a field like _c2_ .*is it 'cam1' in query/b/x_cam1_1.png, 'cam2'",
     ):
         rl.load(own)
 

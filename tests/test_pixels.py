@@ -1,8 +1,10 @@
 """Pixels are those that a viewer shows, only images are opened, and check() lists what was left out."""
 
 import os
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -128,8 +130,31 @@ def test_an_image_beyond_the_limit_is_refused_before_it_is_decoded(own, monkeypa
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: image.size > (100, 100) and pytest.fail("decoded"))
     with pytest.raises(ValueError, match=r"c3.png: .*8,001 x 8,000 pixels, more than 64 million; make it smaller"):
         images.read(own / "train/1/c3.png", (32, 16))
-    assert "too large" in found(rl.check(split))
+    assert found(rl.check(split))["too large"] == ["train/1/c3.png"]
     assert thumbnail(own / "train/1/c3.png", (32, 64), 1000) is None
+
+
+@pytest.mark.filterwarnings("ignore:.*decompression bomb")
+def test_an_image_beyond_the_limit_of_pil_is_too_large_as_well(own):
+    Image.new("1", (16_000, 16_000)).save(own / "train/1/c3.png")
+    split = rl.load(own)
+    assert found(rl.check(split)) == {"too large": ["train/1/c3.png"]}
+    with pytest.raises(ValueError, match=r"c3.png: not a readable image \(Image size \(256000000 pixels\)"):
+        rl.decode(split.train.files())
+
+
+def test_a_picture_of_16_bit_colours_is_read_and_reported(own):
+    """PIL reads colours of 16 bits by their upper bytes; it writes none, so these are written here."""
+    values = np.random.default_rng(0).integers(0, 65536, (32, 16, 3)).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", 16, 32, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = [
+        struct.pack(">I", len(text)) + kind + text + struct.pack(">I", zlib.crc32(kind + text)) for kind, text in chunks
+    ]
+    (own / "train/1/c3.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(body))
+    assert np.array_equal(images.read(own / "train/1/c3.png", (32, 16)), values >> 8)
+    assert found(rl.check(rl.load(own))) == {"16 bits": ["train/1/c3.png"]}
 
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 32\n%%EndComments\n{} loop\n"

@@ -148,8 +148,10 @@ def _read(file: Path, infrared: bool) -> tuple[set[str], str]:
             kinds = _of_header(image)
             shown = upright(image)
             kinds["turned"] |= orientation(image) > 1
-            if image.has_transparency_data and not kinds["16 bits"]:
+            if image.has_transparency_data and not image.mode.startswith("I"):
                 kinds["transparent"] = bool(np.asarray(image.convert("RGBA"))[..., 3].min() < 255)
+    except Image.DecompressionBombError:  # PIL's own limit
+        return {"too large"}, digest
     except Exception:  # on a damaged file PIL raises nearly anything: OSError, SyntaxError, ValueError, struct.error
         return {kind for kind in REFUSED if kinds.get(kind)} or {"broken"}, digest
     pixels = np.asarray(shown)

@@ -81,7 +81,8 @@ def read(file: Path, size: tuple[int, int], resize: str = "bicubic") -> np.ndarr
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such file; rl.check(split) lists every missing or broken image") from None
     except Exception as error:  # PIL raises nearly anything for a damaged file
-        raise ValueError(f"{file}: not a readable image ({error}); rl.check(split) lists all such files") from error
+        remedy = f"{', '.join(FORMATS)} are read, and rl.check(split) lists all files that are not"
+        raise ValueError(f"{file}: not a readable image ({error}); {remedy}") from error
 
 
 def decode(

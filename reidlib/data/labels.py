@@ -13,6 +13,7 @@ INVISIBLE = dict.fromkeys((0xAD, 0x200B, 0x2060, 0xFEFF))  # soft hyphen, blanks
 MINUS = dict.fromkeys(map(ord, "‐‑‒–—−﹣－"), "-")  # what fonts, Excel and keyboards make of a minus
 WHOLE = re.compile(r"[+-]?\d{1,300}(?:\.0*)?")  # 4, 007, -1, and 4.0 as pandas writes it
 MISSING = {"", "?", "-", "--", ".", "nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "nil", "inf", "-inf"}
+MISSING |= {"#ref!", "#value!", "#name?", "#null!", "#num!", "#div/0!"}  # Excel's errors
 MISSING |= {"infinity", "-infinity", "undefined", "unknown", "missing", "junk", "distractor", "distractors"}
 NUMERIC = re.compile(  # what looks like a number wherever it stands: 00-1, 1.5, 1,000, 1e+05, - 1 and --1
     r"[+-]*\s*(?:0+-+\d+|\d*[.,]\d+|\d{1,3}(?:[ ,']\d{3})+|\d+\.?\d*e[+-]\d+|\d+\.\d*e\d+)"

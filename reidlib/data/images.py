@@ -36,9 +36,9 @@ TURNS = dict(zip(range(2, 9), (
 ), strict=True))  # EXIF's orientations 2 to 8, undone  # fmt: skip
 
 
-def opened(file: Path | BinaryIO) -> ImageFile.ImageFile:
+def opened(file: str | Path | BinaryIO) -> ImageFile.ImageFile:
     """An image file, open: of FORMATS only (PIL would start Ghostscript for EPS), no pipe and no device."""
-    return Image.open(regular(file) if isinstance(file, Path) else file, formats=FORMATS)
+    return Image.open(regular(Path(file)) if isinstance(file, str | Path) else file, formats=FORMATS)
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,6 +34,13 @@ def project() -> Path:
 def cache_folder() -> Path:
     """Where decoded images are kept: $REID_CACHE, else ~/.cache/reidlib. Safe to delete at any time."""
     return Path(os.environ.get("REID_CACHE") or Path.home() / ".cache" / "reidlib")
+
+
+def regular(file: Path) -> Path:
+    """The same file; OSError if it is missing or no regular file: to open a pipe or a device may wait for ever."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError(f"{file} is no regular file; remove it from the data set")
+    return file
 
 
 def write_whole(file: Path, content: bytes | memoryview | Callable[[BinaryIO], Any]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torchvision
 
-from reidlib.files import cache_folder, write_whole
+from reidlib.files import cache_folder, regular, write_whole
 from reidlib.models import module_name
 from reidlib.recipe import Recipe
 
@@ -169,8 +169,7 @@ def pixels_digest(shots: Images) -> str:
 
 
 def _file_digest(file: str) -> bytes:
-    with open(file, "rb") as stream:
-        return hashlib.blake2b(stream.read(), digest_size=10).digest()
+    return hashlib.blake2b(regular(Path(file)).read_bytes(), digest_size=10).digest()
 
 
 def joined(digests: Iterable[str]) -> str:

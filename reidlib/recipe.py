@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+from reidlib import settings
 from reidlib.models import facts
 from reidlib.settings import CROSS, TOY, TOY_CROSS, Trick, check_value, chosen_fields, setting, warmup_multistep
 
@@ -225,8 +226,7 @@ class Recipe:
         changed = [f"{key}={value[0]}" for key, value in self.changes().items()]
         model = [] if self.model == "bot" else [self.model]
         dataset = Path(self.dataset).name.removesuffix(".csv")
-        parts = [dataset, *model, self.preset, self.tricks, f"seed{self.seed}", *changed]
-        return re.sub(r"[^\w.+=-]+", "_", "-".join(parts))
+        return settings.folder_name([dataset, *model, self.preset, self.tricks, f"seed{self.seed}", *changed])
 
 
 def recipe_class(model: str) -> type[Recipe]:

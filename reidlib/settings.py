@@ -1,5 +1,6 @@
 """What a field of a recipe may hold, the grammar of tricks, and the learning rate's schedule."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, field
@@ -80,6 +81,22 @@ def chosen_fields(word: str, tricks: Mapping[str, Trick], all_of_them: Sequence[
         chosen ^= {name}
     sets = [trick.on if name in chosen else trick.off for name, trick in tricks.items()]
     return {key: value for values in sets for key, value in values.items()}
+
+
+def folder_name(parts: Sequence[str]) -> str:
+    """The name of a folder for some words, each of at most 80 bytes and together of at most 200; see `shortened`."""
+    words = [shortened(re.sub(r"[^\w.+=-]+", "_", part), 80) for part in parts]
+    return shortened("-".join(words), 200)
+
+
+def shortened(word: str, most: int) -> str:
+    """`word`, or if it has more than `most` bytes, as a long path has, both its ends and a digest between them."""
+    name = word.encode()
+    if len(name) <= most:
+        return word
+    end = (most - 10) // 2
+    start, last = (part.decode(errors="ignore") for part in (name[:end], name[-end:]))
+    return f"{start}_{hashlib.blake2b(name, digest_size=4).hexdigest()}_{last}"
 
 
 def warmup_multistep(

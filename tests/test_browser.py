@@ -710,7 +710,7 @@ def test_the_state_stays_below_100_kb_with_pictures_of_noise_a_full_list_and_a_p
 def test_it_keeps_no_matrix_and_reads_only_the_images_that_it_shows(browser, monkeypatch):
     read = []
     opened = Image.open
-    monkeypatch.setattr(Image, "open", lambda file: read.append(Path(file).name) or opened(file))
+    monkeypatch.setattr(Image, "open", lambda file, **options: read.append(Path(file).name) or opened(file, **options))
     browser.jump(9)
     assert 0 < len(read) <= 2 + 5
     again = len(read)
@@ -755,7 +755,7 @@ def test_whatever_pil_raises_for_a_file_is_no_image(tmp_path, monkeypatch):
     file = tmp_path / "a.jpg"
     file.write_bytes(b"")
     for error in UNREADABLE:
-        monkeypatch.setattr(Image, "open", lambda file, error=error: (_ for _ in ()).throw(error("broken")))
+        monkeypatch.setattr(Image, "open", lambda file, formats, error=error: (_ for _ in ()).throw(error("broken")))
         assert thumbnail(file, (128, 256), 3000) is None
         assert sheets._read(file) is None
 

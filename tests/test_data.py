@@ -229,8 +229,9 @@ def test_toy_is_drawn_by_the_first_load_only(tmp_path, monkeypatch):
 def drawn_crowd(folder, network, current=True):
     """What tells a drawn crowd's folder, and a Market-like data set."""
     write(folder, MARKET)
-    record = json.dumps({"drawing": 2 if current else 1, "network": network, "seed": 1, "people": toy.SIZES[network]})
-    (folder / "toy.json").write_text(record)
+    record = {"drawing": 2 if current else 1, "network": network, "seed": 1, "people": toy.SIZES[network]}
+    images = {sub: len(names) for sub, names in MARKET.items()}
+    (folder / "toy.json").write_text(json.dumps(record | {"images": images}))
 
 
 @pytest.mark.parametrize("current", [True, False])
@@ -240,6 +241,17 @@ def test_the_root_may_be_the_folder_of_the_crowd_itself(tmp_path, monkeypatch, c
     monkeypatch.setattr(loading.toy, "draw", lambda folder, network, seed: drawings.append(folder))
     assert load("toy", tmp_path / "somewhere").train.root == tmp_path / "somewhere"
     assert drawings == ([] if current else [tmp_path / "somewhere"]), "an outdated crowd is drawn again where it lies"
+
+
+def test_a_crowd_of_which_images_were_deleted_gives_a_warning(tmp_path):
+    drawn_crowd(tmp_path / "toy", "market")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load("toy", tmp_path)
+    (tmp_path / "toy/bounding_box_test/0001_c2s1_000301_00.jpg").unlink()
+    with pytest.warns(UserWarning, match="toy: bounding_box_test has 2 images, but 3 were drawn; delete .*toy to have"):
+        split = load("toy", tmp_path)
+    assert "bounding_box_test has 2 images" in str(check(split))
 
 
 def test_another_crowd_is_drawn_beside_and_not_inside_the_one_given_as_root(tmp_path, monkeypatch):
@@ -283,7 +295,7 @@ def test_a_folder_with_market_names_loads_by_its_path(market, monkeypatch):
     assert split.gallery.pids.tolist() == [-1, 0, 1]
 
 
-SMALL_SET = {"train/1": ("a.png",), "query/2": ("a.png",), "gallery/2": ("b.png",)}
+SMALL_SET = {"train/1": ("c1.png",), "query/2": ("c1.png",), "gallery/2": ("c2.png",)}
 
 
 @pytest.mark.parametrize("name", ["duke", "sysu", "regdb", "regdb:3", "toy-sysu"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reidlib.evaluation import counting
 from reidlib.evaluation.cosine import Cosine
-from reidlib.evaluation.reranking import rerank
+from reidlib.evaluation.reranking import expand, rerank
 from reidlib.evaluation.score import score
 from reidlib.evaluation.scores import Scores
 from reidlib.evaluation.statistics import verification
@@ -161,6 +161,25 @@ def test_features_in_half_precision_score_as_the_same_numbers_in_float32(dtype):
     q, g = q.to(dtype), (3000 * g).to(dtype)  # longer than float16 can tell
     assert equal(score(q, g, *shots), score(q.float(), g.float(), *shots))
     assert equal(score(q, g, *shots), score(q.double(), g.double(), *shots))
+
+
+@pytest.mark.parametrize("ranked", [None, rerank])
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(torch.float32, 1e-22), (torch.float32, 1e-42), (torch.float32, 1e37), (torch.float16, 1e-6), (torch.float16, 3e3),
+     (torch.bfloat16, 1e-30), (torch.float64, 1e-300), (torch.float64, 1e300)],
+)  # fmt: skip
+def test_features_of_any_finite_scale_are_scored_by_their_directions(dtype, scale, ranked):
+    q, g, *shots = crowd()
+    q, g = ((x.double() * scale).to(dtype) for x in (q, g))
+    assert q.isfinite().all()
+    near_one = [x.double() / x.double().abs().max() for x in (q, g)]
+    extreme, wanted = (score(*x, *shots, rerank=ranked) for x in ((q, g), near_one))
+    assert equal(extreme, wanted)
+    mixed = torch.where(torch.arange(len(g))[:, None] % 2 == 0, g.double(), near_one[1])  # some rows only
+    assert equal(score(near_one[0], mixed, *shots, rerank=ranked), wanted)
+    if dtype == torch.float32:
+        torch.testing.assert_close(expand(q, g), expand(*near_one), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
@@ -320,6 +339,36 @@ def test_data_of_a_single_camera_is_explained_and_can_be_scored():
         score(q, g, query, gallery)
 
 
+@pytest.mark.parametrize("same_camera", ["keep", "ignore"])
+def test_each_image_is_searched_for_among_the_rest_where_query_and_gallery_are_the_same(same_camera):
+    _, x, _, shots = crowd(images=120)
+    shots.pids = np.where(shots.pids < 1, 1, shots.pids)
+    s = score(x, x, shots, shots, same_camera=same_camera)
+    for i in range(len(x)):
+        rest = np.arange(len(x)) != i
+        others = labels("others", shots.pids[rest], shots.camids[rest])
+        alone = score(
+            x[[i]], x[rest], labels("one", shots.pids[[i]], shots.camids[[i]]), others, same_camera=same_camera
+        )
+        assert (s.ap[i], s.inp[i], s.first_match[i]) == (alone.ap[0], alone.inp[0], alone.first_match[0])
+        assert s.matches[i] == alone.matches[0]
+        assert i not in s.ranking(i, 120).index
+        shown = s.ranking(i, 120, ignored=True)
+        assert shown.ignored[shown.index == i].all()
+    pairs = (shots.pids[:, None] == shots.pids) & ~np.eye(120, dtype=bool)
+    own_camera = pairs & (shots.camids[:, None] == shots.camids) & (same_camera == "ignore")
+    assert (s.counts["matches"], s.counts["same_camera"]) == ((pairs & ~own_camera).sum(), own_camera.sum())
+    assert verification(s).true.sum() == s.counts["matches"]
+    equal_list = Labels(**{**vars(shots), "paths": shots.paths.copy()})
+    assert equal(score(x, x, equal_list, shots, same_camera=same_camera), s)
+
+
+def test_people_of_one_image_have_no_match_among_the_rest():
+    shots = labels("all", [1, 2, 3], [0, 0, 0])
+    with pytest.raises(ValueError, match=r"share no identity .* embed both sides with rl.embed"):
+        score(torch.eye(3), torch.eye(3), shots, shots, same_camera="keep")
+
+
 def bad(change):
     q, g, query, gallery = crowd(images=20)
     inputs = {"q": q, "g": g, "query": query, "gallery": gallery}
@@ -354,10 +403,10 @@ def put(name, key, value):
         (lambda x: x.update(q=x["q"].long()), "floating-point"),
         (lambda x: x.update(g=x["g"][:0], gallery=labels("gallery", [], [])), "the gallery is empty"),
         (put("gallery", ("pids", 4), 2**63), r"gallery pids must be 20 whole numbers .* not object"),
-        (put("query", ("pids", 2), -1), r"query 2 \(query/00002.jpg\) has pid -1"),
+        (put("query", ("pids", 2), -1), r"query 2 \(query/00002.jpg\) has pid -1.*with rl.embed"),
         (
             put("query", ("paths", 6), "gallery/00009.jpg"),
-            "query 6 and gallery image 9 are one file, data/gallery/00009.jpg",
+            "query 6 and gallery image 9 are one file, .*00009.jpg: .* give the same Shots as query and gallery",
         ),
         (
             lambda x: setattr(x["gallery"], "pids", x["gallery"].pids.astype(str)),

@@ -376,3 +376,18 @@ def test_visualize_keeps_apart_queries_whose_files_have_the_same_name(split, tmp
     for folder, file in zip(folders, query.files()):
         (copied,) = (target / folder).glob("query_*")
         assert copied.read_bytes() == file.read_bytes()
+
+
+def test_a_dollar_in_a_name_begins_no_formula_and_a_log_axis_keeps_its_powers():
+    drawn = {}
+    for name in ("costs $5, not $6", r"$\nonsense$", "plain"):
+        fig = plots.plot_schedule({name: [1e-5, 1e-3]})
+        fig.axes[0].set_title(name)
+        drawn[name] = style.encode(fig, 100)
+        legend = fig.axes[0].get_legend().get_texts()[0]
+        assert (legend.get_text(), legend.get_parse_math()) == (name, False)
+        assert not fig.axes[0].title.get_parse_math()
+        powers = [label for label in fig.axes[0].get_yticklabels() if "10^{-4}" in label.get_text()]
+        assert powers
+        assert all(label.get_parse_math() for label in powers)
+    assert len(set(drawn.values())) == 3

@@ -212,9 +212,49 @@ def test_flip_averages_an_image_with_its_mirror(crowd, tiny):
     assert torch.allclose(rl.embed(system, crowd.gallery[:1], flip=True), by_hand, atol=1e-6)
 
 
-def test_embedding_nothing_is_an_error(crowd, tiny):
-    with pytest.raises(ValueError, match="no images to embed"):
-        rl.embed(rl.build(tiny, crowd.train, "cpu"), [])
+def test_pictures_in_memory_are_embedded_as_their_files_are(crowd, tiny, tmp_path):
+    system, files = rl.build(tiny, crowd.train, "cpu"), crowd.gallery.files()
+    emb = rl.embed(system, crowd.gallery)
+    pictures = [Image.open(file) for file in files]
+    arrays = [np.asarray(picture) for picture in pictures]
+    mixed = [files[0], str(files[1]), pictures[2], *arrays[3:]]
+    for given in (pictures, tuple(arrays), np.stack(arrays), mixed, iter(files), crowd.gallery.files()):
+        assert torch.equal(rl.embed(system, given), emb)
+    first = rl.embed(system, crowd.gallery[:1])
+    for given in (files[0], str(files[0]), pictures[0], arrays[0], np.str_(files[0])):
+        assert torch.equal(rl.embed(system, given), first)
+    bgr = arrays[0][..., ::-1]
+    assert torch.equal(rl.embed(system, bgr[..., ::-1]), first)
+    assert torch.allclose(rl.embed(system, pictures[0].convert("RGBA")), first)
+    phone, thermal, exif = tmp_path / "phone.jpg", tmp_path / "thermal.png", Image.Exif()
+    exif[0x0112] = 6  # on its side
+    pictures[0].save(phone, exif=exif)
+    Image.fromarray(np.arange(0, 65536, 32, np.uint16).reshape(64, 32)).save(thermal)
+    for file in (phone, thermal):
+        assert torch.equal(rl.embed(system, Image.open(file)), rl.embed(system, file))
+    large = Image.effect_noise((90, 140), 80).convert("RGB")
+    by_hand = np.asarray(large.resize(tiny.size[::-1], Image.Resampling.BICUBIC))
+    assert torch.equal(rl.embed(system, large), rl.embed(system, by_hand))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "no images to embed: the list is empty"),
+        (7, "no images to embed: embed takes Shots, or one or several paths, PIL images or uint8 arrays .* not a int"),
+        (None, "embed takes Shots, .* not a NoneType"),
+        ([b"a.png"], r"image 0 is a bytes b'a\.png': embed takes"),
+        (np.zeros((4, 4)), r"image 0 is a ndarray of float64 \(4,\): embed takes .* uint8 arrays \(H, W, 3\)"),
+        (np.zeros((4, 4, 3)), r"image 0 is a ndarray of float64 \(4, 4, 3\)"),
+        ([np.zeros((4, 4, 4), np.uint8)], r"image 0 is a ndarray of uint8 \(4, 4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"image 0 is a ndarray of uint8 \(0, 4, 3\)"),
+        (torch.zeros(2, 3, 4, 4), r"image 0 is a Tensor of torch.float32 \(3, 4, 4\)"),
+        ([Image.new("L", (4, 4)), Image.new("F", (4, 4))], "image 1 has floating-point pixels, .*: scale it to 8 bits"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_what_is_accepted(given, message, crowd, tiny):
+    with pytest.raises(ValueError, match=message):
+        rl.embed(rl.build(tiny, crowd.train, "cpu"), given)
 
 
 def test_only_images_of_visible_cameras_go_through_what_is_given(crowd, tiny):

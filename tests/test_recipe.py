@@ -1,6 +1,7 @@
 """Presets, tricks and overrides: what a recipe says, and what it refuses."""
 
 import json
+import re
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
@@ -296,6 +297,29 @@ def test_a_field_that_the_model_does_not_read_is_refused(model, field, value):
 def test_a_field_of_another_model_is_refused(field, value):
     with pytest.raises(ValueError, match=f"a recipe of bot has no field '{field}'"):
         rl.Recipe.for_dataset("toy", **{field: value})
+
+
+def test_names_of_folders_are_short_enough_for_every_disk_and_differ_still():
+    short = market(weights="../own/resnet50.pth")
+    assert short.name() == "market-reference-all-seed1-weights=.._own_resnet50.pth"
+    deep = [f"/{'data/' * n}{letter}/resnet50.pth" for n in (14, 60) for letter in "ab"]
+    deep += [f"/{'é' * 60}.pth", f"/{'é' * 61}.pth"]
+    names = [market(weights=path).name() for path in deep]
+    assert len(set(names)) == len(deep)
+    assert all(len(name.encode()) <= 27 + 80 for name in names)
+    assert all(re.fullmatch(r"market-\S+-weights=_data_.*_[0-9a-f]{8}_.*resnet50\.pth", name) for name in names[:4])
+    everything = market(
+        weights=deep[0], backbone=f"{'package.' * 20}module:net", erasing_fill=[0.123456789] * 3, lr=1e-7
+    )
+    assert len(everything.replace(dataset="market_" * 30).name().encode()) <= 200
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**63, 10**30])
+def test_seeds_that_no_generator_takes_are_refused(seed):
+    with pytest.raises(ValueError, match=rf"seed={seed}; it must be at (least 0|most 4294967295)"):
+        market(seed=seed)
+    assert market(seed=0).seed == 0
+    assert market(seed=2**32 - 1).seed == 2**32 - 1
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,17 @@ def test_another_scoring_has_a_file_of_its_own(crowd, run):
     }  # fmt: skip
 
 
+def test_a_set_whose_queries_are_its_gallery_is_measured_each_image_against_the_rest(crowd, run):
+    folder, _ = run
+    system, shots = rl.restore(folder, device="cpu"), crowd.gallery
+    scores = rl.measure(system, rl.Split("rest", crowd.train, shots, shots), folder, same_camera="keep")
+    emb = rl.embed(system, shots)
+    for i in range(len(shots)):
+        rest = np.arange(len(shots)) != i
+        alone = rl.score(emb[[i]], emb[rest], shots[i], shots[rest], same_camera="keep")
+        assert scores.ap[i] == alone.ap[0]
+
+
 def test_a_damaged_result_is_named(crowd, run, tmp_path):
     (tmp_path / "runs" / "one" / "result.json").write_text("{}")
     with pytest.raises(ValueError, match=r"one/result\.json cannot be read"):

@@ -1,5 +1,6 @@
 """toy: the drawn crowd is deterministic, laid out as Market-1501 and DukeMTMC-reID are, and fair to learn from."""
 
+import json
 import re
 from collections import Counter, defaultdict
 from dataclasses import asdict, replace
@@ -184,6 +185,12 @@ def test_a_folder_is_current_only_for_what_made_it(tmp_path, monkeypatch):
     assert not toy.is_current(folder, "market", 3)
     monkeypatch.setattr(sets, "VERSION", sets.VERSION + 1)
     assert not toy.is_current(folder, "market", 3, people=8)
+    record = json.loads((folder / "toy.json").read_text())
+    assert record.pop("images") == {
+        sub: len([*(folder / sub).glob("*.jpg")]) for sub in (sets.TRAIN, sets.TEST, "query")
+    }
+    (folder / "toy.json").write_text(json.dumps(record))
+    assert not toy.is_current(folder, "market", 3, people=8), "drawn before images were counted"
     (folder / "toy.json").write_text("{")
     assert not toy.is_current(folder, "market", 3, people=8)
 

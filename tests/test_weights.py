@@ -32,9 +32,40 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
             trunk("resnet18", weights=str(tmp_path / f"{name}.pth"))
 
 
-def test_a_missing_weights_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"gone.pth.*imagenet"):
-        trunk("resnet18", weights=str(tmp_path / "gone.pth"))
+def test_a_missing_weights_file_is_named_with_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.pth").mkdir()
+    for name in ("gone.pth", "folder.pth"):
+        with pytest.raises(FileNotFoundError, match=rf"no file {tmp_path}/{name}; give imagenet, none or"):
+            trunk("resnet18", weights=name)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    state = torchvision.models.resnet18().state_dict()
+    state["layer2.0.conv1.weight"][0, 0, 0, 0] = value
+    torch.save(state, tmp_path / "diverged.pth")
+    with pytest.raises(ValueError, match=r"diverged.pth: 'layer2.0.conv1.weight' holds NaN or infinity; give others"):
+        trunk("resnet18", weights=str(tmp_path / "diverged.pth"))
+    state["layer2.0.conv1.weight"][0, 0, 0, 0] = 0
+    state["fc.bias"][0] = value  # of the head, which is left out
+    torch.save(state, tmp_path / "sound.pth")
+    trunk("resnet18", weights=str(tmp_path / "sound.pth"))
+
+
+def test_what_is_no_state_dict_is_refused_without_advice_to_run_its_code(tmp_path):
+    net = torch.nn.Linear(2, 2)
+    torch.save(net, tmp_path / "whole.pth")  # a pickled module
+    torch.save({"state_dict": net.state_dict(), "epoch": 3}, tmp_path / "wrapped.pth")
+    torch.save([torch.zeros(2)], tmp_path / "list.pth")
+    torch.save(net.state_dict(), tmp_path / "cut.pth")
+    content = (tmp_path / "cut.pth").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(content[: len(content) // 2])
+    (tmp_path / "empty.pth").touch()
+    for name in ("whole", "wrapped", "list", "cut", "empty"):
+        with pytest.raises(ValueError, match=rf"{name}.pth: no state dict.*; save net.state_dict\(\)") as caught:
+            trunk("resnet18", weights=str(tmp_path / f"{name}.pth"))
+        assert "weights_only" not in str(caught.value)
 
 
 def test_without_a_network_imagenet_weights_say_where_they_can_be_fetched(tmp_path, monkeypatch):

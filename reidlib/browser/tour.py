@@ -159,13 +159,9 @@ class GalleryRule(Rule):
     """`rule` for gallery image j as the only query: it ignores itself, and a distractor matches no other distractor."""
 
     def __init__(self, rule: Rule, gallery: Shots, j: int) -> None:
-        super().__init__(gallery[j], gallery, rule._ignored)
-        self.itself = np.arange(len(gallery)) == j
+        super().__init__(gallery[j], gallery, rule._ignored, own=np.where(np.arange(len(gallery)) == j, 0, -1))
         if self.q_pid[0] <= DISTRACTOR:
             self.q_pid = np.array([NO_PID])
-
-    def ignored(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
-        return super().ignored(i, j) | self.itself[j]
 
 
 def gallery_query(scores: Scores, j: int) -> Scores:

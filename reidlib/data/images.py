@@ -15,31 +15,74 @@ from typing import BinaryIO
 import numpy as np
 import psutil
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageFile
 from torch import Tensor
 
 from reidlib.data.shots import Shots
-from reidlib.files import cache_folder, write_whole
+from reidlib.files import cache_folder, regular, write_whole
 from reidlib.progress import progress
 from reidlib.provenance import data_digest, pixels_digest
 
 SHARE = 32  # images that a thread takes at a time
 CHECKSUM = 4  # bytes at the end of a cache file
 ABANDONED = 3600  # seconds after which a temporary file belongs to a process that was killed
+READING = 2  # raise it when an image file gives other pixels, so that cache files are not used again
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+MOST_PIXELS = 64_000_000
+UNSCALED = {"I": "pixels of 32 bits", "F": "floating-point pixels"}  # modes of PIL
+TURNS = dict(zip(range(2, 9), (
+    Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
+), strict=True))  # EXIF's orientations 2 to 8, undone  # fmt: skip
+
+
+def opened(file: str | Path | BinaryIO) -> ImageFile.ImageFile:
+    """An image file, open: of FORMATS only (PIL would start Ghostscript for EPS), no pipe and no device."""
+    return Image.open(regular(Path(file)) if isinstance(file, str | Path) else file, formats=FORMATS)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An open image in RGB as a viewer shows it: turned as its EXIF orientation says, 16 bits of grey as 8.
+
+    Grey levels 0..65535 become 0..255, each the nearest to its 257th part. Transparency is left out. ValueError for
+    more than MOST_PIXELS, and for 32-bit and floating-point images, which do not say what is black and what white.
+    """
+    if image.width * image.height > MOST_PIXELS:
+        size = f"{image.width:,} x {image.height:,} pixels, more than {MOST_PIXELS // 1_000_000} million"
+        raise ValueError(f"{size}; make it smaller")
+    if image.mode in UNSCALED:
+        raise ValueError(f"{UNSCALED[image.mode]}, without a stated black and white; scale it to 8 or 16 bits of grey")
+    image.load()  # PIL turns a TIFF here
+    turn = TURNS.get(orientation(image))
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
+    elif image.mode in ("P", "PA") and "transparency" in image.info:
+        image = image.convert("RGBA")
+    image = image.convert("RGB")
+    return image if turn is None else image.transpose(turn)
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an open image, 1 to 8; 1 if it has none or its EXIF is damaged."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # nearly anything: SyntaxError, struct.error, ValueError
+        return 1
 
 
 def read(file: Path, size: tuple[int, int], resize: str = "bicubic") -> np.ndarray:
     """One image as uint8 (H, W, 3) at `size` = (height, width), by Pillow's filter `resize`.
 
-    Raises FileNotFoundError for a missing file and ValueError for one that is no image.
+    Raises FileNotFoundError for a missing file and ValueError for one that is no image, or none that `upright` takes.
     """
     try:
-        with Image.open(file) as image:
-            return np.asarray(image.convert("RGB").resize(size[::-1], Image.Resampling[resize.upper()]))
+        with opened(file) as image:
+            return np.asarray(upright(image).resize(size[::-1], Image.Resampling[resize.upper()]))
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such file; rl.check(split) lists every missing or broken image") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file}: not a readable image ({error}); rl.check(split) lists all such files") from error
+    except Exception as error:  # PIL raises nearly anything for a damaged file
+        remedy = f"{', '.join(FORMATS)} are read, and rl.check(split) lists all files that are not"
+        raise ValueError(f"{file}: not a readable image ({error}); {remedy}") from error
 
 
 def decode(
@@ -108,7 +151,7 @@ class ImageStore:
         self, shots: Shots, size: tuple[int, int] = (256, 128), resize: str = "bicubic", memory: int | None = None
     ) -> None:
         self.digest, self.names, self.memory = data_digest(shots), shots.paths, memory
-        file = cache_folder() / f"{pixels_digest(shots)}-{size[0]}x{size[1]}-{resize}.rgb"
+        file = cache_folder() / f"{pixels_digest(shots)}-{size[0]}x{size[1]}-{resize}-{READING}.rgb"
         self.mapped = math.prod((len(shots), *size, 3)) > (_free() / 2 if memory is None else memory)
         images = _cached(file, shots, size, resize, self.mapped)
         images = _decode_and_keep(file, shots, size, resize, self.mapped) if images is None else images

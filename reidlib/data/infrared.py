@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from reidlib.data.layouts import Row, listed, need
+from reidlib.data.layouts import Row, images_in, listed, need
 from reidlib.files import few
 
 CAMERAS = {"sysu": (3, 6), "regdb": (2,)}  # the infrared ones; camera 2 of RegDB is thermal
@@ -31,8 +31,7 @@ def read_sysu(name: str, folder: Path) -> list[Row]:
         for person in os.listdir(folder / f"cam{camera}"):
             kind = list_of.get(int(person)) if person.isdigit() else None
             part = test_part if kind == "test" else kind
-            files = os.listdir(folder / f"cam{camera}" / person) if part else []
-            images = [file for file in files if file.lower().endswith(".jpg")]
+            images = images_in(folder / f"cam{camera}" / person, (".jpg",)) if part else []
             rows += [Row(str(part), f"cam{camera}/{person}/{file}", str(int(person)), str(camera)) for file in images]
     return rows
 

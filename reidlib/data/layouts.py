@@ -1,10 +1,10 @@
-"""How data sets lie on disk: each reader here turns a folder or a table into rows (part, path, pid, camid)."""
+"""How data sets lie on disk: each reader here turns a folder into rows (part, path, pid, camid)."""
 
-import csv
 import os
 import re
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from reidlib.files import few, project
@@ -22,23 +22,37 @@ MARKS = {"msmt17": "list_train.txt", "sysu": "cam1", "regdb": "idx"}  # what tel
 BOXES = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 LISTS = {"train": "train", "val": "train", "query": "query", "gallery": "gallery"}  # MSMT17 trains on train and val
 MSMT17_TRAIN_IDS = 1041
-IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}  # what counts as an image in a folder of one's own
+IMAGES = {
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+}  # in a folder of one's own
 
 MARKET = re.compile(r"(-1|\d{4})_c(\d)s\d_")  # 0002_c1s1_000451_03.jpg: identity 2, camera 1, sequence 1, frame, box
 DUKE = re.compile(r"(-1|\d{4})_c(\d)_f\d")  # 0002_c1_f0044158.jpg: identity 2, camera 1, frame
 MSMT17 = re.compile(r"((?:.*/)?\d+_\d+_(\d+)_[^/]*) (\d+)")  # a line of a list: path with camera 1, and identity 0
 MSMT17_LINE = "0000/0000_000_01_0303morning_0008_0.jpg 0"
-OWN = re.compile(r"(-1|\d+)_c(\d+)(?:s\d+)?_")  # Market's or Duke's, with any number of digits
-CAMERA = re.compile(r"(?:^|[_-])c(\d+)(?:s\d+)?(?=[_.-])")  # a field c3 anywhere in a name of one's own
+OWN = re.compile(r"(-1|\d+)_c(\d+)(?:s\d+)?_", re.I)  # Market's or Duke's, with any number of digits
+CAMERA = re.compile(r"(?:^|[_-])c(\d+)(?:s\d+)?(?=[_.-])", re.I)  # a field c3 or C3 anywhere in a name of one's own
+NEAR_CAMERA = re.compile(r"cam(?:era)?[ _-]*\d+|(?<![a-z])c\d+", re.I)  # what may be meant as one
 
 
 class Row(NamedTuple):
-    """One image as its file name says, before identities and cameras become numbers; camid "" if it is unknown."""
+    """One image as its name or its line says, before labels become numbers; camid "" if it is unknown.
+
+    `place` is the line of a table, for messages; an image without one is named by its path.
+    """
 
     part: str
     path: str
     pid: str
     camid: str
+    place: str = ""
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -79,13 +93,25 @@ def need(name: str, folder: Path, *items: str) -> None:
         raise FileNotFoundError(f"{name}: {missing} not found under {folder}{withdrawn}{remedy}; see data/README.md")
 
 
+def images_in(folder: Path, endings: Iterable[str] = IMAGES) -> list[str]:
+    """The names of images in a folder, by their endings; a name that begins with a dot is a file of some program."""
+    names = [name for name in os.listdir(folder) if not name.startswith(".")]
+    return [name for name in names if os.path.splitext(name)[1].lower() in endings]
+
+
+def no_cameras(name: str, looked_for: str, near: list[str]) -> None:
+    """Warn that no image has a camera, with where cameras were looked for and what may be one."""
+    hint = f"; is it {few(near)}? rename it" if near else ""
+    text = f"{name}: no cameras: looked for a {looked_for}, found none{hint}; every image gets camera 0"
+    warnings.warn(text, stacklevel=5)
+
+
 def read_boxes(name: str, folder: Path, pattern: re.Pattern) -> list[Row]:
     """Rows of Market's and Duke's layout from the file names. Only *.jpg: Market's folders hold a Thumbs.db."""
     need(name, folder, *BOXES.values())
     rows = []
     for part, sub in BOXES.items():
-        names = [file for file in os.listdir(folder / sub) if file.endswith(".jpg")]
-        rows += _parsed(name, part, sub, names, pattern)
+        rows += _parsed(name, part, sub, images_in(folder / sub, (".jpg",)), pattern)
     return rows
 
 
@@ -126,46 +152,20 @@ def read_folder(name: str, folder: Path) -> list[Row]:
     for part in PARTS:
         sub = BOXES[part] if (folder / BOXES[part]).is_dir() else part
         need(name, folder, sub)
-        files = [[f for f in (folder / sub).glob(glob) if f.suffix.lower() in IMAGES] for glob in ("*", "*/*")]
-        loose, nested = sorted(file.name for file in files[0]), files[1]
+        people = [person for person in os.listdir(folder / sub) if (folder / sub / person).is_dir()]
+        loose = _files(folder / sub)
+        nested = [(who, file) for who in people if not who.startswith(".") for file in _files(folder / sub / who)]
         if loose and nested:
-            raise ValueError(f"{name}: {sub} holds sub-folders and loose images; move {few(loose)}")
+            raise ValueError(f"{name}: {sub} holds sub-folders and loose images; move {few(sorted(loose))}")
         rows += _parsed(name, part, sub, loose, OWN)
-        for file in nested:
-            person, camera = file.parent.name, CAMERA.search(file.name)
-            rows.append(Row(part, f"{sub}/{person}/{file.name}", person, camera[1] if camera else ""))
+        for person, file in nested:
+            camera = CAMERA.search(file)
+            rows.append(Row(part, f"{sub}/{person}/{file}", person, camera[1] if camera else ""))
+    if rows and not any(row.camid for row in rows):
+        near = [f"{match[0]!r} in {row.path}" for row in rows if (match := NEAR_CAMERA.search(row.path))]
+        no_cameras(name, "field like _c2_ in the file names", sorted(near)[:3])
     return rows
 
 
-def read_table(file: Path) -> list[Row]:
-    """Rows of a CSV table: columns path (below the table's folder), pid, split and, if known, camid.
-
-    ValueError names the lines that cannot be used, and why.
-    """
-    with open(file, newline="", encoding="utf-8-sig") as stream:  # -sig: Excel begins a file with a byte order mark
-        table = csv.DictReader(stream)
-        columns = table.fieldnames or []
-        missing = [column for column in ("path", "pid", "split") if column not in columns]
-        if missing:
-            raise ValueError(f"{file.name}, line 1: no column {', '.join(missing)}; found: {', '.join(columns)}")
-        rows, bad = [], []
-        for record in table:
-            cells = {key: (value or "").strip() for key, value in record.items() if key}
-            problem = _problem(file.parent, cells)
-            bad += [f"line {table.line_num}: {problem}"] if problem else []
-            rows.append(Row(cells["split"], str(PurePosixPath(cells["path"])), cells["pid"], cells.get("camid", "")))
-    if bad:
-        raise ValueError(f"{file.name}: {few(bad)}")
-    return rows
-
-
-def _problem(folder: Path, cells: dict[str, str]) -> str | None:
-    """What is wrong with one record of a table. A path may not leave the table's folder, so that both can be moved."""
-    path = PurePosixPath(cells["path"])
-    if empty := [column for column in ("path", "pid", "camid") if cells.get(column) == ""]:
-        return f"{empty[0]} is empty"
-    if cells["split"] not in PARTS:
-        return f"split is {cells['split']!r}, not train, query or gallery"
-    if path.is_absolute() or ".." in path.parts:
-        return f"path {cells['path']!r} leaves the table's folder; put the table above its images"
-    return None if (folder / path).is_file() else f"no file {cells['path']!r}"
+def _files(folder: Path) -> list[str]:
+    return [name for name in images_in(folder) if (folder / name).is_file()]

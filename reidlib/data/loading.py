@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,11 +13,13 @@ import numpy as np
 
 from reidlib import toy
 from reidlib.data import infrared, layouts
+from reidlib.data.labels import numbers
 from reidlib.data.layouts import TOYS
 from reidlib.data.shots import DISTRACTOR, JUNK, Shots, Split
+from reidlib.data.tables import Frame, read_frame, read_table
 from reidlib.files import few
 from reidlib.models import imported
-from reidlib.toy.sets import RECORD
+from reidlib.toy.sets import RECORD, drawn_counts
 
 # (images, identities) of train, query and gallery, junk and distractors not counted as identities. Market-1501: Zheng
 # et al., ICCV 2015; DukeMTMC-reID: Zheng et al., ICCV 2017; MSMT17: Wei et al., CVPR 2018 (train with val); SYSU-MM01:
@@ -37,7 +40,7 @@ READERS: dict[str, Callable[[str, Path], list[layouts.Row]]] = {
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:function
 
 
-def load(name: str | Path | Split, root: str | Path | None = None, trial: int = 1) -> Split:
+def load(name: str | Path | Split | Frame, root: str | Path | None = None, trial: int = 1) -> Split:
     """Load a data set: a built-in one, your own images, or what a function of yours returns.
 
     Its images are sorted by path. A built-in set with other counts than published gives a warning. ValueError and
@@ -45,12 +48,13 @@ def load(name: str | Path | Split, root: str | Path | None = None, trial: int = 
 
     Parameters
     ----------
-    name : str, Path or Split
+    name : str, Path, Split or table
         A built-in name ("market", "duke", "msmt17", "sysu", "regdb", or "toy", "toy-duke", "toy-sysu", which are drawn
         at the first load); "package.module:function", which is called and must return a Split; or the path of a folder
         or CSV table (see data/README.md). Everything but the exact word of a built-in set is a path, as "./toy" is.
-        A Split is returned as it is. A trial of RegDB after the first is named as in "regdb:3", and a set of your own
-        by its folder or file, after "own-" if that is the name of a built-in set.
+        A Split is returned as it is. A table with columns (a DataFrame) is read like a CSV table, with paths that are
+        absolute or below `root`, here the current folder by default. A trial of RegDB after the first is named as in
+        "regdb:3", a set of your own by its folder or file, after "own-" if that is the name of a built-in set.
     root : path, optional
         The folder of all data sets, or the set's own folder. By default $REID_DATA, else data/ of the repository.
     trial : int, one of RegDB's ten splits; `load("regdb:3")` is `load("regdb", trial=3)`
@@ -63,6 +67,8 @@ def load(name: str | Path | Split, root: str | Path | None = None, trial: int = 
     """
     if isinstance(name, Split):
         return name
+    if not isinstance(name, str | Path):
+        return _framed(name, root)
     word = name if isinstance(name, str) else ""  # a Path is always a path
     if trial != 1 and word != "regdb":
         raise ValueError(f"{name} has no trial {trial!r}: only regdb is split in several ways; leave trial out")
@@ -83,7 +89,7 @@ def load(name: str | Path | Split, root: str | Path | None = None, trial: int = 
 
 
 def differences(split: Split) -> list[str]:
-    """One sentence for each part of a published set whose counts of images or identities are not the published ones."""
+    """One sentence for each part of a set whose counts are not the published ones, or not those that were drawn."""
     sentences = []
     for part, (images, ids) in PUBLISHED.get(split.name.partition(":")[0], {}).items():
         shots = getattr(split, part)
@@ -92,6 +98,12 @@ def differences(split: Split) -> list[str]:
                 f"{shots.name} has {len(shots):,} images of {len(shots.ids):,} identities, published are {images:,} of "
                 f"{ids:,}: an incomplete copy, another version or added files; its scores cannot be compared"
             )
+    if split.name in TOYS:
+        files = Counter(path.split("/")[0] for part in layouts.PARTS for path in getattr(split, part).paths.tolist())
+        for folder, images in drawn_counts(split.train.root).items():
+            if files[folder] != images:
+                has = f"{split.name}: {folder} has {files[folder]:,} images, but {images:,} were drawn"
+                sentences.append(f"{has}; delete {split.train.root} to have it drawn again")
     return sentences
 
 
@@ -120,12 +132,20 @@ def _drawn(name: str, base: Path) -> Path:
     return folder
 
 
+def _framed(frame: Frame, root: str | Path | None) -> Split:
+    """The images of a table in memory, named by their folder."""
+    if not hasattr(frame, "columns"):
+        raise ValueError(f"cannot load {type(frame).__name__}; give a name, a path, a Split, or a table with columns")
+    folder, rows = read_frame(frame, root)
+    return _split(layouts.own_name(folder) or "table", folder, rows, (), False)
+
+
 def _own(source: Path) -> Split:
     """Images of the user's, named so that they cannot be taken for a built-in set."""
     name = layouts.own_name(source)
     if source.is_dir():
         return _split(name, source, layouts.read_folder(name, source), (), True)
-    return _split(name, source.parent, layouts.read_table(source), (), False)
+    return _split(name, source.parent, read_table(source), (), False)
 
 
 def _split(name: str, root: Path, rows: list[layouts.Row], infrared_cameras: tuple[int, ...], complete: bool) -> Split:
@@ -133,7 +153,7 @@ def _split(name: str, root: Path, rows: list[layouts.Row], infrared_cameras: tup
     if not rows:
         raise ValueError(f"{name}: no images under {root}; see data/README.md for the layout")
     rows = sorted(rows, key=lambda row: row.path)
-    pids, camids = _numbers([row.pid for row in rows]), _cameras(name, rows)
+    pids, camids = _numbers(name, "pid", rows), _cameras(name, rows)
     parts, paths = np.array([row.part for row in rows]), np.array([row.path for row in rows])
     wrong = (pids < JUNK) | ((pids <= DISTRACTOR) & (parts != "gallery"))
     if wrong.any():
@@ -145,18 +165,13 @@ def _split(name: str, root: Path, rows: list[layouts.Row], infrared_cameras: tup
     return Split(name, train, query, gallery, complete)
 
 
-def _numbers(labels: list[str]) -> np.ndarray:
-    """Labels as int64 (N,): whole numbers as they are; with a name among them all but -1 and 0 become 1.., sorted."""
-    distinct = sorted(set(labels) - {"-1", "0"})
-    whole = all(re.fullmatch(r"-?\d{1,18}", label) for label in distinct)
-    numbers = {label: int(label) if whole else i for i, label in enumerate(distinct, 1)}
-    numbers |= {"-1": JUNK, "0": DISTRACTOR}
-    return np.array([numbers[label] for label in labels], np.int64)
-
-
 def _cameras(name: str, rows: list[layouts.Row]) -> np.ndarray:
     """Camera numbers (N,); 0 for all if none is known, as score(..., same_camera="keep") expects."""
     unknown = [row.path for row in rows if not row.camid]
     if unknown and len(unknown) < len(rows):
         raise ValueError(f"{name}: no camera in the names of {few(unknown)}, though others have one; name all or none")
-    return np.zeros(len(rows), np.int64) if unknown else _numbers([row.camid for row in rows])
+    return np.zeros(len(rows), np.int64) if unknown else _numbers(name, "camid", rows)
+
+
+def _numbers(name: str, kind: str, rows: list[layouts.Row]) -> np.ndarray:
+    return numbers(name, kind, [getattr(row, kind) for row in rows], [row.place or row.path for row in rows])

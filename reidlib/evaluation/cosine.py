@@ -14,7 +14,7 @@ class Cosine:
     """
 
     def __init__(self, q: torch.Tensor, g: torch.Tensor, dtype: torch.dtype | None = None) -> None:
-        self.q, self.g = q, g
+        self.q, self.g = q, g = near_one(q), near_one(g)
         self.dtype = dtype or g.dtype
         self.q_length, self.g_length = lengths(q), lengths(g)
         self.unit = bool(((self.g_length - 1).abs() < 2**-20).all())
@@ -58,6 +58,23 @@ class Cosine:
             for known, x, k in zip(self.known, (self.q, self.g), (i, j), strict=True)
         )
         return pairwise(fold, self.q, self.g, i, j) / (q_length * g_length)
+
+
+def near_one(x: torch.Tensor) -> torch.Tensor:
+    """x (N, D) with rows of extreme scale multiplied by a power of two, so that no sum of squares over- or underflows.
+
+    Directions stay the same. x itself is returned if its scales are ordinary; else half precision becomes float32.
+    """
+    low, high = x.aminmax(dim=1, keepdim=True)
+    largest = torch.maximum(-low, high)
+    ordinary = (largest > (2**-6 if x.dtype == torch.float16 else 2**-40)) & (largest < 2**40)
+    if ordinary.all():
+        return x
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    exponent = np.frexp(largest.double().cpu().numpy())[1] * ~ordinary.cpu().numpy()
+    for part in (exponent // 2, exponent - exponent // 2):  # in two steps, since 2^149 is no float32
+        x = x * torch.from_numpy(np.ldexp(1.0, -part)).to(x)
+    return x
 
 
 def lengths(x: torch.Tensor) -> torch.Tensor:

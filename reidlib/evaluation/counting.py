@@ -39,13 +39,16 @@ class Similarity(Protocol):
 class Rule:
     """Which gallery images count for a query: one of the same pid is a match, another is wrong, some are ignored.
 
-    Junk (gallery pid -1) is ignored for every query; `ignored(q_pid, q_cam, g_pid, g_cam)` says what else is.
+    Junk (gallery pid -1) is ignored for every query; `ignored(q_pid, q_cam, g_pid, g_cam)` says what else is. `own`
+    (G,) int64 names the query that a gallery image is itself and that ignores it, -1 for none; default: none is one.
     """
 
-    def __init__(self, query: Shots, gallery: Shots, ignored: Callable[..., np.ndarray]) -> None:
+    def __init__(
+        self, query: Shots, gallery: Shots, ignored: Callable[..., np.ndarray], own: np.ndarray | None = None
+    ) -> None:
         self.q_pid, self.q_cam = (np.asarray(x, np.int64) for x in (query.pids, query.camids))
         self.g_pid, self.g_cam = (np.asarray(x, np.int64) for x in (gallery.pids, gallery.camids))
-        self._ignored = ignored
+        self._ignored, self.own = ignored, own
         self.order = np.argsort(self.g_pid, kind="stable")
         self.sorted = self.g_pid[self.order]
         kept = np.flatnonzero(self.g_pid != -1)
@@ -54,17 +57,20 @@ class Rule:
     def ignored(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
         """Whether gallery images j are ignored for queries i."""
         g_pid = self.g_pid[j]
-        return (g_pid == -1) | self._ignored(self.q_pid[i], self.q_cam[i], g_pid, self.g_cam[j])
+        ignored = (g_pid == -1) | self._ignored(self.q_pid[i], self.q_cam[i], g_pid, self.g_cam[j])
+        return ignored if self.own is None else ignored | (self.own[j] == i)
 
     def wrong(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
         """Whether gallery images j are wrong answers to queries i."""
         return (self.q_pid[i] != self.g_pid[j]) & ~self.ignored(i, j)
 
     def same(self, rows: slice) -> Pair:
-        """All pairs (i, j) of one pid with i in rows, ordered by i."""
+        """All pairs (i, j) of one pid with i in rows, ordered by i; no image with itself."""
         first, last = (np.searchsorted(self.sorted, self.q_pid[rows], side) for side in ("left", "right"))
         which, position = ragged(first, last)
-        return which + rows.start, self.order[position]
+        i, j = which + rows.start, self.order[position]
+        others = slice(None) if self.own is None else self.own[j] != i
+        return i[others], j[others]
 
     def matches(self, rows: slice) -> Pair:
         """All true matches (i, j) with i in rows, ordered by i: pairs of one pid that are not ignored."""

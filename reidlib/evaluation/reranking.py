@@ -4,9 +4,13 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from reidlib.evaluation.cosine import Cosine, pairwise, product
+from reidlib.evaluation.cosine import Cosine, near_one, product
 from reidlib.evaluation.counting import ROWS, ragged
 from reidlib.progress import progress
+
+COARSE = 2**-4  # a tile's error from which on it is computed exactly: a counter's thresholds would run into each other
+ROUNDING = 2**-40  # above the error of a cosine from a product in float64
+NOTHING = 2**-50  # a squared distance of unit vectors that is nothing but rounding
 
 
 class Reranked:
@@ -19,9 +23,14 @@ class Reranked:
         self.cosine, self.shared, self.lam = cosine, shared, lam
         self.scale = 2 * lam / farthest  # squared Euclidean distance of unit vectors: 2 - 2 cos
         self.error = float(self.scale.max()) * cosine.error + 2**-22  # and a few roundings of values below 1
+        self.coarse = self.error > COARSE  # for features that have all but collapsed
+        self.error = 2**-22 if self.coarse else self.error
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor:
         tile = self.cosine.tile(rows, cols)
+        if self.coarse:
+            i, j = (x.ravel() for x in np.mgrid[rows.start : rows.start + len(tile), cols])
+            return torch.from_numpy(self.exact(i, j)).to(tile).view(tile.shape)
         scale = torch.from_numpy(self.scale[rows, None]).float().to(tile.device)
         tile.sub_(1).mul_(scale).add_(self.lam)
         part = self.shared[rows, cols].tocoo()
@@ -53,6 +62,7 @@ def rerank(
     Parameters
     ----------
     q, g : floating point (Q, D) and (G, D), features of any length, on one device
+        The same tensor twice is one set of images, in which each is a query.
     k1, k2 : int, neighbours of the reciprocal sets, and of the local query expansion (1: none), at most k1 + 1
     lam : float, the share of the original distance, from 0 (Jaccard alone) to 1 (no re-ranking)
     keep : bool (G,), the gallery images that count as neighbours; `score` leaves out junk. Default: all
@@ -65,16 +75,18 @@ def rerank(
     keep = np.ones(len(g), bool) if keep is None else np.asarray(keep)
     if not 1 <= k2 <= k1 + 1:
         raise ValueError(f"re-ranking with k1={k1}, k2={k2}: k2 must be between 1 and k1 + 1")
-    if (images := len(q) + int(keep.sum())) <= k1:
+    kept, together = int(keep.sum()), q is g and bool(keep.all())
+    if (images := kept if together else len(q) + kept) <= k1:
         raise ValueError(f"rerank() with k1={k1} needs more than {k1} images; there are {images}: choose a smaller k1")
     if not 0 <= lam <= 1:
         raise ValueError(f"re-ranking with lam={lam}: lam is a share, from 0 (Jaccard alone) to 1 (no re-ranking)")
-    x = torch.cat([unit(q), unit(g[torch.from_numpy(keep).to(g.device)])])
-    nearest, farthest = neighbours(x, k1 + 1)
-    weights = encode(x, nearest, farthest, k1)
+    x = g if together else torch.cat([q, g[torch.from_numpy(keep).to(g.device)]])
+    cosine = Cosine(x, x, torch.float32)
+    nearest, farthest = neighbours(cosine, [k2, round(k1 / 2) + 1, k1 + 1])
+    weights = encode(cosine, nearest, farthest, k1)
     if k2 > 1:  # local query expansion
         weights = links(nearest[:, :k2]).astype(np.float64) @ weights / k2
-    shared = overlap(weights[: len(q)], weights[len(q) :].tocsc())
+    shared = overlap(weights[: len(q)], weights[images - kept :].tocsc())
     columns = np.flatnonzero(keep)
     shared = sparse.csr_array((shared.data, columns[shared.indices], shared.indptr), shape=(len(q), len(g)))
     return Reranked(Cosine(q, g), shared, farthest[: len(q)], lam)
@@ -93,17 +105,42 @@ def expand(q: torch.Tensor, g: torch.Tensor, k: int = 5) -> torch.Tensor:
 
 
 def unit(x: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.normalize(x.float(), dim=1)
+    return torch.nn.functional.normalize(near_one(x).float(), dim=1)
 
 
-def neighbours(x: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest of x (N, D) to each, with itself: (N, k) int64, nearest first; and its largest distance (N,)."""
-    nearest, farthest = np.empty((len(x), k), np.int64), np.empty(len(x))
-    for top in progress(range(0, len(x), ROWS), "neighbours", few=len(x) < 5000):
-        similarity = product(x[top : top + ROWS], x)
-        nearest[top : top + ROWS] = similarity.topk(k, dim=1).indices.cpu().numpy()
-        farthest[top : top + ROWS] = 2 - 2 * similarity.amin(1).double().cpu().numpy()
-    return nearest, farthest
+def neighbours(cosine: Cosine, cuts: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest of N images to each: (N, max(cuts)) int64; and its largest squared distance of unit vectors (N,).
+
+    An image itself comes first, then the nearest; of images exactly as near, that of the lower position. The first n of
+    a row are exact for each n of `cuts`, on every device and with any number of threads; their order is not.
+    """
+    n, k = len(cosine.g), max(cuts)
+    nearest, lowest, close = np.empty((n, k), np.int64), np.empty(n, np.int64), np.empty(n, bool)
+    inner = torch.tensor([cut for cut in cuts if cut < n], dtype=torch.int64, device=cosine.g.device)
+    for top in progress(range(0, n, ROWS), "neighbours", few=n < 5000):
+        rows = slice(top, min(top + ROWS, n))
+        similarity = cosine.tile(rows, slice(0, n))
+        values, indices = similarity.topk(min(k + 1, n), dim=1)
+        least, position = similarity.min(1)
+        undecided = (values[:, inner - 1] - values[:, inner] <= 2 * cosine.error).any(1)
+        undecided |= (similarity <= least[:, None] + 2 * cosine.error).sum(1) > 1
+        nearest[rows], lowest[rows], close[rows] = (x.cpu().numpy() for x in (indices[:, :k], position, undecided))
+    settle(cosine, np.flatnonzero(close), nearest, lowest)
+    return nearest, np.maximum(2 - 2 * cosine.exact(np.arange(n), lowest), NOTHING)
+
+
+def settle(cosine: Cosine, images: np.ndarray, nearest: np.ndarray, lowest: np.ndarray) -> None:
+    """Fill in the rows of images whose neighbours a product in float32 cannot tell apart, by exact similarities."""
+    for some in np.split(images, range(ROWS, len(images), ROWS)):
+        rows = torch.nn.functional.normalize(cosine.g[torch.from_numpy(some).to(cosine.g.device)].double())
+        parts = [rows @ torch.nn.functional.normalize(part.double()).T for part in cosine.g.split(8 * ROWS)]
+        for i, row in zip(some, torch.cat(parts, 1).cpu().numpy(), strict=True):
+            row[i] = 2  # itself comes first
+            j = np.flatnonzero(row >= np.partition(row, -nearest.shape[1])[-nearest.shape[1]] - ROUNDING)
+            exact = np.where(j == i, 2, cosine.exact(np.full_like(j, i), j))
+            nearest[i] = j[np.lexsort((j, -exact))[: nearest.shape[1]]]
+            j = np.flatnonzero(row <= row.min() + ROUNDING)
+            lowest[i] = j[cosine.exact(np.full_like(j, i), j).argmin()]
 
 
 def links(nearest: np.ndarray) -> sparse.csr_array:
@@ -112,7 +149,7 @@ def links(nearest: np.ndarray) -> sparse.csr_array:
     return sparse.csr_array((np.ones(n * k, np.float32), nearest.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
 
 
-def encode(x: torch.Tensor, nearest: np.ndarray, farthest: np.ndarray, k1: int) -> sparse.csr_array:
+def encode(cosine: Cosine, nearest: np.ndarray, farthest: np.ndarray, k1: int) -> sparse.csr_array:
     """Each image as weights (N, N) on its expanded k-reciprocal neighbours (sections 3.2 and 3.3)."""
     whole, half = (links(nearest[:, : k + 1]) for k in (k1, round(k1 / 2)))
     whole, half = (forward.multiply(forward.T).tocsr() for forward in (whole, half))
@@ -123,8 +160,7 @@ def encode(x: torch.Tensor, nearest: np.ndarray, farthest: np.ndarray, k1: int) 
     common.eliminate_zeros()
     reach = (whole + common @ half).tocsr()
     i, j = reach.nonzero()
-    distance = 2 - 2 * pairwise(lambda a, b: np.einsum("nd,nd->n", a, b), x, x, i, j)
-    weight = np.exp(-distance / farthest[i])
+    weight = np.exp((2 * cosine.exact(i, j) - 2) / farthest[i])
     weight /= np.bincount(i, weight)[i]
     return sparse.csr_array((weight, (i, j)), shape=reach.shape)
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from reidlib.data.shots import JUNK, Shots
-from reidlib.evaluation.cosine import Cosine, lengths
+from reidlib.evaluation.cosine import Cosine, lengths, near_one
 from reidlib.evaluation.counting import Rule, Similarity, count
 from reidlib.evaluation.scores import Compared, Scores, per_query
 
@@ -15,6 +15,12 @@ SAME_CAMERA = {
     "ignore": lambda q_pid, q_cam, g_pid, g_cam: (q_pid == g_pid) & (q_cam == g_cam),
     "keep": lambda q_pid, q_cam, g_pid, g_cam: np.zeros(g_pid.shape, bool),
 }
+UNLABELLED = "Images of unknown identity cannot be scored: embed both sides with rl.embed and compare them by q @ g.T"
+# Nobody named a camera: then "keep" may lift a score that only finds pictures of the same moment.
+NO_CAMERAS = (
+    "no cameras are known (all are 0), so their images are ignored as of their own camera; give camids, in a column "
+    "camid or as c1 in file names: rl.load warns where it looked for them"
+)
 
 
 def score(
@@ -27,6 +33,7 @@ def score(
     A gallery image with the query's pid is a match unless it is of the same camera; junk (pid -1) is ignored,
     distractors (pid 0) are wrong answers. Queries without a match are counted and left out of every mean. `dtype`,
     `device` and `memory` do not change the result: similarities too close to a match are computed again in float64.
+    If query and gallery are the same images in the same order, each is searched for among all others (leave one out).
     ValueError names the first thing that cannot be scored. Protocol: Zheng et al., "Scalable Person Re-identification:
     A Benchmark" (ICCV 2015).
 
@@ -47,6 +54,13 @@ def score(
     >>> gallery = Shots("gallery", Path("gallery"), query.paths, query.pids, np.array([2, 2]))
     >>> score(torch.tensor([[1.0, 0], [0, 1]]), torch.tensor([[-1.0, 1], [0, 3]]), query, gallery)
     rank-1 50.0  rank-5 100.0  rank-10 100.0  mAP 75.0  mINP 75.0  (2 queries, 0 without match, re-ranking off)
+
+    Each image against the rest, of data without cameras:
+
+    >>> turtles = Shots("turtles", Path("turtles"), np.array(["a", "b", "c"]), np.array([1, 1, 2]), np.array([0, 0, 0]))
+    >>> x = torch.tensor([[1.0, 0], [1, 1], [0, 1]])
+    >>> score(x, x, turtles, turtles, same_camera="keep").first_match
+    array([ 1,  2, -1])
     """
     choose("same_camera", same_camera, SAME_CAMERA)
     choose("ties", ties, ("pessimistic", "optimistic"))
@@ -56,13 +70,20 @@ def score(
     check_features(q, g, query, gallery)
     check_shots(query, gallery)
     q, g = (x.to(device or g.device) for x in (q, g))
-    rule = Rule(query, gallery, SAME_CAMERA[same_camera])
+    own = np.arange(len(query)) if same_images(query, gallery) else None
+    rule = Rule(query, gallery, SAME_CAMERA[same_camera], own)
     counts = rule.counts()
     if not counts["matches"]:
-        why = f"they share no identity (query pid {query.pids[0]} ..., gallery pid {gallery.pids[0]} ...)"
-        if own := counts["same_camera"]:
-            why = f'their {own} images are of their own camera and ignored; data of one camera need same_camera="keep"'
+        why = f"they share no identity (query pid {query.pids[0]} ..., gallery pid {gallery.pids[0]} ...). {UNLABELLED}"
+        if ignored := counts["same_camera"]:
+            why = (
+                f"their {ignored} images are of their own camera and ignored; data of one camera need "
+                'same_camera="keep"'
+            )
+            why = why if query.camids.any() or gallery.camids.any() else NO_CAMERAS
         raise ValueError(f"none of the {len(query)} queries has a match in the gallery: {why}")
+    if own is not None and bool((q == g).all()):
+        q = g  # tells re-ranking that there is one set of images
     source = rerank(q, g, keep=rule.g_pid != JUNK) if rerank else Cosine(q, g, dtype)
     values = per_query(*count(source, rule, ties, memory), len(query))
     return Scores(
@@ -80,13 +101,13 @@ def choose(name: str, value: str, known: Iterable[str]) -> None:
 def check_features(q: torch.Tensor, g: torch.Tensor, query: Shots, gallery: Shots) -> None:
     """ValueError for features that do not fit the images or each other, or have no direction."""
     for name, x, shots in (("query", q, query), ("gallery", g, gallery)):
-        if x.ndim != 2 or not x.is_floating_point():
+        if x.ndim != 2 or not x.shape[1] or not x.is_floating_point():
             raise ValueError(f"{name} features must be a floating-point (N, D) tensor, not {x.dtype} {tuple(x.shape)}")
         if len(x) != len(shots):
             raise ValueError(f"{len(x)} {name} features for {len(shots)} {name} images: one row an image is needed")
         if not len(x):
             raise ValueError(f"the {name} is empty: nothing to score")
-        length = lengths(x)
+        length = lengths(near_one(x))
         if len(bad := (~((length > 0) & length.isfinite())).nonzero()):
             i = int(bad[0, 0])
             wrong = "is all zeros" if length[i] == 0 else "holds NaN or infinity"
@@ -108,9 +129,17 @@ def check_shots(query: Shots, gallery: Shots) -> None:
                     f"{labels.shape}; number names with np.unique(names, return_inverse=True) over query and gallery"
                 )
     if len(junk := np.flatnonzero(query.pids == JUNK)):
-        raise ValueError(f"query {junk[0]} ({query.paths[junk[0]]}) has pid -1, which marks junk: leave it out")
+        i = junk[0]
+        raise ValueError(f"query {i} ({query.paths[i]}) has pid -1, which marks junk: leave it out. {UNLABELLED}")
     queries, images = ([f"{shots.root}/{path}" for path in shots.paths.tolist()] for shots in (query, gallery))
-    if both := set(queries) & set(images):
+    if (both := set(queries) & set(images)) and queries != images:
         i = next(i for i, path in enumerate(queries) if path in both)
-        j = images.index(queries[i])
-        raise ValueError(f"query {i} and gallery image {j} are one file, {queries[i]}: take it out of one of them")
+        raise ValueError(
+            f"query {i} and gallery image {images.index(queries[i])} are one file, {queries[i]}: take it out of one of "
+            "them, or give the same Shots as query and gallery, to search for each image among all others"
+        )
+
+
+def same_images(query: Shots, gallery: Shots) -> bool:
+    """Whether query and gallery are the same images in the same order, so that each is its own entry of the gallery."""
+    return str(query.root) == str(gallery.root) and np.array_equal(query.paths, gallery.paths)

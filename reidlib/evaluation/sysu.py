@@ -100,10 +100,10 @@ def _run(source: Similarity, query: Shots, gallery: Shots, reranked: bool) -> Sc
 def _drawn(q: torch.Tensor, g: torch.Tensor, columns: np.ndarray) -> Iterator["Drawn"]:
     """Cosine similarities of each trial, from one product that is held as (Q, U) float32."""
     used = np.unique(columns)
-    g = g[torch.from_numpy(used).to(g.device)]
+    cosine = Cosine(q, g[torch.from_numpy(used).to(g.device)])
     # Across spectra all similarities are nearly equal: a product in float32 would leave too much to `exact`.
-    unit_q, unit_g = (torch.nn.functional.normalize(x.double()) for x in (q, g))
-    values, cosine = torch.cat([(rows @ unit_g.T).float() for rows in unit_q.split(ROWS)]), Cosine(q, g)
+    unit_q, unit_g = (torch.nn.functional.normalize(x.double()) for x in (cosine.q, cosine.g))
+    values = torch.cat([(rows @ unit_g.T).float() for rows in unit_q.split(ROWS)])
     for trial in columns:
         yield Drawn(values, cosine, np.searchsorted(used, trial))
 

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from reidlib.data.images import opened, upright
 from reidlib.figures.style import GREY, PALE, WIDTH, Picture
 
 GAP, LINE = 0.1, 0.155  # inches: between images, from one line of a caption to the next
@@ -36,8 +37,8 @@ def sheet(width: float, height: float, title: str | None) -> tuple[Picture, Axes
 
 def _read(path: Path) -> np.ndarray | None:
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+        with opened(path) as image:
+            return np.asarray(upright(image))
     except UNREADABLE:
         return None
 
@@ -106,9 +107,9 @@ def thumbnail(file: Path, box: tuple[int, int], most: int) -> bytes | None:
 
 @lru_cache(512)
 def _encode(file: Path, changed: int, box: tuple[int, int], most: int) -> bytes:
-    with Image.open(file) as image:
-        image.draft("RGB", box)  # a large JPEG is decoded at an eighth, a quarter or half of its size
-        picture = image.convert("RGB")
+    with opened(file) as image:
+        image.draft("RGB", (max(box), max(box)))  # a large JPEG is decoded at an eighth, a quarter or half of its size
+        picture = upright(image)
     while True:
         picture.thumbnail(box)
         for quality in QUALITIES:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import matplotlib.style
 import numpy as np
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 from PIL import Image
 
 from reidlib.files import project, write_whole
@@ -25,11 +28,21 @@ class Picture(Figure):
     """A matplotlib Figure, made without pyplot, that a notebook shows together with its alt text.
 
     `alt` is the figure in words: the plain text of the notebook's output and the alt text of its image. With `photos`,
-    the figure consists of photographs and is encoded as JPEG; charts are PNG.
+    the figure consists of photographs and is encoded as JPEG; charts are PNG. Text is drawn as it is written: a `$` in
+    a name begins no formula.
     """
 
     alt = ""
     photos = False
+
+    def draw(self, renderer: RendererBase) -> None:
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+        for axis in (axis for ax in self.axes for axis in (ax.xaxis, ax.yaxis)):
+            if isinstance(axis.get_major_formatter(), LogFormatter):  # its labels, such as 10^-3, are formulas
+                for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                    tick.label1.set_parse_math(True)
+        super().draw(renderer)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
         mime, data = f"image/{'jpeg' if self.photos else 'png'}", base64.b64encode(encode(self, NOTEBOOK_DPI)).decode()

@@ -23,6 +23,7 @@ from reidlib.provenance import data_digest, differences, identity, modules_of, s
 from reidlib.recipe import Recipe, recipe_class
 from reidlib.runs.measuring import test_sets
 from reidlib.runs.parameters import check_parameters, parameters_of
+from reidlib.settings import shortened
 from reidlib.train.checkpoints import read_claim
 
 PLACES = ("data_root", "market_path", "duke_path")  # where data lie: no part of a job's name
@@ -102,7 +103,7 @@ def plan(notebook: str | Path, jobs: list[dict[str, Any]]) -> list[Job]:
         _check_epoch(recipe, parameters.get("resume_test_epoch"))
         others = {name: value for name, value in _split(parameters, recipe)[1].items() if value != standard[name]}
         words = [f"{key}={value}" for key, value in others.items() if key not in PLACES]
-        name = "-".join([recipe.name(), *(re.sub(r"[^\w.=-]+", "_", word) for word in words)])
+        name = "-".join([recipe.name(), *(shortened(re.sub(r"[^\w.=-]+", "_", word), 80) for word in words)])
         first = planned.setdefault(name, (Job(name, recipe, parameters), others))
         if (first[0].recipe, first[1]) != (recipe, others):
             raise ValueError(

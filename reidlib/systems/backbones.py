@@ -1,6 +1,5 @@
 """Backbones: networks without their heads, of torchvision, of timm or of your own, and their ImageNet weights."""
 
-import pickle
 import urllib.error
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -213,6 +212,8 @@ def _load(net: nn.Module, name: str, weights: str) -> None:
         raise ValueError(f"no ImageNet weights are known for backbone={name!r}; write weights='none', or a path")
     state = _download(name) if weights == "imagenet" else _read(weights)
     body = {key: value for key, value in state.items() if not key.startswith(HEADS)}
+    if bad := [key for key, value in body.items() if not value.isfinite().all()]:
+        raise ValueError(f"weights {weights}: {bad[0]!r} holds NaN or infinity; give others, imagenet or none")
     try:
         missing, unexpected = getattr(net, "net", net).load_state_dict(body, strict=False)
     except RuntimeError as error:  # sizes differ; torch lists them a line each
@@ -236,8 +237,12 @@ def _download(name: str) -> dict[str, Tensor]:
 
 def _read(file: str) -> dict[str, Tensor]:
     if not Path(file).is_file():
-        raise FileNotFoundError(f"weights: no file {file}; give imagenet, none or the path of a .pth file")
+        raise FileNotFoundError(f"weights: no file {Path(file).absolute()}; give imagenet, none or a .pth file's path")
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"weights {file}: not a state dict that torch can read; save one by torch.save") from error
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises nearly anything for a damaged file, with advice that would run its code
+        why = f" ({error.strerror})" if isinstance(error, OSError) else ""
+        raise ValueError(f"weights {file}: no state dict that torch can read{why}; save net.state_dict()") from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"weights {file}: no state dict, since not all of it are tensors; save net.state_dict()")
+    return state

@@ -9,6 +9,7 @@ infrared picture of a `Clothed` person shows the materials of the clothes.
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ SIZES = {"market": PEOPLE, "duke": PEOPLE, "sysu": 100}  # identities
 VERSION = 2  # of the drawing: raise it when a picture changes, so that crowds on disk are drawn again
 
 TRAIN, TEST, QUERY = "bounding_box_train", "bounding_box_test", "query"
-RECORD = "toy.json"  # the version and the arguments that drew the folder
+RECORD = "toy.json"  # the version and the arguments that drew the folder, and how many images each sub-folder got
 THUMBS = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504)  # the real folders contain a Thumbs.db of Windows
 JUNK, DISTRACTORS = 0.19, 0.14  # shares of Market-1501's test folder: 3,819 and 2,798 of 19,732 files
 SPARSE = (2, 3, 3)  # images of the first training identities: Market, too, has some with fewer than four
@@ -69,9 +70,17 @@ def is_current(folder: Path, network: str = "market", seed: int = 1, people: int
     """Whether a folder holds the crowd that `draw` would draw now."""
     people = SIZES.get(network) if people is None else people
     try:
-        return json.loads((Path(folder) / RECORD).read_text()) == _record(network, seed, people)
+        record = json.loads((Path(folder) / RECORD).read_text())
     except (OSError, ValueError):
         return False
+    counted = isinstance(record, dict) and isinstance(record.pop("images", None), dict)
+    return counted and record == _record(network, seed, people)
+
+
+def drawn_counts(folder: Path) -> dict[str, int]:
+    """How many images were drawn into each sub-folder of a crowd; nothing if the folder holds no drawn crowd."""
+    record = Path(folder) / RECORD
+    return json.loads(record.read_text()).get("images", {}) if record.is_file() else {}
 
 
 def _record(network: str, seed: int, people: int | None) -> dict[str, str | int | None]:
@@ -83,11 +92,13 @@ def _fill(folder: Path, network: str, seed: int, people: int) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     crowd = population(people, seed)[network]
+    images: Counter[str] = Counter()
     for index, shot in enumerate(_shots(network, crowd, people, Random(f"{network} shots {seed}"))):
         picture = snapshot(network, shot, crowd, Random(f"{network} picture {seed} {index}"))
         (folder / shot.folder).mkdir(parents=True, exist_ok=True)
         picture.save(folder / shot.folder / _name(network, shot, index), quality=90)
-    (folder / RECORD).write_text(json.dumps(_record(network, seed, people)) + "\n")
+        images[shot.folder.split("/")[0]] += 1
+    (folder / RECORD).write_text(json.dumps(_record(network, seed, people) | {"images": images}) + "\n")
 
 
 def _extras(network: str, people: int, rng: Random) -> dict[str, bytes]:

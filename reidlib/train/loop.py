@@ -150,7 +150,7 @@ def _open(system: System, shots: Shots, run: Path, memory: int | None) -> tuple[
     store = ImageStore(shots, recipe.size, recipe.resize, memory).to(device)
     if world() > 1 and rank() == 0:
         dist.barrier()
-    return me, store, torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids)).to(device)
+    return me, store, torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids).contiguous()).to(device)
 
 
 def _check(system: System, shots: Shots) -> None:

@@ -233,3 +233,16 @@ def test_a_pipe_named_as_a_table_is_an_error(tmp_path):
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(OSError, match=r"t.csv is no regular file"):
         rl.load(Path(tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_the_warning_of_no_cameras_names_the_line_that_loads(kind, tmp_path):
+    for part in ("train", "query", "gallery"):
+        for pid in ("1", "2"):
+            (tmp_path / part / pid).mkdir(parents=True)
+            Image.new("RGB", (8, 16)).save(tmp_path / part / pid / "a.png")
+    rows = [f"{part}/{pid}/a.png,{pid},{part}" for part in ("train", "query", "gallery") for pid in ("1", "2")]
+    (tmp_path / "table.csv").write_text("\n".join(["path,pid,split", *rows]))
+    with pytest.warns(UserWarning, match="no cameras") as warned:
+        rl.load(tmp_path if kind == "folder" else tmp_path / "table.csv")
+    assert warned[0].filename == __file__

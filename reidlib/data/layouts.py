@@ -99,11 +99,11 @@ def images_in(folder: Path, endings: Iterable[str] = IMAGES) -> list[str]:
     return [name for name in names if os.path.splitext(name)[1].lower() in endings]
 
 
-def no_cameras(name: str, looked_for: str, near: list[str]) -> None:
+def no_cameras(name: str, looked_for: str, near: list[str], depth: int) -> None:
     """Warn that no image has a camera, with where cameras were looked for and what may be one."""
     hint = f"; is it {few(near)}? rename it" if near else ""
     text = f"{name}: no cameras: looked for a {looked_for}, found none{hint}; every image gets camera 0"
-    warnings.warn(text, stacklevel=5)
+    warnings.warn(text, stacklevel=depth)  # the line that called load
 
 
 def read_boxes(name: str, folder: Path, pattern: re.Pattern) -> list[Row]:
@@ -163,7 +163,7 @@ def read_folder(name: str, folder: Path) -> list[Row]:
             rows.append(Row(part, f"{sub}/{person}/{file}", person, camera[1] if camera else ""))
     if rows and not any(row.camid for row in rows):
         near = [f"{match[0]!r} in {row.path}" for row in rows if (match := NEAR_CAMERA.search(row.path))]
-        no_cameras(name, "field like _c2_ in the file names", sorted(near)[:3])
+        no_cameras(name, "field like _c2_ in the file names", sorted(near)[:3], depth=5)
     return rows
 
 

@@ -95,7 +95,7 @@ def _rows(name: str, folder: Path, top: str, header: list[str], records: list[tu
         raise ValueError(f"{name}, {top}: more than one column {twice[0]}; found: {', '.join(header)}")
     if "camid" not in columns:
         near = [f"column {column.strip()!r}" for column in header if any(w in _fold(column) for w in CAMERA_WORDS)]
-        no_cameras(name, "column camid", near)
+        no_cameras(name, "column camid", near, depth=6)
     rows, bad = [], []
     for place, values in records:
         if not any(value.strip() for value in values):

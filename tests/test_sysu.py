@@ -75,15 +75,15 @@ def test_golden_values_hold_in_every_trial(case, search, shot):
     s, mode = rl.sysu.score(*inputs, search=search, shot=shot, draw=draw), f"{search}_{shot}"
     ranks = np.stack([s.per_trial(f"rank-{k}") for k in (1, 5, 10, 20)], 1)
     np.testing.assert_allclose(ranks, z[f"expected_{mode}_cmc_1_5_10_20"], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(s.per_trial("mAP"), z[f"expected_{mode}_mAP"], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(s.per_trial("mINP"), z[f"mangye16_{mode}_mINP"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(s.trials.mAP, z[f"expected_{mode}_mAP"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(s.trials.mINP, z[f"mangye16_{mode}_mINP"], rtol=0, atol=1e-6)
     mean = [*(s.rank(k) for k in (1, 5, 10, 20)), s.mAP]
     np.testing.assert_allclose(mean, z[f"expected_{mode}_mean"], rtol=0, atol=1e-6)
     assert s.counts["gallery"] == z[f"num_gallery_{mode}"]
     assert (len(s.pids), s.num_valid) == (z[f"num_probes_{mode}"], z[f"num_valid_probes_{mode}"])
     for trap in ("cam2_kept", "image_cmc"):  # rank 1, 5, 10 and mAP of the last trial under a wrong rule
         wrong = z[f"trap_{trap}_{mode}_last_trial"]
-        assert abs(np.append(ranks[-1, :3], s.per_trial("mAP")[-1]) - wrong).max() > 1e-3
+        assert abs(np.append(ranks[-1, :3], s.trials.mAP[-1]) - wrong).max() > 1e-3
 
 
 @pytest.mark.parametrize(("search", "shot"), MODES)
@@ -97,7 +97,7 @@ def test_a_plain_evaluator_finds_the_same(search, shot):
         np.testing.assert_allclose(run.inp, inp, rtol=0, atol=1e-12)
         assert run.first_match.tolist() == first.tolist()
     np.testing.assert_allclose(
-        s.runs[-1].cmc[: s.counts["people"]], [(first[first > 0] <= k).mean() for k in range(1, s.counts["people"] + 1)]
+        s.trials.cmc[-1], [(first[first > 0] <= k).mean() for k in range(1, s.counts["people"] + 1)]
     )
 
 

@@ -4,10 +4,14 @@ from importlib import import_module
 from typing import Any
 
 
+class NameNotFoundError(ValueError):
+    """A name that leads to no code here. What was stored under it is whole: only its module is out of reach."""
+
+
 def imported(name: str, kind: str) -> Any:
     """The object that "package.module:name" means, or the module that "package.module" means.
 
-    `kind` says in the message of the ValueError what was looked for.
+    `kind` says in the message of the NameNotFoundError what was looked for.
     """
     module_part, _, attribute = name.partition(":")
     try:
@@ -15,9 +19,9 @@ def imported(name: str, kind: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_part}.".startswith(f"{error.name}."):
             raise  # an import within that module failed
-        raise ValueError(f"no {kind} {name!r}: {error}; is the folder of its package on PYTHONPATH?") from None
+        raise NameNotFoundError(f"no {kind} {name!r}: {error}; is the folder of its package on PYTHONPATH?") from None
     if attribute and not hasattr(module, attribute):
-        raise ValueError(f"no {kind} {name!r}: {module_part} has no {attribute}")
+        raise NameNotFoundError(f"no {kind} {name!r}: {module_part} has no {attribute}")
     return getattr(module, attribute) if attribute else module
 
 
@@ -32,15 +36,19 @@ def facts(model: str) -> Any:
     """Where the facts about a model stand, with its `from_recipe`: the `SYSTEM` of its module, else the module.
 
     A model is "bot", the name of a module of `reidlib.systems`, or one of your own: "package.module", or
-    "package.module:Class" (in a notebook "__main__:Class"). Raises ValueError where there is none.
+    "package.module:Class" (in a notebook "__main__:Class"). Raises NameNotFoundError where there is none.
     """
     try:
         found = imported(module_name(model), "model")
-    except ValueError as error:
+    except NameNotFoundError as error:
         own = "." in model or ":" in model
         remedy = str(error) if own else f"no model {model!r}"
-        raise ValueError(f"{remedy}; choose one of bot, pcb, aligngan, or write package.module[:Class]") from None
+        raise NameNotFoundError(
+            f"{remedy}; choose one of bot, pcb, aligngan, or write package.module[:Class]"
+        ) from None
     system = getattr(found, "SYSTEM", found)
     if not hasattr(system, "from_recipe"):
-        raise ValueError(f"no model {model!r}: it has no from_recipe(recipe, ids); choose one of bot, pcb, aligngan")
+        raise NameNotFoundError(
+            f"no model {model!r}: it has no from_recipe(recipe, ids); choose one of bot, pcb, aligngan"
+        )
     return system

@@ -132,6 +132,22 @@ def test_a_changed_source_of_ones_own_makes_the_run_stale(mine, tmp_path):
     assert all(old != new for old, new in zip(before, after, strict=True))
 
 
+def test_a_run_whose_system_is_out_of_reach_is_not_called_damaged(mine, tmp_path, monkeypatch):
+    """Guards: the remedy is PYTHONPATH, and never to delete a run that is whole."""
+    split, run = rl.load("mine:shop"), tmp_path / "run"
+    recipe = rl.Recipe.for_dataset("mine:shop", **SIZES, **PARTS["a system"])
+    rows = list(rl.fit(rl.build(recipe, split.train, "cpu"), split.train, run))
+    system = rl.restore(run, device="cpu")
+    rl.write_result(run, system, rows, {split.name: rl.measure(system, split, run)})
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "mine", None)  # as if its folder were not on the path
+        for use in (rl.restore, rl.collect):
+            with pytest.raises(ValueError, match=r"\.json: no model 'mine:Classifier'.*PYTHONPATH") as error:
+                use(run)
+            assert "delete" not in str(error.value)
+    assert rl.collect(run)
+
+
 @pytest.mark.parametrize("name", ["timm:resnet18", "timm:mobilenetv3_small_050", "timm:vit_tiny_patch16_224"])
 def test_backbones_of_timm_by_name(name):
     """A convolutional network, a MobileNet and a small ViT, with random weights: no network is needed."""

@@ -15,7 +15,7 @@ from reidlib.data.layouts import FOLDERS, own_name
 from reidlib.evaluation.score import Scores
 from reidlib.evaluation.sysu import SysuScores, refuse_sysu
 from reidlib.files import project, write_whole
-from reidlib.models import imported
+from reidlib.models import NameNotFoundError, imported
 from reidlib.provenance import code_of, data_digest, environment, identity, joined
 from reidlib.recipe import Recipe
 from reidlib.systems import System
@@ -167,6 +167,8 @@ def collect(*folders: str | Path) -> list[dict[str, Any]]:
             continue
         try:
             rows += _rows(json.loads(file.read_text()))
+        except NameNotFoundError as error:  # the result is whole
+            raise NameNotFoundError(f"{file}: {error}") from None
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{file} cannot be read ({error!r}); delete it and test the run again") from error
     order = ("dataset", "test", "model", "preset", "tricks", "seed")

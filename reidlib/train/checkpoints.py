@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from reidlib.files import write_csv, write_whole
+from reidlib.models import NameNotFoundError
 from reidlib.provenance import code_of, differences, in_words, joined
 from reidlib.recipe import Recipe
 from reidlib.systems import System, build
@@ -147,6 +148,8 @@ def read_claim(run: Path) -> Identity | None:
         differences(claim, claim)
     except FileNotFoundError:
         return None
+    except NameNotFoundError as error:  # the run is whole
+        raise NameNotFoundError(f"{file}: {error}") from None
     except ValueError as error:
         raise ValueError(f"{file} cannot be read ({error}); choose another folder, or delete this one") from None
     return claim

@@ -53,6 +53,7 @@ from .runs.jobs import grid as grid
 from .runs.measuring import measure as measure
 from .runs.measuring import measure_all as measure_all
 from .runs.measuring import test_sets as test_sets
+from .runs.parameters import check_parameters as check_parameters
 from .runs.results import collect as collect
 from .runs.results import metrics_by_name as metrics_by_name
 from .runs.results import open_run as open_run

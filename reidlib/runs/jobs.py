@@ -1,6 +1,5 @@
 """One job of a grid: a papermill run of a notebook in a folder of its own, done or not, carried out."""
 
-import ast
 import itertools
 import json
 import os
@@ -22,7 +21,7 @@ from reidlib.data.batches import PKSampler
 from reidlib.provenance import data_digest, differences, identity, modules_of, source_digest
 from reidlib.recipe import Recipe, recipe_class
 from reidlib.runs.measuring import test_sets
-from reidlib.runs.parameters import check_parameters, parameters_of
+from reidlib.runs.parameters import check_given, parameters_of
 from reidlib.settings import shortened
 from reidlib.train.checkpoints import read_claim
 
@@ -95,10 +94,10 @@ def plan(notebook: str | Path, jobs: list[dict[str, Any]]) -> list[Job]:
     kept, and two different jobs that would share a folder.
     """
     known = parameters_of(notebook)
-    standard = {name: ast.literal_eval(entry["default"]) for name, entry in known.items()}
+    standard = {name: parameter.default for name, parameter in known.items()}
     planned: dict[str, tuple[Job, dict[str, Any]]] = {}
     for parameters in jobs:
-        check_parameters(notebook, parameters, known)
+        check_given(notebook, parameters, known)
         recipe, _ = _split(standard | parameters)
         _check_epoch(recipe, parameters.get("resume_test_epoch"))
         others = {name: value for name, value in _split(parameters, recipe)[1].items() if value != standard[name]}

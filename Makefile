@@ -12,7 +12,7 @@ LIBRARY := $(shell find reidlib -type f -not -name "*.pyc")
 	$(PYTHON) -c "import sys; sys.exit('reidlib needs Python 3.11 or newer; try make PYTHON=python3.12' if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $@
 
 # the main job on toy data, headless; the training that 03 leaves in $(RUN) is what 04 and 05 read

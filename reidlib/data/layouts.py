@@ -16,25 +16,20 @@ FOLDERS = {  # below the root of all data sets, the names that the authors' arch
     "msmt17": ("MSMT17", "MSMT17_V1", "MSMT17_V2"),
     "sysu": ("SYSU-MM01",),
     "regdb": ("RegDB",),
+    "cuhk01": ("CUHK01",),
+    "cuhk03": ("cuhk03-np", "CUHK03-NP", "CUHK03"),
 } | {name: (name,) for name in TOYS}
 PARTS = ("train", "query", "gallery")
-MARKS = {"msmt17": "list_train.txt", "sysu": "cam1", "regdb": "idx"}  # what tells a set's own folder, if not BOXES
+# What tells a set's own folder, if not BOXES
+MARKS = {"msmt17": "list_train.txt", "sysu": "cam1", "regdb": "idx", "cuhk01": "campus", "cuhk03": "detected"}
 BOXES = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 LISTS = {"train": "train", "val": "train", "query": "query", "gallery": "gallery"}  # MSMT17 trains on train and val
 MSMT17_TRAIN_IDS = 1041
-IMAGES = {
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".png",
-    ".bmp",
-    ".webp",
-    ".tif",
-    ".tiff",
-}  # in a folder of one's own
+IMAGES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"}  # in a folder of one's own
 
 MARKET = re.compile(r"(-1|\d{4})_c(\d)s\d_")  # 0002_c1s1_000451_03.jpg: identity 2, camera 1, sequence 1, frame, box
 DUKE = re.compile(r"(-1|\d{4})_c(\d)_f\d")  # 0002_c1_f0044158.jpg: identity 2, camera 1, frame
+CUHK01 = re.compile(r"(\d{4})(00[1-4])\.")  # 0971003.png: identity 971, third image
 MSMT17 = re.compile(r"((?:.*/)?\d+_\d+_(\d+)_[^/]*) (\d+)")  # a line of a list: path with camera 1, and identity 0
 MSMT17_LINE = "0000/0000_000_01_0303morning_0008_0.jpg 0"
 OWN = re.compile(r"(-1|\d+)_c(\d+)(?:s\d+)?_", re.I)  # Market's or Duke's, with any number of digits
@@ -106,12 +101,12 @@ def no_cameras(name: str, looked_for: str, near: list[str], depth: int) -> None:
     warnings.warn(text, stacklevel=depth)  # the line that called load
 
 
-def read_boxes(name: str, folder: Path, pattern: re.Pattern) -> list[Row]:
-    """Rows of Market's and Duke's layout from the file names. Only *.jpg: Market's folders hold a Thumbs.db."""
+def read_boxes(name: str, folder: Path, pattern: re.Pattern, endings: Iterable[str] = (".jpg",)) -> list[Row]:
+    """Rows of Market's and Duke's layout from the file names."""
     need(name, folder, *BOXES.values())
     rows = []
     for part, sub in BOXES.items():
-        rows += _parsed(name, part, sub, images_in(folder / sub, (".jpg",)), pattern)
+        rows += _parsed(name, part, sub, images_in(folder / sub, endings), pattern)
     return rows
 
 
@@ -120,6 +115,30 @@ def _parsed(name: str, part: str, sub: str, names: list[str], pattern: re.Patter
     if odd := sorted(file for file, match in matches.items() if not match):
         raise ValueError(f"{name}: no identity and camera in names in {sub}: {few(odd)}; rename or remove the files")
     return [Row(part, f"{sub}/{file}", *match.groups()) for file, match in matches.items() if match]
+
+
+def read_cuhk01(name: str, folder: Path) -> list[Row]:
+    """Rows of CUHK01 as a test set alone: the first image of each person is a query, the third and fourth the gallery.
+
+    Images 1 and 2 are of one camera, 3 and 4 of the other. Source: Li, Zhao, Wang, "Human Reidentification with
+    Transferred Metric Learning" (ACCV 2012).
+    """
+    need(name, folder, "campus")
+    named = {file: CUHK01.match(file) for file in images_in(folder / "campus")}
+    if odd := sorted(file for file, match in named.items() if not match):
+        raise ValueError(f"{name}: no identity and image number in names in campus: {few(odd)}; rename or remove them")
+    people = [(file, *match.groups()) for file, match in named.items() if match]
+    parts = {"001": ("query", "1"), "003": ("gallery", "2"), "004": ("gallery", "2")}
+    return [Row(parts[n][0], f"campus/{file}", pid, parts[n][1]) for file, pid, n in people if n in parts]
+
+
+def read_cuhk03(name: str, folder: Path) -> list[Row]:
+    """Rows of CUHK03 in its protocol of 767 and 700 people, boxes of the detector, unpacked in Market's folders.
+
+    Source: Zhong, Zheng, Cao, Li, "Re-ranking Person Re-identification with k-reciprocal Encoding" (CVPR 2017).
+    """
+    rows = read_boxes(name, folder / "detected", OWN, (".png", ".jpg"))
+    return [row._replace(path=f"detected/{row.path}") for row in rows]
 
 
 def read_msmt17(name: str, folder: Path) -> list[Row]:

@@ -23,12 +23,15 @@ from reidlib.toy.sets import RECORD, drawn_counts
 
 # (images, identities) of train, query and gallery, junk and distractors not counted as identities. Market-1501: Zheng
 # et al., ICCV 2015; DukeMTMC-reID: Zheng et al., ICCV 2017; MSMT17: Wei et al., CVPR 2018 (train with val); SYSU-MM01:
-# Wu et al., ICCV 2017, test images as in its rand_perm_cam.mat (train with val); RegDB: Nguyen et al., Sensors 2017.
+# Wu et al., ICCV 2017, test images as in its rand_perm_cam.mat (train with val); CUHK03: Zhong et al., CVPR 2017, boxes
+# of the detector; CUHK01: Li et al., ACCV 2012, no part of it trained on; RegDB: Nguyen et al., Sensors 2017.
 PUBLISHED = {
     "market": {"train": (12936, 751), "query": (3368, 750), "gallery": (19732, 750)},
     "duke": {"train": (16522, 702), "query": (2228, 702), "gallery": (17661, 1110)},
     "msmt17": {"train": (32621, 1041), "query": (11659, 3060), "gallery": (82161, 3060)},
     "sysu": {"train": (34167, 395), "query": (3803, 96), "gallery": (6775, 96)},
+    "cuhk01": {"train": (0, 0), "query": (971, 971), "gallery": (1942, 971)},
+    "cuhk03": {"train": (7365, 767), "query": (1400, 700), "gallery": (5332, 700)},
     "regdb": {"train": (4120, 206), "query": (2060, 206), "gallery": (2060, 206)},  # each of its ten trials
 }
 READERS: dict[str, Callable[[str, Path], list[layouts.Row]]] = {
@@ -36,6 +39,8 @@ READERS: dict[str, Callable[[str, Path], list[layouts.Row]]] = {
     "duke": partial(layouts.read_boxes, pattern=layouts.DUKE),
     "msmt17": layouts.read_msmt17,
     "sysu": infrared.read_sysu,
+    "cuhk01": layouts.read_cuhk01,
+    "cuhk03": layouts.read_cuhk03,
 }
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:function
 
@@ -49,10 +54,10 @@ def load(name: str | Path | Split | Frame, root: str | Path | None = None, trial
     Parameters
     ----------
     name : str, Path, Split or table
-        A built-in name ("market", "duke", "msmt17", "sysu", "regdb", or "toy", "toy-duke", "toy-sysu", which are drawn
-        at the first load); "package.module:function", which is called and must return a Split; or the path of a folder
-        or CSV table (see data/README.md). Everything but the exact word of a built-in set is a path, as "./toy" is.
-        A Split is returned as it is. A table with columns (a DataFrame) is read like a CSV table, with paths that are
+        A built-in name ("market", "duke", "msmt17", "cuhk01", "cuhk03", "sysu", "regdb", or "toy", "toy-duke",
+        "toy-sysu", which are drawn at the first load); "package.module:function", which is called and must return a
+        Split; or the path of a folder or CSV table (see data/README.md). Everything but the exact word of a built-in
+        set is a path, as "./toy" is. A Split is returned as it is. A table with columns (a DataFrame) is read like a CSV table, with paths that are
         absolute or below `root`, here the current folder by default. A trial of RegDB after the first is named as in
         "regdb:3", a set of your own by its folder or file, after "own-" if that is the name of a built-in set.
     root : path, optional
@@ -82,7 +87,9 @@ def load(name: str | Path | Split | Frame, root: str | Path | None = None, trial
     network = TOYS.get(word, word)
     folder = _drawn(word, base) if word in TOYS else layouts.home(word, base)
     rows = infrared.read_regdb(word, folder, trial) if word == "regdb" else READERS[network](word, folder)
-    split = _split(word if trial == 1 else f"{word}:{trial}", folder, rows, infrared.CAMERAS.get(network, ()), True)
+    split = _split(
+        word if trial == 1 else f"{word}:{trial}", folder, rows, infrared.CAMERAS.get(network, ()), word != "cuhk01"
+    )
     for difference in differences(split):
         warnings.warn(difference, stacklevel=2)
     return split

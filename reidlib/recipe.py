@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from reidlib import settings
 from reidlib.models import facts
-from reidlib.settings import CROSS, TOY, TOY_CROSS, Trick, check_value, chosen_fields, setting, warmup_multistep
+from reidlib.settings import CROSS, LAPTOP, TOY, TOY_CROSS, Trick, check_value, chosen_fields, setting, warmup_multistep
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")  # torchvision's
 ORDERS = ("identity", "image", "modality")  # modality: k / 2 visible and k / 2 infrared images of each identity
@@ -41,7 +41,7 @@ class Recipe:
 
     dataset: str = setting("market", "a built-in data set, a folder, a CSV table, or package.module:function")
     model: str = setting("bot", "bot (the Bag of Tricks), pcb, aligngan, or a system of your own: package.module")
-    preset: str = setting("reference", "reference, paper or fixed: where published code differs")
+    preset: str = setting("reference", "reference; paper or fixed, where published code differs; or laptop")
     tricks: str = setting("all", "all or none, then +name or -name, as in all-erasing or none+warmup")
     seed: int = setting(1, "the seed of every random number of the run", least=0, most=2**32 - 1)
     # images
@@ -95,6 +95,7 @@ class Recipe:
         "reference": {},
         "paper": {"resize": "bilinear", "order": "image", "iterations": None, "first_epoch": 1},
         "fixed": {"stem_relu": True, "erasing_fill": (0.0, 0.0, 0.0)},
+        "laptop": LAPTOP,
     }
     TRICKS: ClassVar[Mapping[str, Trick]] = {
         "warmup": Trick({"warmup_epochs": 0}),
@@ -129,13 +130,9 @@ class Recipe:
 
     @staticmethod
     def for_dataset(
-        dataset: str,
-        preset: str = "reference",
-        tricks: str = "all",
-        seed: int = 1,
-        model: str | None = None,
+        dataset: str, preset: str = "reference", tricks: str = "all", seed: int = 1, model: str | None = None,
         **changes: Any,
-    ) -> "Recipe":
+    ) -> "Recipe":  # fmt: skip
         """The recipe of a data set.
 
         Parameters

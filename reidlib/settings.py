@@ -17,6 +17,11 @@ TOY_CROSS = CROSS | TOY | {  # two modalities take two to three models: fewer ep
     "warmup_epochs": 1,
 }  # fmt: skip
 
+LAPTOP = {  # a third of the reference's iterations in its proportions: half an hour on two cores
+    "backbone": "mobilenet_v2", "height": 128, "width": 64, "pad": 5, "precision": "float32",
+    "iterations": 220, "epochs": 36, "warmup_epochs": 3, "milestones": (12, 21), "checkpoint_every": 12,
+}  # fmt: skip
+
 
 class Trick(NamedTuple):
     """The fields that a trick sets: `off` without it, `on` with it where that is not what the recipe says anyway."""

@@ -208,9 +208,21 @@ def test_recipes_that_differ_have_folders_of_different_names():
 
 def test_the_table_of_presets_names_every_difference_and_stands_in_the_readme():
     table = preset_table()
-    differ = {name for preset in ("paper", "fixed") for name in Recipe.PRESETS[preset]}
+    differ = {name for fields_of in Recipe.PRESETS.values() for name in fields_of}
     assert {line.split("`")[1] for line in table.splitlines()[2:]} == differ
     assert table in (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_the_laptop_recipe_has_the_references_proportions():
+    """A twelfth of warm-up, drops at a third and at seven twelfths; the same losses, batches and optimiser."""
+    laptop, reference = market(preset="laptop"), market()
+    share = [epoch / laptop.epochs for epoch in (laptop.warmup_epochs, *laptop.milestones)]
+    assert share == pytest.approx([epoch / reference.epochs for epoch in (10, 40, 70)])
+    assert laptop.size == (128, 64)
+    assert laptop.pad / laptop.height == reference.pad / reference.height
+    network = {"preset", "backbone", "height", "width", "pad", "precision"}
+    schedule = {"iterations", "epochs", "warmup_epochs", "milestones", "checkpoint_every"}
+    assert changes(laptop, reference).keys() == network | schedule
 
 
 @pytest.mark.parametrize("dataset", ["market", "duke"])

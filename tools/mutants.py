@@ -1,0 +1,206 @@
+"""Change the library in one place at a time and see whether a test fails: `make mutants`.
+
+The changes are those of mutmut (a number + 1, < for <=, an argument left out, None in place of a value, a condition
+turned round), applied to whole files, so that defaults and class bodies change too, which mutmut's own command leaves
+alone. Annotations, imports, decorators, and the messages of errors and warnings stay. Each change is tried in a process
+of its own, in a copy of the working tree under build/mutants, by the tests that [tool.mutants] of pyproject.toml names
+for its module, the fastest first. The verdicts are kept in build/mutants/verdicts.jsonl: a run that was stopped goes on
+where it was, and a change is tried again when its module or its tests have changed. tools/equivalent.tsv lists changes
+that alter no result, each with the reason.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import hypothesis  # noqa: F401  # imported once, before the forks, like the other large packages
+import libcst as cst
+import matplotlib.pyplot  # noqa: F401
+import nbformat  # noqa: F401
+import pytest
+import scipy.sparse  # noqa: F401
+import torch
+import torchvision  # noqa: F401
+from libcst.metadata import MetadataWrapper, PositionProvider
+from mutmut.mutation.mutators import mutation_operators
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / "build" / "mutants"
+TESTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutants"]
+SILENT = (cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom, cst.Raise)
+VERDICTS = {0: "survived", None: "too long"}  # of pytest's exit code; any other: killed
+
+
+class Changes(cst.CSTVisitor):
+    """Collects every change of a file as (line, node, node in its place)."""
+
+    METADATA_DEPENDENCIES = (PositionProvider,)
+
+    def __init__(self):
+        self.found = []
+
+    def on_visit(self, node):
+        if (isinstance(node, cst.Call) and "warn" in cst.Module([]).code_for_node(node.func)) or isinstance(
+            node, SILENT
+        ):
+            return False
+        for kind, operator in mutation_operators:
+            if isinstance(node, kind) and (position := self.get_metadata(PositionProvider, node, None)):
+                self.found += [(position.start.line, node, new) for new in operator(node)]
+        return True
+
+
+def changes_of(folder, module, tests, most):
+    """At most `most` changes of a module, drawn by a digest of their text; and how many there are."""
+    wrapper = MetadataWrapper(cst.parse_module((folder / "reidlib" / f"{module}.py").read_text()))
+    changes = Changes()
+    wrapper.visit(changes)
+    guard = "".join((folder / test).read_text() for test in tests)
+    jobs, lines = [], wrapper.module.code.splitlines()
+    for line, node, new in changes.found:
+        source = wrapper.module.deep_replace(node, new).code
+        text = next(([a.strip(), b.strip()] for a, b in zip(lines, source.splitlines()) if a != b), ["", ""])
+        key = hashlib.sha256((source + guard).encode()).hexdigest()[:16]
+        jobs.append({"key": key, "module": module, "line": line, "text": text, "source": source, "tests": tests})
+    jobs.sort(key=lambda job: hashlib.sha256(repr([module, job["text"]]).encode()).digest())
+    return jobs[:most], len(jobs)
+
+
+class Order:
+    """A pytest plugin: the fastest test goes first, and how long each takes is noted."""
+
+    def __init__(self, seconds):
+        self.seconds, self.taken = seconds, Counter()
+
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0))
+
+    def pytest_runtest_logreport(self, report):
+        self.taken[report.nodeid] += report.duration
+
+
+def run_tests(folder, job):
+    """In a process of its own: run the tests in the folder, leave pytest's exit code and the seconds in answer.json."""
+    os.setsid()
+    os.chdir(folder)
+    out = os.open("tests.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 1), os.dup2(out, 2)
+    os.environ |= dict(PYTHONPATH=str(folder), OMP_NUM_THREADS="1", TQDM_DISABLE="1", PYTHONDONTWRITEBYTECODE="1")
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(folder))
+    torch.set_num_threads(1)
+    torch.set_num_threads = lambda count: None
+    order = Order(job["seconds"])
+    code = int(pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", *job["tests"]], plugins=[order]))
+    (folder / "answer.json").write_text(json.dumps([code, order.taken]))
+    os._exit(0)
+
+
+def work(jobs, folders):
+    """Run jobs, one at a time in each folder; yield (job, exit code or None if it took too long, seconds per test)."""
+    free, busy, jobs = list(folders), {}, iter(jobs)
+    while True:
+        for job in islice(jobs, len(free)):
+            folder = free.pop()
+            (folder / "answer.json").unlink(missing_ok=True)
+            file = folder / "reidlib" / f"{job['module']}.py"
+            before = file.read_text()
+            file.write_text(job.get("source", before))
+            pid = os.fork()
+            if not pid:
+                run_tests(folder, job)
+            busy[pid] = (job, folder, file, before, time.monotonic() + job["limit"])
+        if not busy:
+            return
+        time.sleep(0.05)
+        for pid, (job, folder, file, before, deadline) in list(busy.items()):
+            if late := time.monotonic() > deadline:
+                os.killpg(pid, signal.SIGKILL)
+            if os.waitpid(pid, 0 if late else os.WNOHANG)[0]:
+                answer = folder / "answer.json"
+                code, taken = json.loads(answer.read_text()) if answer.exists() else (None if late else -1, {})
+                file.write_text(before)
+                free.append(busy.pop(pid)[1])
+                yield job, code, taken
+
+
+def copy_of_the_tree(number):
+    """A folder with the files that git knows or would add, as they are now."""
+    folder = WORK / f"copy{number}"
+    shutil.rmtree(folder, ignore_errors=True)
+    listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True)
+    for name in filter(lambda name: (ROOT / name).is_file(), listed.splitlines()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def try_all(modules, most, workers):
+    """Each module's drawn changes with their verdicts, and how many changes it has."""
+    folders = [copy_of_the_tree(number) for number in range(workers)]
+    found = {m: [sorted((folders[0] / "tests").glob(f"test_{word}.py")) for word in TESTS[m].split()] for m in modules}
+    tests = {m: [f"tests/{file.name}" for files in found[m] for file in files] for m in modules}
+    files = sorted({file for m in modules for file in tests[m]})
+    seconds, failing = {}, set()
+    for job, code, taken in work([dict(module=modules[0], tests=[f], seconds={}, limit=1800) for f in files], folders):
+        seconds |= taken
+        if code:
+            failing |= set(job["tests"])
+            print(f"{job['tests'][0]} fails on the code as it is and is left out", file=sys.stderr)
+    log = WORK / "verdicts.jsonl"
+    known = {row["key"]: row for row in map(json.loads, log.read_text().splitlines())} if log.exists() else {}
+    drawn = {m: changes_of(folders[0], m, [file for file in tests[m] if file not in failing], most) for m in modules}
+    jobs = [job for changes, _ in drawn.values() for job in changes if job["key"] not in known]
+    for job in jobs:
+        longest = sum(taken for test, taken in seconds.items() if test.split("::")[0] in job["tests"])
+        job |= {"seconds": seconds, "limit": 30 + 4 * longest}
+    with open(log, "a") as stream:
+        for done, (job, code, _) in enumerate(work(jobs, folders), 1):
+            row = {name: job[name] for name in ("key", "module", "line", "text")}
+            known[job["key"]] = row | {"verdict": VERDICTS.get(code, "killed")}
+            print(json.dumps(known[job["key"]]), file=stream, flush=True)
+            print(f"{done}/{len(jobs)} {job['module']}:{job['line']} {known[job['key']]['verdict']}", file=sys.stderr)
+    return {m: ([known[job["key"]] for job in changes], count) for m, (changes, count) in drawn.items()}
+
+
+def report(tried):
+    """Print the table of the modules, then every change that survived."""
+    excused = [row.split("\t")[:3] for row in (ROOT / "tools" / "equivalent.tsv").read_text().splitlines()]
+    columns = ("changes", "tried", "killed", "too long", "equivalent", "survived")
+    print(f"{'module':28}" + "".join(f"{name:>12}" for name in columns))
+    total, survivors = Counter(), []
+    for module, (rows, count) in [*tried.items(), ("all", ([], 0))]:
+        tally = Counter(changes=count, tried=len(rows))
+        for row in rows:
+            alters = row["verdict"] != "survived" or [module, *row["text"]] not in excused
+            tally[row["verdict"] if alters else "equivalent"] += 1
+            survivors += [row] if alters and row["verdict"] == "survived" else []
+        total += tally
+        tally = total if module == "all" else tally
+        share = 1 - tally["survived"] / max(tally["tried"] - tally["equivalent"], 1)
+        print(f"{module:28}" + "".join(f"{tally[name]:12}" for name in columns) + f"{share:8.0%}")
+    for row in survivors:
+        print("\n{module}.py:{line}\n- {text[0]}\n+ {text[1]}".format(**row))
+
+
+if __name__ == "__main__":
+    ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ask.add_argument("modules", nargs="*", help="modules to change, such as systems/losses; without any, all of them")
+    ask.add_argument("--most", type=int, default=15, help="changes of each module; 0 means all (15)")
+    ask.add_argument("--workers", type=int, default=2, help="changes tried at once, one thread each (2)")
+    asked = ask.parse_args()
+    start = time.monotonic()
+    tried = try_all(asked.modules or list(TESTS), asked.most or None, asked.workers)
+    commit = subprocess.check_output(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, text=True).strip()
+    print(f"commit {commit}, {time.strftime('%Y-%m-%d')}, {(time.monotonic() - start) / 60:.0f} minutes\n")
+    report(tried)

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from test_evaluate import crowd
+from test_sysu import crowd as sysu_crowd
 
+from reidlib.evaluation import sysu
 from reidlib.evaluation.score import score
-from reidlib.evaluation.scores import bootstrap, per_query
+from reidlib.evaluation.scores import Scores, bootstrap, per_query
 from reidlib.evaluation.statistics import compare, verification
 
 
@@ -23,14 +26,87 @@ def test_trapezoid_ap_is_what_a_walk_down_the_list_gives():
     assert (found["inp"][0], found["first_match"][0]) == (4 / 9, 1)
 
 
+def drawn_scores(rng, people=60, own=0.2, rest=0.1):
+    """Scores whose AP has mean 0.5: each person has one to five queries, about a mean of their own."""
+    pids = np.repeat(np.arange(people) + 7, rng.integers(1, 6, people))
+    ap = 0.5 + rng.normal(0, own, people)[pids - 7] + rng.normal(0, rest, len(pids))
+    return scores_of(ap, pids)
+
+
+def scores_of(ap, pids):
+    ones = np.ones(len(ap), int)
+    values = dict(ap=ap, ap_trapezoid=ap, inp=ap, first_match=ones, matches=ones, pids=pids, camids=ones)
+    return Scores(**values, counts={}, reranked=False, ties="pessimistic")
+
+
+def standard_error(values, pids):
+    """Of a mean of queries grouped by person, by the formula for a ratio of two sums over people."""
+    off = [(values[pids == pid] - values.mean()).sum() for pid in np.unique(pids)]
+    return np.sqrt(len(off) / (len(off) - 1) * np.square(off).sum()) / len(values)
+
+
 def test_an_interval_is_seeded_and_as_wide_as_theory_says():
-    values = np.random.default_rng(0).normal(0.5, 0.2, 2000)
-    low, high = bootstrap(values)
-    assert (low, high) == bootstrap(values)
-    assert (low, high) != bootstrap(values, seed=1)
-    assert low < values.mean() < high
-    assert high - low == pytest.approx(2 * 1.96 * 0.2 / np.sqrt(2000), rel=0.1)
-    assert bootstrap(values, level=0.5)[0] > low
+    s = drawn_scores(np.random.default_rng(0), 400)
+    low, high = s.interval()
+    assert (low, high) == s.interval() != s.interval(seed=1)
+    error = standard_error(s.ap, s.pids)
+    for level in (0.5, 0.95, 0.99):
+        expected = s.mAP + error * stats.t.ppf((1 - level) / 2, 399) * np.array([1, -1])
+        assert s.interval(level=level, repeats=5000) == pytest.approx(expected, abs=0.1 * error)
+
+
+@pytest.mark.parametrize("what", ["interval", "compare"])
+def test_intervals_cover_the_truth_as_often_as_they_say(what):
+    """The large simulation is benchmarks/coverage.py. A share of 300 lies within 4 standard deviations of its mean."""
+    held = np.zeros(2)
+    for trial in range(300):
+        a = drawn_scores(np.random.default_rng(trial), 40)
+        b = scores_of(np.full(len(a.ap), 0.2), a.pids)
+        for i, level in enumerate((0.95, 0.5)):
+            truth = 0.5 if what == "interval" else 0.3
+            settings = dict(level=level, repeats=400)
+            low, high = (
+                a.interval(**settings)
+                if what == "interval"
+                else compare(a, b, ["mAP"], **settings).differences["mAP"][1:]
+            )
+            held[i] += low <= truth <= high
+    for share, level in zip(held / 300, (0.95, 0.5), strict=True):
+        assert share == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 300))
+
+
+def test_people_are_resampled_and_not_their_queries():
+    """Ten times the same queries of each person say nothing new, as ten times the same trials of SYSU-MM01 do not."""
+    s = drawn_scores(np.random.default_rng(0))
+    again = scores_of(np.tile(s.ap, 10), np.tile(s.pids, 10))
+    assert again.interval() == pytest.approx(s.interval(), abs=1e-12)
+    zero = scores_of(np.zeros(len(again.ap)), again.pids)
+    assert compare(again, zero, ["mAP"]).differences["mAP"] == pytest.approx((s.mAP, *s.interval()), abs=1e-12)
+    apart = scores_of(s.ap, np.arange(len(s.ap)))
+    assert np.diff(apart.interval())[0] < 0.8 * np.diff(s.interval())[0]
+
+
+def test_queries_without_a_match_are_no_part_of_an_interval():
+    s = drawn_scores(np.random.default_rng(0))
+    more = scores_of(np.append(s.ap, np.nan), np.append(s.pids, 999))
+    more.matches[-1] = 0
+    more.__post_init__()
+    assert more.interval() == s.interval()
+
+
+def test_an_interval_needs_two_people_and_a_share():
+    assert np.isnan(scores_of(np.array([0.1, 0.9]), np.array([3, 3])).interval()).all()
+    assert scores_of(np.ones(4), np.arange(4)).interval() == (1, 1)
+    with pytest.raises(ValueError, match="level=95; it is a share between 0 and 1"):
+        drawn_scores(np.random.default_rng(0)).interval(level=95)
+
+
+def test_the_interval_of_sysu_is_of_each_probes_mean_over_the_trials():
+    s = sysu.score(*sysu_crowd(), trials=3)
+    expected = bootstrap(np.mean([run.ap for run in s.runs], 0)[s.valid], s.pids[s.valid], 0.9, 500, 4)
+    assert s.interval("mAP", 0.9, 500, 4) == expected
+    s.runs = s.runs * 4
+    assert s.interval("mAP", 0.9, 500, 4) == pytest.approx(expected, abs=1e-12), "more trials are no more people"
 
 
 def test_scores_have_intervals_around_their_means():
@@ -44,14 +120,16 @@ def test_scores_have_intervals_around_their_means():
 def test_a_paired_difference_is_sharper_than_two_intervals():
     q, g, *shots = crowd(queries=100)
     noise = 0.3 * torch.randn(g.shape, generator=torch.Generator().manual_seed(0))
-    a, b = score(q, g, *shots), score(q, g + noise, *shots)
+    a, b, query = score(q, g, *shots), score(q, g + noise, *shots), shots[0]
     found = compare(a, b)
     difference, low, high = found.differences["mAP"]
     assert difference == pytest.approx(a.mAP - b.mAP, abs=1e-12)
     assert low <= difference <= high
     assert high - low < 0.5 * (a.interval()[1] - a.interval()[0])
     assert compare(a, a).differences["mAP"] == (0, 0, 0)
-    assert "(100 queries, paired bootstrap)" in repr(found)
+    people = len(np.unique(query.pids))
+    assert repr(found).endswith(f"(100 queries of {people} people, 95 % by resampling people)")
+    assert repr(compare(a, b, level=0.999)).endswith("99.9 % by resampling people)")
 
 
 def test_scores_of_different_queries_are_not_compared():

@@ -17,23 +17,27 @@ class Comparison:
 
     differences: dict[str, tuple[float, float, float]]
     queries: int
+    people: int
+    level: float  # of each interval by itself
 
     def __repr__(self) -> str:
         parts = (
             f"{name} {100 * d:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
             for name, (d, low, high) in self.differences.items()
         )
-        return f"{'  '.join(parts)}  ({self.queries} queries, paired bootstrap)"
+        of = f"{self.queries} queries of {self.people} people"
+        return f"{'  '.join(parts)}  ({of}, {100 * self.level:g} % by resampling people)"
 
 
 def compare(
     a: Scores | SysuScores, b: Scores | SysuScores, names: Sequence[str] = ("rank-1", "mAP"),
-    level: float = 0.95, repeats: int = 1000, seed: int = 0,
+    level: float = 0.95, repeats: int = 2000, seed: int = 0,
 ) -> Comparison:  # fmt: skip
-    """Differences of two models' scores of the same queries, a - b, with paired bootstrap intervals over the queries.
+    """Differences of two models' scores of the same queries, a - b, with intervals by resampling people: `bootstrap`.
 
-    ValueError if the queries differ, or which of them have a match. Percentile intervals as Efron, "Bootstrap methods:
-    another look at the jackknife" (Annals of Statistics 1979).
+    People are drawn with all their queries, and with the scores of both models. Each interval stands for itself: of m
+    comparisons read together, ask for level=1 - 0.05 / m. ValueError if the queries differ, or which of them have a
+    match.
 
     Parameters
     ----------
@@ -47,14 +51,14 @@ def compare(
     >>> labels = dict(pids=np.arange(4), camids=np.ones(4), counts={}, reranked=False, ties="pessimistic")
     >>> ahead = [0, 0, 1, 1], [1, 1, 1, 1]  # one match a query, and the wrong answers ahead of it
     >>> compare(*(Scores(**per_query(np.arange(4), np.array(each), 4), **labels) for each in ahead))
-    rank-1 +50.00 [+0.00, +100.00]  mAP +25.00 [+0.00, +50.00]  (4 queries, paired bootstrap)
+    rank-1 +50.00 [+0.00, +100.00]  mAP +25.00 [+0.00, +50.00]  (4 queries of 4 people, 95 % by resampling people)
     """
     check_paired(a, b)
-    differences = {}
+    differences, pids = {}, a.pids[a.valid]
     for name in names:
         difference = (a.values(name) - b.values(name))[a.valid]
-        differences[name] = (float(difference.mean()), *bootstrap(difference, level, repeats, seed))
-    return Comparison(differences, a.num_valid)
+        differences[name] = (float(difference.mean()), *bootstrap(difference, pids, level, repeats, seed))
+    return Comparison(differences, a.num_valid, len(np.unique(pids)), level)
 
 
 def check_paired(a: Scores | SysuScores, b: Scores | SysuScores) -> None:
@@ -106,7 +110,7 @@ def verification(scores: Scores, bins: int = 20_000, memory: int = 2**26) -> Ver
     for rows, tiles in tiling(rule, memory):
         true += np.histogram(source.near(*rule.matches(rows)).clip(-1, 1), bins, (-1, 1))[0]
         for cols in tiles:
-            wrong = rule.wrong(np.arange(rows.start, rows.stop)[:, None], cols)
+            wrong = rule.wrong(rows, cols)
             tile = source.tile(rows, cols).clamp(-1, 1)  # a copy: the tile may be a view of the source's own values
             tile[torch.from_numpy(~wrong).to(tile.device)] = 2  # outside the bins
             false += tile.histc(bins, -1, 1).cpu().numpy().astype(np.int64)

@@ -17,7 +17,7 @@ FILE = "rand_perm_cam.mat"
 REMEDY = "it comes with the code of SYSU-MM01's authors, see data/README.md; draw=sysu.seeded() does without"
 
 
-def same_place(q_pid: np.ndarray, q_cam: np.ndarray, g_pid: np.ndarray, g_cam: np.ndarray) -> np.ndarray:
+def same_place(same: np.ndarray, q_cam: np.ndarray, g_cam: np.ndarray) -> np.ndarray:
     """What a probe ignores: every image of its own place, of any pid (Market's rule: only those of its own pid)."""
     return PLACES[q_cam] == PLACES[g_cam]
 
@@ -173,9 +173,12 @@ class SysuScores:
         """Standard deviation over the trials of "mAP", "mINP" or "rank-k"; NaN for a single trial."""
         return float(self.per_trial(name).std(ddof=1)) if len(self.runs) > 1 else float("nan")
 
-    def interval(self, name: str = "mAP", level: float = 0.95, repeats: int = 1000, seed: int = 0) -> Interval:
-        """Bootstrap interval over the valid probes of "mAP", "mINP" or "rank-k"."""
-        return bootstrap(self.values(name)[self.valid], level, repeats, seed)
+    def interval(self, name: str = "mAP", level: float = 0.95, repeats: int = 2000, seed: int = 0) -> Interval:
+        """Interval of "mAP", "mINP" or "rank-k" by resampling people, each with all their valid probes: `bootstrap`.
+
+        Trials are averaged, not resampled: they are searched by the same probes. `spread` says how far they differ.
+        """
+        return bootstrap(self.values(name)[self.valid], self.pids[self.valid], level, repeats, seed)
 
     def trial(self, t: int) -> Scores:
         """One trial as Scores, for figures and lists; its `first_match` and `cmc` count people, the rest images."""

@@ -61,7 +61,7 @@ def plot_schedule(schedules: Mapping[str, Sequence[float]]) -> Picture:
 
 @styled
 def plot_cmc(results: Mapping[str, Scores | SysuScores], top: int = 20) -> Picture:
-    """Draw the CMC curve of each named Scores up to rank `top`, with its 95 % bootstrap interval over the queries.
+    """Draw the CMC curve of each named Scores up to rank `top`, with a 95 % interval at each rank by resampling people.
 
     The legend gives rank-1 and mAP.
     """

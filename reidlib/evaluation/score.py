@@ -62,14 +62,30 @@ def score(
     >>> score(x, x, turtles, turtles, same_camera="keep").first_match
     array([ 1,  2, -1])
     """
-    choose("same_camera", same_camera, SAME_CAMERA)
     choose("ties", ties, ("pessimistic", "optimistic"))
     if rerank and dtype:
         raise ValueError(f"re-ranking chooses its own precision: leave dtype={dtype} out")
     q, g = (torch.as_tensor(x).detach() for x in (q, g))
     check_features(q, g, query, gallery)
-    check_shots(query, gallery)
+    rule, counts = rule_of(query, gallery, same_camera)
     q, g = (x.to(device or g.device) for x in (q, g))
+    if rule.own is not None and bool((q == g).all()):
+        q = g  # tells re-ranking that there is one set of images
+    source = rerank(q, g, keep=rule.g_pid != JUNK) if rerank else Cosine(q, g, dtype)
+    values = per_query(*count(source, rule, ties, memory), len(query))
+    return Scores(
+        **values, pids=query.pids, camids=query.camids, counts=counts, reranked=rerank is not None, ties=ties,
+        compared=Compared(query, gallery, q, g, source, rule), same_camera=same_camera,
+    )  # fmt: skip
+
+
+def rule_of(query: Shots, gallery: Shots, same_camera: str = "ignore") -> tuple[Rule, dict[str, int]]:
+    """What counts for each query, and how much. ValueError if `score` refuses these images whatever their features."""
+    choose("same_camera", same_camera, SAME_CAMERA)
+    for name, shots in (("query", query), ("gallery", gallery)):
+        if not len(shots):
+            raise ValueError(f"the {name} is empty: nothing to score")
+    check_shots(query, gallery)
     own = np.arange(len(query)) if same_images(query, gallery) else None
     rule = Rule(query, gallery, SAME_CAMERA[same_camera], own)
     counts = rule.counts()
@@ -82,14 +98,7 @@ def score(
             )
             why = why if query.camids.any() or gallery.camids.any() else NO_CAMERAS
         raise ValueError(f"none of the {len(query)} queries has a match in the gallery: {why}")
-    if own is not None and bool((q == g).all()):
-        q = g  # tells re-ranking that there is one set of images
-    source = rerank(q, g, keep=rule.g_pid != JUNK) if rerank else Cosine(q, g, dtype)
-    values = per_query(*count(source, rule, ties, memory), len(query))
-    return Scores(
-        **values, pids=query.pids, camids=query.camids, counts=counts, reranked=rerank is not None, ties=ties,
-        compared=Compared(query, gallery, q, g, source, rule),
-    )  # fmt: skip
+    return rule, counts
 
 
 def choose(name: str, value: str, known: Iterable[str]) -> None:

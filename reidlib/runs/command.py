@@ -3,12 +3,14 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from typing import get_args, get_origin
 
 import torch
 import torch.distributed as dist
 
+from reidlib.evaluation.score import SAME_CAMERA
 from reidlib.recipe import Recipe, recipe_class
 from reidlib.runs.measuring import measure_all, test_sets
 from reidlib.runs.results import run_folder, write_result
@@ -25,6 +27,15 @@ FOLDERS = {
 }
 
 
+def stoppable(command: Callable[[], int | None]) -> int:
+    """The exit status of a command; Ctrl-C ends it with a sentence and 130, as in a shell."""
+    try:
+        return command() or 0
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Train the recipe, or resume its training, test the model on every set that is here, and write result.json."""
     chosen = argparse.ArgumentParser(add_help=False)
@@ -33,10 +44,11 @@ def main(arguments: list[str] | None = None) -> None:
     given = vars(parser(model).parse_args(arguments))
     paths = {name: given.pop(f"{name}_path") for name in ("market", "duke")}
     root, run_dir, flip, memory = (given.pop(name) for name in ("data_root", "run_dir", "flip_test", "memory"))
+    same_camera = given.pop("same_camera")
     recipe = Recipe.for_dataset(**given)
     run, device = run_folder(recipe, run_dir), _join()
     first = rank() == 0
-    splits, absent = test_sets(recipe.dataset, paths, root)
+    splits, absent = test_sets(recipe.dataset, paths, root, same_camera)
     split = next(iter(splits.values()))
     rows = []
     for row in fit(build(recipe, split.train, device), split.train, run, None if memory is None else int(memory * 1e9)):
@@ -46,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     together = _leave()
     if first:
         system = restore(run, device=device)
-        scores = measure_all(system, splits, run, checkpoints(run)[-1], flip)
+        scores = measure_all(system, splits, run, checkpoints(run)[-1], flip, same_camera=same_camera)
         write_result(run, system, rows, scores, flip)
         for name, value in scores.items():
             print(f"{split.name} -> {name}: {value}")
@@ -81,6 +93,8 @@ def parser(model: str = "bot") -> argparse.ArgumentParser:
     made.add_argument("--memory", type=float, metavar="GB", help="what the decoded training images may take")
     flip = "average each test image with its mirror image; default: what the model's own test does"
     made.add_argument("--flip-test", action=argparse.BooleanOptionalAction, help=flip)
+    keep = "whether images of a query's own camera are ignored, as on Market-1501, or count as matches too"
+    made.add_argument("--same-camera", choices=SAME_CAMERA, default="ignore", help=keep)
     return made
 
 

@@ -38,7 +38,7 @@ def estimate(jobs: list[Job]) -> dict[str, float]:
     seconds = {}
     for job in jobs:
         shape = tuple(getattr(job.recipe, name) for name in SHAPE)
-        splits, _ = test_sets(job.recipe.dataset, *job.places)
+        splits, _ = test_sets(job.recipe.dataset, *job.places, job.same_camera)
         split = next(iter(splits.values()))
         if shape not in speeds:
             speeds[shape] = measured(job.recipe, split)

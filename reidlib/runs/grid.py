@@ -4,6 +4,7 @@ python -m reidlib.repeats notebooks/03_train.ipynb -p dataset toy toy-duke -p tr
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,10 +15,13 @@ from typing import Any
 import filelock
 
 from reidlib.files import project, write_csv
+from reidlib.runs.command import stoppable
 from reidlib.runs.estimate import estimate
 from reidlib.runs.jobs import Engine, Job, attempt, grid, plan, state, with_data
 from reidlib.runs.parameters import given_values
 from reidlib.runs.results import collect
+
+RESULT = {"dataset", "test", "model", "seed", "rank1", "mAP"}  # columns that every table of results has
 
 
 @dataclass(frozen=True)
@@ -113,12 +117,14 @@ def main(arguments: list[str] | None = None) -> int:
     made = parser()
     given = made.parse_args(arguments)
     try:
+        if given.csv:
+            _refuse_csv(Path(given.csv))
         jobs = grid(**given_values(given.notebook, given.parameter))
         if given.dry_run:
             _preview(given.notebook, jobs, _base(given.runs))
             return 0
         outcomes = run_grid(given.notebook, jobs, given.runs, given.ray, lambda line: print(line, flush=True))
-    except (ValueError, FileNotFoundError, ImportError, ConnectionError) as error:
+    except (ValueError, OSError, ImportError) as error:
         made.error(str(error))
     return _report(outcomes, Path(given.notebook).name, given.csv)
 
@@ -150,6 +156,18 @@ def _preview(notebook: str, jobs: list[dict], base: Path) -> None:
     print(f"{len(left)} of {len(planned)} jobs to run, about {total:.0f} minutes one after another on this machine")
 
 
+def _refuse_csv(file: Path) -> None:
+    """Refuse a table that could not be written after hours, or would replace another; makes its folder."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_dir():
+        raise IsADirectoryError(f"--csv {file} is a folder; give the name of a file in it")
+    if not os.access(file.parent, os.W_OK):
+        raise PermissionError(f"--csv {file}: no right to write in {file.parent}")
+    header = file.read_text(errors="replace").partition("\n")[0] if file.exists() else ""
+    if header and (lacks := sorted(RESULT - set(header.split(",")))):
+        raise ValueError(f"--csv {file} exists and is no table of results (no column {lacks[0]}); choose another file")
+
+
 def _report(outcomes: list[Outcome], notebook: str, csv: str | None) -> int:
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
@@ -169,4 +187,4 @@ def _base(runs: str | Path | None) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stoppable(main))

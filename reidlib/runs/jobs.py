@@ -22,6 +22,7 @@ from reidlib.provenance import data_digest, differences, identity, modules_of, s
 from reidlib.recipe import Recipe, recipe_class
 from reidlib.runs.measuring import test_sets
 from reidlib.runs.parameters import check_given, parameters_of
+from reidlib.runs.results import metrics_by_name
 from reidlib.settings import shortened
 from reidlib.train.checkpoints import read_claim
 
@@ -50,6 +51,11 @@ class Job:
         """The folders of some data sets by name, and the folder of all; None where nothing is given."""
         root, *own = map(self.parameters.get, PLACES)
         return dict(zip(("market", "duke"), own, strict=True)), root
+
+    @property
+    def same_camera(self) -> str:
+        """The rule that its test sets are scored by, as in `score`."""
+        return self.parameters.get("same_camera") or "ignore"
 
 
 Engine = Callable[[Iterable[Job]], Iterator[tuple[Job, str | None]]]  # carries out jobs: each and its last error line
@@ -91,7 +97,7 @@ def plan(notebook: str | Path, jobs: list[dict[str, Any]]) -> list[Job]:
     """The jobs as they will run. Raises ValueError for every mistake that can be seen before.
 
     Mistakes are an unknown parameter, one of another type, an invalid recipe, the checkpoint of an epoch that is not
-    kept, and two different jobs that would share a folder.
+    kept, a metric that cannot be imported, and two different jobs that would share a folder.
     """
     known = parameters_of(notebook)
     standard = {name: parameter.default for name, parameter in known.items()}
@@ -100,6 +106,7 @@ def plan(notebook: str | Path, jobs: list[dict[str, Any]]) -> list[Job]:
         check_given(notebook, parameters, known)
         recipe, _ = _split(standard | parameters)
         _check_epoch(recipe, parameters.get("resume_test_epoch"))
+        metrics_by_name(parameters.get("metrics"))
         others = {name: value for name, value in _split(parameters, recipe)[1].items() if value != standard[name]}
         words = [f"{key}={value}" for key, value in others.items() if key not in PLACES]
         name = "-".join([recipe.name(), *(shortened(re.sub(r"[^\w.=-]+", "_", word), 80) for word in words)])
@@ -115,16 +122,16 @@ def plan(notebook: str | Path, jobs: list[dict[str, Any]]) -> list[Job]:
 def with_data(jobs: list[Job], here: bool = True) -> list[Job]:
     """The jobs with the digests of their data. Without `here`, the data may also be where the job runs.
 
-    Raises what `test_sets` raises if the data must be here and are not, and ValueError if they do not make the batches
-    of the recipe.
+    Raises what `test_sets` raises if the data must be here and are not, or cannot be scored, and ValueError if they do
+    not make the batches of the recipe.
     """
     known: dict[tuple, tuple] = {}
     ready = []
     for job in jobs:
-        key = job.recipe.dataset, str(job.places)
+        key = job.recipe.dataset, str(job.places), job.same_camera
         try:
             if key not in known:  # each set is read once, however many jobs it has
-                splits, _ = test_sets(job.recipe.dataset, *job.places)
+                splits, _ = test_sets(job.recipe.dataset, *job.places, job.same_camera)
                 train = next(iter(splits.values())).train
                 tests = {name: data_digest(split.query, split.gallery) for name, split in splits.items()}
                 known[key] = train, data_digest(train), tests
@@ -220,7 +227,7 @@ def _execute(notebook: Path | NotebookNode, output: Path, parameters: dict[str, 
         patch.dict(os.environ, unseen),  # papermill hands a kernel no environment of its own
     ):
         config = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})
-        given = dict(kernel_name="python3", progress_bar=False, config=config)
+        given = dict(kernel_name="python3", progress_bar=False, config=config, extra_arguments=["--log-level=CRITICAL"])
         papermill.execute_notebook(notebook, output, parameters, **given)
 
 

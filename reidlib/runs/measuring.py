@@ -11,7 +11,7 @@ import torch
 
 from reidlib.data import Split, load
 from reidlib.evaluation import sysu
-from reidlib.evaluation.score import score
+from reidlib.evaluation.score import rule_of, score
 from reidlib.evaluation.scores import Scores
 from reidlib.evaluation.sysu import SYSU, SysuScores, refuse_sysu
 from reidlib.files import write_whole
@@ -65,17 +65,18 @@ def measure_all(
     Parameters
     ----------
     splits : from `test_sets`
-    system, run_dir, epoch, flip, **scoring : as in `measure`
+    system, run_dir, epoch, flip, **scoring : as in `measure`; SYSU-MM01 has no same_camera
     """
     results: dict[str, Scores | SysuScores] = {}
     flip = system.flip if flip is None else flip
+    by_protocol = {name: value for name, value in scoring.items() if name != "same_camera"}
     for name, split in splits.items():
         if split.name not in SYSU:
             results[name] = measure(system, split, run_dir, epoch, flip, **scoring)
             continue
         q, g = _embedded(system, split, run_dir, epoch, flip)
         for search, shot in WAYS:
-            scores = sysu.score(q, g, split.query, split.gallery, search=search, shot=shot, **scoring)
+            scores = sysu.score(q, g, split.query, split.gallery, search=search, shot=shot, **by_protocol)
             results[f"{name} {search} {shot}"] = scores
     return results
 
@@ -84,6 +85,7 @@ def test_sets(
     dataset: str,
     paths: dict[str, str | None] | None = None,  # noqa: PT028, this is no test
     root: str | None = None,  # noqa: PT028
+    same_camera: str = "ignore",  # noqa: PT028
 ) -> tuple[dict[str, Split], dict[str, str]]:
     """Load the data sets that a model is tested on: its own and, of a pair, the other one.
 
@@ -95,10 +97,12 @@ def test_sets(
     dataset : what the model is trained on
     paths : the folders of sets that do not lie under `root`, by name
     root : the folder of all data sets, as in `load`
+    same_camera : how they will be scored, as in `score`
 
     Raises
     ------
     FileNotFoundError : the model's own set, or one that is named in `paths`, is missing
+    ValueError : a set could not be scored, so that a training would be in vain: it lacks matches or cameras
     """
     paths = paths or {}
     home = load(dataset, paths.get(dataset) or root)
@@ -110,7 +114,20 @@ def test_sets(
             if paths.get(partner):
                 raise
             absent[partner] = str(error)
+    for split in splits.values():
+        _refuse_untestable(split, same_camera)
     return splits, absent
+
+
+def _refuse_untestable(split: Split, same_camera: str) -> None:
+    if split.name in SYSU:
+        if same_camera != PLAIN["same_camera"]:
+            raise ValueError(f"{split.name} has a protocol of its own; leave same_camera={same_camera!r} out")
+        return
+    try:
+        rule_of(split.query, split.gallery, same_camera)
+    except ValueError as error:
+        raise ValueError(f"{split.name} cannot be tested: {error}") from None
 
 
 def _name(split: Split, epoch: int | None, flip: bool) -> str:

@@ -1,5 +1,7 @@
 """python -m reidlib.train --dataset market"""
 
-from reidlib.runs.command import main
+import sys
 
-main()
+from reidlib.runs.command import main, stoppable
+
+sys.exit(stoppable(main))

@@ -85,6 +85,17 @@ def test_a_truncated_jpeg_is_broken(tmp_path):
     assert found(check(load(tmp_path / "people.csv"))) == {"broken": ["b.jpg"]}
 
 
+def test_what_load_would_not_notice_is_broken(folder):
+    """A file of a format that is not read, whatever its name says, and a PNG with a wrong checksum (PIL decodes it)."""
+    Image.open(folder / "train/1/c1.png").save(folder / "train/1/c1.eps")
+    (folder / "train/1/c1.eps").rename(folder / "train/1/c1.png")
+    damaged = bytearray((folder / "train/2/c1.png").read_bytes())
+    damaged[-13] ^= 1  # the last byte of the checksum of the pixels: 12 bytes of IEND follow
+    (folder / "train/2/c1.png").write_bytes(damaged)
+    assert np.asarray(Image.open(folder / "train/2/c1.png")).shape == (32, 16, 3)
+    assert found(check(load(folder))) == {"broken": ["train/1/c1.png", "train/2/c1.png"]}
+
+
 def test_a_single_camera_is_explained_and_only_strangers_lack_a_match(folder):
     for file in folder.rglob("c2.png"):
         file.rename(file.with_name("c1s2.png"))

@@ -127,7 +127,7 @@ def test_duke_files_in_markets_place_are_an_error(tmp_path):
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
     with pytest.raises(
         ValueError,
-        match="no data set 'dukee'; choose one of market, duke, msmt17, sysu, regdb, toy, toy-duke, toy-sysu or give",
+        match="no data set 'dukee'; choose one of market, duke, msmt17, sysu, regdb, cuhk01, cuhk03, toy, toy-duke, toy-sysu or give",
     ):
         load("dukee", tmp_path)
 
@@ -157,6 +157,39 @@ def test_half_a_data_set_names_the_missing_half(market):
 def test_counts_that_are_not_the_published_ones_give_a_warning(market):
     with pytest.warns(UserWarning, match="market/train has 3 images of 2 identities, published are 12,936 of 751"):
         load("market", market)
+
+
+class Counted(list):
+    """So many images of so many people, without the images."""
+
+    def __init__(self, name, images, people):
+        super().__init__(range(images))
+        self.name, self.ids = name, range(people)
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "query", "gallery"),
+    [
+        ("market", (12_936, 751), (3_368, 750), (19_732, 750)),
+        ("duke", (16_522, 702), (2_228, 702), (17_661, 1_110)),
+        ("msmt17", (30_248 + 2_373, 1_041), (11_659, 3_060), (82_161, 3_060)),
+        ("sysu", (22_258 + 11_909, 296 + 99), (1_883 + 1_920, 96), (6_775, 96)),
+        ("regdb", (2 * 2_060, 206), (2_060, 206), (2_060, 206)),
+    ],
+)
+def test_a_set_with_the_counts_of_its_paper_is_whole_and_one_image_or_person_less_is_noticed(
+    name, train, query, gallery
+):
+    whole = {"train": train, "query": query, "gallery": gallery}
+
+    def sentences(counts):
+        parts = {part: Counted(f"{name}/{part}", *counts[part]) for part in counts}
+        return loading.differences(SimpleNamespace(name=name, **parts))
+
+    assert sentences(whole) == []
+    for part, (images, people) in whole.items():
+        for other in ((images - 1, people), (images, people - 1)):
+            assert [sentence.split(" has")[0] for sentence in sentences(whole | {part: other})] == [f"{name}/{part}"]
 
 
 @OTHER_COUNTS
@@ -427,6 +460,7 @@ def test_a_table_may_have_names_for_identities_and_cameras_or_no_cameras(tmp_pat
         ("path,pid,camid,split\nimages/a.png,1,,train\n", "line 2: camid is empty"),
         ("path,pid,split\n../a.png,1,train\n", "line 2: path '../a.png' leaves the table's folder"),
         ("path,pid,split\n/a.png,1,train\n", "line 2: path '/a.png' leaves the table's folder"),
+        ("path,pid,split\nimages/../../a.png,1,train\n", "line 2: path 'images/../../a.png' leaves the table's folder"),
         ("path,pid,split\nimages/a.png,0,query\n", "pid 0 in query .images/a.png.*-1 .junk. and 0 .distractor."),
         ("path,pid,split\n" + "x.png,1,train\n" * 5, r"line 2: .*, line 3: .*, line 4: .*, ... \(5 in all\)"),
     ],

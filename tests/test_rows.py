@@ -1,0 +1,78 @@
+"""The committed rows of results/: each is one that the commands of the Makefile write, and its numbers can be true."""
+
+import re
+from collections import Counter
+
+import pytest
+
+import reidlib as rl
+from reidlib.studies import alignment, hidden
+
+SEEDS = (1, 2, 3)
+RECIPE = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
+QUERIES = {"toy": 169, "toy-duke": 156}  # of the drawn crowds; toy-sysu: 567 probes, 386 of them by an indoor camera
+SEARCHES = {
+    f"toy-sysu {search} {shot}": n for search, n in (("all", 567), ("indoor", 386)) for shot in ("single", "multi")
+}
+TESTS = dict.fromkeys(("toy", "toy_pcb", "toy_ladder"), QUERIES) | {"rgb_infrared": SEARCHES}
+RUNS = {  # of each file: (data set, model, tricks) that are trained with each seed
+    "toy": {(name, "bot", tricks) for name in QUERIES for tricks in ("all", "all-erasing")},
+    "toy_pcb": {(name, "pcb", tricks) for name in QUERIES for tricks in ("all", "all-erasing", "all+rpp")},
+    "rgb_infrared": {("toy-sysu", *model) for model in alignment.MODELS},
+    "toy_hidden": {(name, *model) for name in hidden.NETWORKS for model in hidden.MODELS},
+    "pixel_alignment": {("toy-sysu", "aligngan", "all")},
+}
+KEYS = {"toy_hidden": ("queries", ("open", "hidden")), "pixel_alignment": ("gallery", ("visible", "grey", "generated"))}
+
+
+def rows_of(name):
+    return rl.read_csv(rl.project() / "results" / f"{name}.csv")
+
+
+def assert_counts_of(row, queries):
+    """Assert that each rank-k is a share of so many queries, or a mean of ten such shares, to two digits."""
+    trials = 10 if "rank1_sd" in row else 1
+    for name in ("rank1", "rank5", "rank10", "rank20"):
+        hits = round(row.get(name, 0) * queries * trials / 100)
+        assert row.get(name, 0) == pytest.approx(100 * hits / (queries * trials), abs=0.00501), name
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_run_of_a_table_is_there_once(name):
+    key, tests = KEYS.get(name, ("test", tuple(TESTS.get(name, ()))))
+    rows = [{"model": "aligngan", "tricks": "all"} | row for row in rows_of(name)]
+    found = Counter((row["dataset"], row["model"], row["tricks"], row["seed"], row[key]) for row in rows)
+    assert found == Counter((*run, seed, test) for run in RUNS[name] for seed in SEEDS for test in tests)
+
+
+@pytest.mark.parametrize("name", [*RUNS, "toy_ladder"])
+def test_the_numbers_of_a_row_can_be_true(name):
+    for row in rows_of(name):
+        queries = row.get("probes") or TESTS.get(name, QUERIES).get(row.get("test"), QUERIES.get(row["dataset"]))
+        if name in TESTS:
+            assert row["queries"] + row["unmatched"] == (567 if name == "rgb_infrared" else queries)
+        ranks = [row[key] for key in ("rank1", "rank5", "rank10", "rank20") if key in row]
+        assert ranks[0] > 0
+        assert ranks == sorted(ranks)
+        assert ranks[-1] <= 100
+        assert 0 < row["mINP"] < row["mAP"] < 100
+        assert all(0 < row[key] < 5 for key in ("rank1_sd", "mAP_sd") if key in row)
+        assert_counts_of(row, queries)
+
+
+@pytest.mark.parametrize("name", [*RUNS, "toy_ladder"])
+def test_a_row_says_what_made_it_as_the_code_would_say(name):
+    for row in rows_of(name):
+        recipe = rl.Recipe.for_dataset(row["dataset"], tricks=row.get("tricks", "all"), seed=row["seed"],
+                                       model=row.get("model", "aligngan"))  # fmt: skip
+        assert {key: row[key] for key in RECIPE if key in row} == {
+            key: getattr(recipe, key) for key in RECIPE if key in row
+        }
+        last = alignment.end_of_pixels(recipe) if name == "pixel_alignment" else recipe.epochs
+        assert row.get("epoch", last) == last
+        assert row.get("iterations", 0) in (0, recipe.epochs * recipe.iterations)
+        assert row.get("precision", "bf16") == "bf16"
+        assert row.get("world", 1) == 1
+        assert (row["reranking"], row["flip"]) == ("off", "off" if recipe.model == "bot" else "on")
+        assert re.fullmatch(r"[0-9a-f]{7,}\+?", str(row["commit"]))
+        assert re.fullmatch(r"[0-9a-f+]{12,}", str(row["source"]))

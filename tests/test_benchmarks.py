@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import reidlib as rl
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -37,9 +39,12 @@ def test_a_benchmark_of_training_prints_every_row_small(name, rows):
     assert all(row in printed for row in rows), printed
 
 
-def test_the_real_run_is_one_command_that_goes_on_where_it_was_left(crowd, tmp_path):
-    options = f"--dataset {tmp_path / 'crowd'} --epochs 1 --iterations 1 --P 2 --K 2 --height 32 --width 16"
-    options += f" --milestones 1 --backbone resnet18 --runs {tmp_path / 'runs'} --csv {tmp_path / 'rows.csv'}"
-    first, again = (run("market1501.py", *options.split()) for _ in range(2))
-    assert (first.count("epoch    1"), again.count("epoch    1")) == (3, 0)
-    assert first.splitlines()[-3:] == again.splitlines()[-3:], "the same rows"
+def test_one_call_for_a_gpu_trains_and_tests_and_goes_on_where_it_was_left(tmp_path):
+    options = ("--small", "--only", "equal", "mobilenet", "--out", tmp_path)
+    first, again = (run("gpu.py", *options) for _ in range(2))
+    assert "failed" not in first
+    assert "a resumed run ends 0.0e+00 from one without a stop" in first, "on a CPU"
+    assert "APs of 1,200 x 1,200 half-precision features are equal" in first
+    assert "toy -> toy-duke: rank-1" in first
+    assert again == "equal: done before\nmobilenet: done before\n"
+    assert {row["test"] for row in rl.read_csv(tmp_path / "rows.csv")} == {"toy", "toy-duke"}

@@ -1,0 +1,177 @@
+"""Everything that a GPU is needed for, in one call: the most valuable first, and it goes on where it was left.
+
+    python benchmarks/gpu.py --minutes 9 --weights mobilenet_v2_imagenet.pth --out runs/gpu
+    python benchmarks/gpu.py --small --out runs/gpu-small      # toy sizes, on a CPU too: to see that it runs
+
+Stages: the numbers of the GPU beside those of the CPU; the speed of training and of evaluation beside the reference's
+way; MobileNetV2 and then ResNet-50 by the reference recipe on the real Market-1501 at 256 x 128, shortened in its
+proportions to what the remaining minutes allow. Rows and texts are in the folder `--out` as soon as a stage is done.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import reidlib as rl
+from reidlib.files import write_whole
+from reidlib.provenance import environment
+
+ROOT = Path(__file__).parents[1]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Call:
+    """One call: its options, when it has to end, and what is done so far, kept in the folder `out`."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.out, self.begun = options, options.out, time.monotonic()
+        self.out.mkdir(parents=True, exist_ok=True)
+        file = self.out / "done.json"
+        self.done: dict[str, list[str]] = json.loads(file.read_text()) if file.is_file() else {}
+
+    def left(self) -> float:
+        """Seconds until the minutes are over."""
+        return 60 * self.options.minutes - (time.monotonic() - self.begun)
+
+    def stage(self, name: str, run: Callable[[], list[str]], least: float) -> None:
+        """Run a stage that needs at least `least` seconds, unless it is done; a fault of it stops no other."""
+        if self.options.only and name not in self.options.only:
+            return
+        if name in self.done or (self.left() < least and not self.options.small):
+            print(f"{name}: {'done before' if name in self.done else 'no time is left'}", flush=True)
+            return
+        start = time.monotonic()
+        try:
+            lines = run()
+        except Exception as error:
+            lines = [f"failed: {type(error).__name__}: {error}"]
+        else:
+            self.done[name] = lines
+        print(*(f"{name}: {line}" for line in lines), f"{name}: {time.monotonic() - start:.0f} s", sep="\n", flush=True)
+        write_whole(self.out / "done.json", json.dumps(self.done | {"environment": [str(environment())]}).encode())
+
+
+def tiny(**changes) -> rl.Recipe:
+    """A recipe of a few steps."""
+    small = {"height": 64, "width": 32, "pad": 2, "p": 4, "epochs": 2, "iterations": 3, "checkpoint_every": 9}
+    small |= {"backbone": "resnet18", "weights": "none", "milestones": (9,), "warmup_epochs": 0, "precision": "float32"}
+    return rl.Recipe.for_dataset("market", **{**small, **changes})
+
+
+def equal_numbers() -> list[str]:
+    """What the GPU computes, beside the CPU: augmentation, training steps, scores of half precision, and resuming."""
+    recipe, rng = tiny(), np.random.default_rng(0)
+    pixels = torch.from_numpy(rng.integers(0, 256, (16, 64, 32, 3), np.uint8))
+    images = {d: rl.augment(pixels.to(d), recipe, rl.generator(1, "augment", 0)).float() for d in ("cpu", DEVICE)}
+    lines = [f"augmentation differs by {(images['cpu'] - images[DEVICE].cpu()).abs().max():.1e}"]
+    labels, losses = torch.arange(4).repeat_interleave(4), {}
+    for device in ("cpu", DEVICE):
+        system = rl.build(recipe, np.arange(4), device)
+        system.begin_epoch(0)
+        given = images["cpu"].to(device), labels.to(device)
+        losses[device] = np.array([float(system.step(*given)["loss"]) for _ in range(5)])
+    lines.append(f"losses of five steps differ by {abs(losses['cpu'] - losses[DEVICE]).max():.1e}")
+    pids, camids = rng.integers(1, 40, 1200), rng.integers(1, 7, 1200)
+    shots = rl.Shots("random/gallery", Path("random"), np.arange(1200).astype(str), pids, camids)
+    features = torch.from_numpy(rng.standard_normal((1200, 256), np.float32))
+    scores = {d: rl.score(*(features.half().to(d),) * 2, shots, shots) for d in ("cpu", DEVICE)}
+    same = np.array_equal(scores["cpu"].ap, scores[DEVICE].ap)
+    lines.append(f"APs of 1,200 x 1,200 half-precision features are {'equal' if same else 'NOT EQUAL'}")
+    return [*lines, resumed()]
+
+
+def resumed() -> str:
+    """How far a run that was left after an epoch and started again ends from one that was not."""
+    ends = []
+    with tempfile.TemporaryDirectory() as folder:
+        shots = rl.load("toy", ROOT / "data").train
+        for name, stops in (("whole", ()), ("left", (1,))):
+            for stop in (*stops, None):
+                system = rl.build(tiny(), shots, DEVICE)
+                for row in rl.fit(system, shots, Path(folder, name)):
+                    if row["epoch"] == stop:
+                        break
+            ends.append(torch.cat([value.flatten().float().cpu() for value in system.state_dict().values()]))
+    return f"a resumed run ends {(ends[0] - ends[1]).abs().max():.1e} from one without a stop"
+
+
+def benchmark(call: Call, name: str, *options: str) -> list[str]:
+    """Run a benchmark; its output is a file in the folder `out`, and its table the lines."""
+    small = ["--small"] if call.options.small else []
+    command = [sys.executable, "-W", "ignore", str(ROOT / "benchmarks" / f"{name}.py"), *options, *small]
+    limit = None if call.options.small else max(call.left(), 1)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+    (call.out / f"{name}{''.join(options)}.txt").write_text(done.stdout + done.stderr)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    return done.stdout.splitlines()
+
+
+def train(call: Call, name: str, share: float, **changes) -> list[str]:
+    """The reference recipe on the real set, as long as `share` of the seconds that are left allow; rows as lines."""
+    run, small = call.out / "runs" / name, call.options.small
+    splits, _ = rl.test_sets("toy" if small else "market", root=str(ROOT / "data") if small else call.options.data)
+    split = next(iter(splits.values()))
+    if (run / "recipe.json").is_file():  # left before its end
+        recipe = rl.Recipe.from_dict(json.loads((run / "recipe.json").read_text())["recipe"])
+    elif small:
+        recipe = tiny().replace(dataset="toy")
+    else:
+        recipe = fitting(rl.Recipe.for_dataset("market", **changes), split.train, share * call.left())
+    rows = []
+    for row in rl.fit(rl.build(recipe, split.train, DEVICE), split.train, run):
+        rows.append(row)
+        if call.left() < 20 and not small:
+            break
+    if len(rows) < recipe.epochs:
+        raise RuntimeError(f"{len(rows)} of {recipe.epochs} epochs are trained; the same command goes on")
+    system = rl.restore(run, device=DEVICE)
+    rl.write_result(run, system, rows, rl.measure_all(system, splits, run))
+    rl.write_csv(rl.collect(call.out / "runs"), call.out / "rows.csv")
+    half = {key: value.half() if value.is_floating_point() else value for key, value in system.state_dict().items()}
+    torch.save({key: value.cpu() for key, value in half.items()}, call.out / f"{name}.pth")
+    return [rl.result_line(row) for row in rl.collect(run)] + [rl.epoch_row(rows[-1])]
+
+
+def fitting(recipe: rl.Recipe, shots: rl.Shots, seconds: float) -> rl.Recipe:
+    """The recipe shortened in its proportions to about `seconds`, by the speed of its second short epoch."""
+    with tempfile.TemporaryDirectory() as folder:
+        *_, row = rl.fit(rl.build(recipe.shortened(30), shots, DEVICE), shots, folder)
+    epochs = min(recipe.epochs, int(0.9 * seconds / (row["seconds"] / 30 * recipe.iterations)))
+    if epochs < 12:
+        raise RuntimeError(f"{seconds:.0f} s are too few for 12 epochs at {row['images_per_s']:.0f} images/s")
+    of = epochs / recipe.epochs
+    milestones = tuple(round(of * milestone) for milestone in recipe.milestones)
+    return recipe.replace(
+        epochs=epochs, milestones=milestones, warmup_epochs=round(of * recipe.warmup_epochs), checkpoint_every=epochs
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=9, help="when to stop")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="results, and what goes on from them")
+    parser.add_argument("--weights", default="imagenet", help="of MobileNetV2: imagenet, or a file of ImageNet weights")
+    parser.add_argument("--data", metavar="FOLDER", help="of Market-1501, or of all data sets")
+    parser.add_argument("--only", nargs="+", metavar="STAGE", help="leave the other stages out")
+    parser.add_argument("--small", action="store_true", help="toy sizes, to see that it runs")
+    call = Call(parser.parse_args())
+    call.stage("equal", equal_numbers, 20)
+    call.stage("training", lambda: benchmark(call, "train"), 60)
+    call.stage("laptop", lambda: benchmark(call, "train", "--preset", "laptop"), 60)
+    mobilenet = {"backbone": "mobilenet_v2", "weights": call.options.weights}
+    call.stage("mobilenet", lambda: train(call, "mobilenet", 0.75, **mobilenet), 90)
+    call.stage("evaluation", lambda: benchmark(call, "evaluate"), 60)
+    call.stage("resnet50", lambda: train(call, "resnet50", 1.0, weights="none"), 60)
+
+
+if __name__ == "__main__":
+    main()

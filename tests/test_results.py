@@ -1,6 +1,7 @@
 """What a run leaves behind, and the rows made of many runs."""
 
 import json
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 import reidlib as rl
 from reidlib import provenance
-from reidlib.provenance import source_digest
+from reidlib.provenance import code_of, source_digest
 from reidlib.runs import measuring
 
 
@@ -46,24 +47,64 @@ def test_a_result_says_what_made_it(crowd, run):
     assert {"device", "python", "torch", "torchvision", "source", "commit"} <= set(result["environment"])
     claim = json.loads((folder / "recipe.json").read_text())
     assert claim["system"] == "reidlib.systems.bag_of_tricks"
-    assert claim["source"] == result["environment"]["source"] == source_digest()
+    assert claim["source"] == result["environment"]["source"] == source_digest(*code_of(system))
     assert len(result["data"]) == 20
     assert (folder / "per_query-crowd.npz").is_file()
 
 
-def test_runs_become_sorted_rows_that_survive_a_csv_file(crowd, run, tmp_path):
+def test_runs_become_sorted_rows_that_survive_a_csv_file(crowd, tiny, run, tmp_path):
     folder, rows = run
     system = rl.restore(folder, device="cpu")
     scores = rl.measure(system, crowd, folder)
     rl.write_result(folder, system, rows, {"b": scores, "a": scores}, flip=True)
     found = rl.collect(tmp_path / "runs")
     assert [row["test"] for row in found] == ["a", "b"]
-    changed = "height=32 width=16 p=3 k=2 iterations=2 epochs=3 checkpoint_every=2 precision=float32"
+    changed = "height=32 width=16 p=3 k=2 iterations=2 epochs=3 checkpoint_every=2"
+    changed += f" backbone={tiny.backbone} precision=float32" if tiny.backbone != "resnet18" else " precision=float32"
     assert {(row["changed"], row["flip"], row["epochs"]) for row in found} == {(changed, "on", 3)}
     rl.write_csv(found, tmp_path / "rows.csv")
     assert rl.read_csv(tmp_path / "rows.csv") == found
     assert "toy -> a: rank-1" in rl.result_line(found[0])
     assert "re-ranking off" in rl.result_line(found[0])
+
+
+def test_each_number_stands_in_its_column(crowd, run):
+    folder, rows = run
+    system = rl.restore(folder, device="cpu")
+    steps = np.linspace(0.5, 1.5, 40)
+    q = np.stack([np.cos(steps), np.sin(steps)], 1).astype(np.float32)
+    query = rl.Shots("q", folder, np.array([f"{i}" for i in range(40)]), np.arange(1, 41), np.ones(40, int))
+    gallery = replace(query, paths=np.array([f"g{i}" for i in range(40)]), camids=np.full(40, 2))
+    for file in (*query.files(), *gallery.files()):
+        file.write_text(file.name)
+    scores = rl.score(q, np.roll(q, 3, 0), query, gallery)
+    assert len({scores.rank(k) for k in (1, 5, 10, 20)} | {scores.mAP, scores.mINP}) >= 4
+    rows = [rows[-1] | {"epoch": n, "iteration": 10 * n, "world": n, "seconds": float(n), "images_per_s": 100.0 * n,
+                        "peak_mb": 7.4 - n, "peak_gpu_mb": 5.4 + n} for n in (1, 2, 3)]  # fmt: skip
+    result = rl.write_result(folder, system, rows, {"crowd": scores}, flip=True)
+    (row,) = rl.collect(folder)
+    percent = {f"rank{k}": scores.rank(k) for k in (1, 5, 10)} | {"mAP": scores.mAP, "mINP": scores.mINP}
+    assert {name: row[name] for name in percent} == {name: round(100 * value, 2) for name, value in percent.items()}
+    cost = {
+        "epoch": 3,
+        "iterations": 30,
+        "world": 3,
+        "seconds": 6.0,
+        "images_per_s": 200.0,
+        "peak_mb": 6,
+        "peak_gpu_mb": 8,
+    }
+    assert {name: row[name] for name in cost} == cost
+    assert (row["precision"], row["queries"], row["unmatched"], row["flip"]) == ("float32", 40, 0, "on")
+    assert result["date"] == row["date"]
+
+
+def test_a_row_has_the_precision_that_was_trained_in(crowd, tiny, tmp_path):
+    system = rl.build(replace(tiny, precision="bf16"), crowd.train, "cpu")
+    rows = list(rl.fit(system, crowd.train, tmp_path))
+    rl.write_result(tmp_path, system, rows, {})
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["precision"], result["world"]) == ("bf16", 1)
 
 
 @pytest.mark.parametrize("name", ["toy.csv", "rgb_infrared.csv"])
@@ -95,7 +136,7 @@ def test_a_metric_of_the_users_own_is_a_column_beside_the_others(crowd, crossed,
     ("name", "metric", "message"),
     [
         ("nan", lambda scores: float("nan"), "metric 'nan' returned nan; return a fraction"),
-        ("all", lambda scores: scores.ap, r"metric 'all' returned array\(.*; return a fraction"),
+        ("all", lambda scores: scores.ap, r"(?s)metric 'all' returned array\(.*; return a fraction"),
         ("none", lambda scores: None, "metric 'none' returned None"),
         ("mAP", lambda scores: 1.0, "metric 'mAP': a column of that name exists"),
         ("seed", lambda scores: 1.0, "metric 'seed': a column of that name exists"),
@@ -136,11 +177,13 @@ def test_an_own_folder_named_like_a_built_in_set_is_not_taken_for_it(crowd, run)
 
 
 def test_a_run_of_mixed_code_says_so_in_its_rows(crowd, tiny, tmp_path):
-    next(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path))
+    system = rl.build(tiny, crowd.train, "cpu")
+    here = source_digest(*code_of(system))
+    next(rl.fit(system, crowd.train, tmp_path))
     file = tmp_path / "recipe.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"source": "0123456789ab"}))
     rows = list(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path))
-    mixed = f"0123456789ab+{source_digest()}"
+    mixed = f"0123456789ab+{here}"
     assert json.loads(file.read_text())["source"] == mixed, "begun by one version, ended by another"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"source": "0123456789ab"}))
     assert len(list(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path))) == 3
@@ -206,6 +249,20 @@ def test_outside_a_repository_there_is_no_commit(tmp_path, monkeypatch):
     assert rl.environment()["commit"] or not (rl.project() / ".git").exists()
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "reidlib" / "provenance.py"))
     assert rl.environment()["commit"] == ""
+
+
+def test_a_commit_has_a_plus_while_its_files_are_changed(tmp_path, monkeypatch):
+    module = tmp_path / "reidlib" / "provenance.py"
+    module.parent.mkdir()
+    module.write_text("as committed\n")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"], ["tag", "v1"]):
+        subprocess.run([*git, *words], check=True)
+    head = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], text=True).strip()
+    monkeypatch.setattr(provenance, "__file__", str(module))
+    assert provenance.environment()["commit"] == head
+    module.write_text("changed\n")
+    assert provenance.environment()["commit"] == f"{head}+"
 
 
 def test_no_rows_is_an_error_that_says_why(tmp_path):

@@ -65,6 +65,7 @@ from .studies import hidden as hidden
 from .studies.ladder import erasing_gains as erasing_gains
 from .studies.ladder import gains_added as gains_added
 from .studies.ladder import gains_left_out as gains_left_out
+from .studies.ladder import gains_whole as gains_whole
 from .studies.ladder import plot_erasing as plot_erasing
 from .studies.ladder import plot_ladder as plot_ladder
 from .studies.ladder import published_gains as published_gains

@@ -71,3 +71,15 @@ def test_a_seed_that_failed_shortens_no_table(tmp_path, monkeypatch):
 def test_an_encoder_that_knows_more_than_infrared_or_a_generator_that_knows_nothing_is_refused(crossed, epoch):
     with pytest.raises(ValueError, match="restore it after 2 epochs"):
         align(system_at(epoch), crossed)
+
+
+def test_the_gains_are_over_the_visible_gallery_seed_by_seed():
+    table = [
+        dict(dataset="toy-sysu", gallery=name, seed=seed, rank1=seed + gain, mAP=seed + 2 * gain, mINP=seed - gain)
+        for name, gain in (("visible", 0), ("grey", 1), ("generated", 3))
+        for seed in (1, 2, 3)
+    ]
+    found = alignment.gains(table)
+    assert [gain.mean for gain in found] == [1, 3, 2, 6, -1, -3]
+    assert [gain.name for gain in found][:2] == ["rank-1, grey - visible", "rank-1, generated - visible"]
+    assert {gain.of for gain in found} == {len(found)}

@@ -53,3 +53,27 @@ def test_a_run_that_is_missing_shortens_no_table(tmp_path, monkeypatch):
     ):
         hidden.main("toy")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_lead_is_taken_seed_by_seed_and_six_comparisons_are_allowed_for():
+    places = {"open": 10, "hidden": 4}
+    table = [
+        dict(
+            dataset="toy",
+            model=model,
+            tricks=tricks,
+            seed=seed,
+            queries=where,
+            mAP=base + seed + (model == "pcb") * ahead,
+        )
+        for model in ("bot", "pcb")
+        for tricks, ahead in (("all", 2), ("all-erasing", 5))
+        for where, base in places.items()
+        for seed in (1, 2, 3)
+    ]
+    found = hidden.leads(table)
+    assert [gain.mean for gain in found] == [2, 2, 0, 5, 5, 0]
+    assert {(gain.of, gain.low == gain.mean) for gain in found} == {(6, True)}
+    with pytest.raises(ValueError, match="bot, all, toy, open: seed 1 occurs twice"):
+        hidden.leads([*table, table[0]])
+    assert [gain.of for gain in hidden.leads(rl.read_csv(rl.project() / "results" / "toy_hidden.csv"))] == [6] * 6

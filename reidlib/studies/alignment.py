@@ -20,6 +20,8 @@ from reidlib.files import few, project, write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
 from reidlib.runs.results import collect, of_run, origin_columns, run_folder, score_columns
+from reidlib.studies.ladder import Gain, paired
+from reidlib.studies.published import one_a_seed
 from reidlib.systems import System
 from reidlib.systems.aligngan import AlignGAN
 from reidlib.train.checkpoints import restore
@@ -75,6 +77,23 @@ def rows(system: System, split: Split) -> list[dict]:
         known = origin | score_columns(scores, recipe, system.flip) | {"gallery": name, "probes": scores.num_valid}
         table.append({column: known[column] for column in COLUMNS})
     return table
+
+
+def gains(rows: list[dict], dataset: str = "toy-sysu") -> list[Gain]:
+    """What the grey and the generated gallery gain over the visible one in rank-1, mAP and mINP: six comparisons.
+
+    rows: of results/pixel_alignment.csv. Raises ValueError as `paired` and `one_a_seed` do.
+    """
+
+    def of(gallery: str, metric: str) -> dict[int, float]:
+        chosen = [row for row in rows if (row["dataset"], row["gallery"]) == (dataset, gallery)]
+        return {row["seed"]: row[metric] for row in one_a_seed(chosen)}
+
+    return [
+        paired(f"{words}, {name} - visible", of(name, metric), of("visible", metric), of=6)
+        for metric, words in (("rank1", "rank-1"), ("mAP", "mAP"), ("mINP", "mINP"))
+        for name in ("grey", "generated")
+    ]
 
 
 def main(dataset: str = "toy-sysu") -> None:

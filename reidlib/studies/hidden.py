@@ -15,6 +15,8 @@ from reidlib.files import few, project, write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
 from reidlib.runs.results import of_run, origin_columns, run_folder, score_columns
+from reidlib.studies.ladder import Gain, paired
+from reidlib.studies.published import one_a_seed
 from reidlib.systems import System
 from reidlib.train.checkpoints import restore
 from reidlib.train.embedding import embed
@@ -56,6 +58,27 @@ def rows(system: System, split: Split, drawn: dict[str, list[Path]]) -> list[dic
         known = origin | score_columns(scores, recipe, system.flip) | {"queries": name}
         table.append({column: known[column] for column in COLUMNS})
     return table
+
+
+def leads(rows: list[dict], dataset: str = "toy") -> list[Gain]:
+    """How far PCB is ahead of the Bag of Tricks in mAP in the open, hidden, and how much further when hidden.
+
+    With random erasing, then without: six comparisons. rows: of results/toy_hidden.csv. Raises ValueError as `paired`
+    and `one_a_seed` do.
+    """
+
+    def of(model: str, tricks: str, queries: str) -> dict[int, float]:
+        wanted = (dataset, model, tricks, queries)
+        chosen = [row for row in rows if (row["dataset"], row["model"], row["tricks"], row["queries"]) == wanted]
+        return {row["seed"]: row["mAP"] for row in one_a_seed(chosen)}
+
+    gains = []
+    for tricks, words in (("all", "with erasing"), ("all-erasing", "without")):
+        sides = {where: (of("pcb", tricks, where), of("bot", tricks, where)) for where in ("open", "hidden")}
+        gains += [paired(f"{words}, {where}", *pair, of=6) for where, pair in sides.items()]
+        ahead = [{seed: pcb[seed] - bot[seed] for seed in pcb.keys() & bot.keys()} for pcb, bot in sides.values()]
+        gains.append(paired(f"{words}, hidden - open", ahead[1], ahead[0], of=6))
+    return gains
 
 
 def main(*datasets: str) -> None:

@@ -1,4 +1,8 @@
-"""The gain of each trick over paired seeds, with intervals, beside the published steps: numbers and figures."""
+"""The gain of each trick over paired seeds, with intervals, beside the published steps: numbers and figures.
+
+Where several comparisons are read together, their intervals are too: all of them hold the truth in 95 of 100 tables
+(Bonferroni: each by itself has the level 1 - 0.05 / m, where m is the number of comparisons).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +10,11 @@ from itertools import pairwise
 from statistics import mean, stdev
 
 from matplotlib.axes import Axes
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from reidlib.figures.style import BLUE, GREY, INK, VERMILLION, WIDTH, Picture, styled
 from reidlib.recipe import Recipe
-from reidlib.studies.published import chosen, unusual
+from reidlib.studies.published import chosen, one_a_seed, unusual
 
 LABELS = {
     "warmup": "warm-up", "erasing": "random erasing", "smoothing": "label smoothing", "stride": "last stride 1",
@@ -19,6 +23,7 @@ LABELS = {
 FIVE = Recipe.ALL
 NAMES = {"rank1": "rank-1", "mAP": "mAP"}
 RUNGS = ("none", *("none+" + "+".join(FIVE[:i]) for i in range(1, len(FIVE))), "all", "all+center")  # the paper's order
+COMPARED = 12  # the ladder's comparisons: each of six tricks added, each of four left out, five and six tricks at once
 PAPER = {"market": ("s", "Market-1501"), "duke": ("D", "DukeMTMC-reID")}  # marker, name
 
 
@@ -26,7 +31,8 @@ PAPER = {"market": ("s", "Market-1501"), "duke": ("D", "DukeMTMC-reID")}  # mark
 class Gain:
     """The gain of a change in percent: the difference for each seed, their mean, and an interval for the mean.
 
-    Printed, it is "a gain" or "a loss" if the interval excludes zero, else "open".
+    Printed, it is "a gain" or "a loss" if the interval excludes zero, else "open". `of` says how many comparisons the
+    interval allows for.
     """
 
     name: str
@@ -34,24 +40,26 @@ class Gain:
     mean: float
     low: float
     high: float
+    of: int = 1
 
     def __str__(self) -> str:
         word = "a gain" if self.low > 0 else "a loss" if self.high < 0 else "open"
-        interval = f"[{self.low:+.1f}, {self.high:+.1f}]"
-        return f"{self.name:<24} {self.mean:+5.1f} {interval:<14} of {len(self.values)} seeds: {word}"
+        interval, among = f"[{self.low:+.1f}, {self.high:+.1f}]", f", {self.of} comparisons" * (self.of > 1)
+        return f"{self.name:<24} {self.mean:+5.1f} {interval:<14} of {len(self.values)} seeds{among}: {word}"
 
 
-def paired(name: str, a: dict[int, float], b: dict[int, float], level: float = 0.95) -> Gain:
+def paired(name: str, a: dict[int, float], b: dict[int, float], level: float = 0.95, of: int = 1) -> Gain:
     """The gain a - b over the seeds of both (seed -> percent), with Student's interval for the mean of the differences.
 
-    Raises ValueError if they share fewer than two seeds.
+    of: the number of comparisons that are read together with this one, itself included; the interval is widened so
+    that all of them hold at `level`. Raises ValueError if the sides share fewer than two seeds.
     """
     seeds = sorted(a.keys() & b.keys())
     if len(seeds) < 2:
         raise ValueError(f"{name}: {len(seeds)} seeds on both sides; an interval needs two or more")
     values = [a[seed] - b[seed] for seed in seeds]
-    half = t.ppf((1 + level) / 2, len(values) - 1) * stdev(values) / len(values) ** 0.5
-    return Gain(name, tuple(values), mean(values), mean(values) - half, mean(values) + half)
+    half = stdtrit(len(values) - 1, 1 - (1 - level) / 2 / of) * stdev(values) / len(values) ** 0.5
+    return Gain(name, tuple(values), mean(values), float(mean(values) - half), float(mean(values) + half), of)
 
 
 def by_seed(
@@ -60,10 +68,10 @@ def by_seed(
     """Seed -> score of a model's runs with these tricks (in any spelling) on one test set, `trained` by default.
 
     Only runs of the reference recipe count, so that a gain is a difference of the tricks alone. Raises ValueError if
-    there are none.
+    there are none, or as `one_a_seed` does.
     """
     runs = chosen(rows, trained, tested or trained, tricks, model)
-    scores = {row["seed"]: row[metric] for row in runs if not unusual(row)}
+    scores = {row["seed"]: row[metric] for row in one_a_seed([row for row in runs if not unusual(row)])}
     if not scores:
         others = sorted({unusual(row) for row in runs})
         but = f" but of another recipe ({'; '.join(others)})" if others else ""
@@ -73,32 +81,44 @@ def by_seed(
 
 
 def gains_added(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> list[Gain]:
-    """The gain of each trick when it is added to those before it, in the paper's order.
+    """The gain of each trick when it is added to those before it, in the paper's order: six of `COMPARED`.
 
     The order is that of Luo et al. 2019: michuanhaohao/reid-strong-baseline, README at 3da7e6f, table of the tricks.
     rows: of `collect` or results/toy_ladder.csv, two seeds or more of every rung of `RUNGS`, else ValueError; metric:
     "mAP" or "rank1"; dataset: of training and test.
     """
     scores = [by_seed(rows, rung, metric, dataset) for rung in RUNGS]
-    return [paired(LABELS[name], b, a) for name, (a, b) in zip(LABELS, pairwise(scores), strict=True)]
+    return [paired(LABELS[name], b, a, of=COMPARED) for name, (a, b) in zip(LABELS, pairwise(scores), strict=True)]
 
 
 def gains_left_out(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> list[Gain]:
-    """The gain of each of the five tricks: all five against the other four. See `gains_added`."""
+    """The gain of four of the five tricks: all five against the other four. See `gains_added`.
+
+    All but the BNNeck: it is added last of the five, so leaving it out is the same comparison of the same runs.
+    """
     everything = by_seed(rows, "all", metric, dataset)
-    return [paired(LABELS[name], everything, by_seed(rows, f"all-{name}", metric, dataset)) for name in FIVE]
+    return [
+        paired(LABELS[name], everything, by_seed(rows, f"all-{name}", metric, dataset), of=COMPARED)
+        for name in FIVE[:-1]
+    ]
+
+
+def gains_whole(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> list[Gain]:
+    """The gain of the five tricks at once, and of all six: against none. See `gains_added`."""
+    none, *tops = (by_seed(rows, words, metric, dataset) for words in ("none", "all", "all+center"))
+    return [paired(f"all {count} - none", top, none, of=COMPARED) for count, top in zip(("five", "six"), tops)]
 
 
 def erasing_gains(rows: list[dict], sets: tuple[str, str] = ("toy", "toy-duke"), metric: str = "mAP") -> list[Gain]:
     """The gain of random erasing on two sets: trained and tested on the same one, then on different ones.
 
-    rows: those of `collect` or results/toy.csv. Raises ValueError as `gains_added` does.
+    Four comparisons. rows: those of `collect` or results/toy.csv. Raises ValueError as `gains_added` does.
     """
     a, b = sets
     gains = []
     for trained, tested in ((a, a), (b, b), (a, b), (b, a)):
         on, off = (by_seed(rows, tricks, metric, trained, tested) for tricks in ("all", "all-erasing"))
-        gains.append(paired(f"{trained} → {tested}", on, off))
+        gains.append(paired(f"{trained} → {tested}", on, off, of=4))
     return gains
 
 
@@ -129,7 +149,7 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
     """The score of each rung of the ladder, and the gain of each trick when it is added and when it is left out.
 
     rows, metric, dataset: as in `gains_added`; published: the rows of results/published.csv. Dots are seeds. Bars are
-    standard deviations (of the scores) and 95 % intervals (of the gains). The paper is grey.
+    standard deviations (of the scores) and intervals (of the gains, which hold together at 95 %). The paper is grey.
     """
     fig = Picture(figsize=(WIDTH, 4.6), layout="constrained")
     climb, steps, without = fig.subplots(1, 3, gridspec_kw={"width_ratios": (1.3, 1, 0.8)})
@@ -140,10 +160,11 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
     for name, (marker, _) in PAPER.items():
         given = published_gains(published, name, metric)
         steps.plot(given, [y - 0.22 for y in range(len(given))], marker, color=GREY, fillstyle="none")
-    without.set(ylim=steps.get_ylim(), yticklabels=[])  # the rows of `steps`; the center loss is not one of the five
+    without.set(ylim=steps.get_ylim(), yticklabels=[])  # the rows of `steps`
     fig.legend(*climb.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     fig.alt = (
-        f"The ladder of tricks on {dataset}, {NAMES[metric]}. Added one after another: {_words(gains[0])}. "
+        f"The ladder of tricks on {dataset}, {NAMES[metric]}, intervals for {COMPARED} comparisons. "
+        f"Added one after another: {_words(gains[0])}. "
         f"Each left out of the five: {_words(gains[1])}."
     )
     return fig
@@ -153,7 +174,8 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
 def plot_erasing(rows: list[dict], published: list[dict], metric: str = "mAP") -> Picture:
     """The gain of random erasing within a data set and across data sets: on the drawn crowds, and as published.
 
-    rows: those of results/toy.csv; published: those of results/published.csv. Dots are seeds, bars 95 % intervals.
+    rows: those of results/toy.csv; published: those of results/published.csv. Dots are seeds, bars intervals that hold
+    together at 95 %.
     """
     fig = Picture(figsize=(WIDTH, 3.0), layout="constrained")
     ours, theirs = fig.subplots(1, 2)

@@ -7,17 +7,17 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torchvision
+from scipy.stats import ttest_ind
 
 from reidlib.data import PUBLISHED
 from reidlib.files import project, read_csv, write_whole
 from reidlib.models import facts
 from reidlib.recipe import BACKBONES, Recipe, trick_fields
 
-# Largest difference between a mean and that of the reference implementation, in percent. Within a data set, its own
-# three runs differ by up to 1.1 rank-1 and 0.2 mAP.
-TOLERANCE = {"rank1": 1.0, "mAP": 0.5}
+MARGIN = 1.0  # percent points of rank-1 and mAP: what lies closer is the same result
+LEVEL = 0.95  # of the intervals of rank-1 and mAP together
 REPEATS = 3
-MEASURES = tuple(TOLERANCE)
+MEASURES = {"rank1": "rank-1", "mAP": "mAP"}
 TABLES = {  # pair of data sets -> files below results/: one per model, and that of benchmarks/market1501.py
     ("toy", "toy-duke"): ("toy.csv", "toy_pcb.csv"),
     ("market", "duke"): ("market_duke.csv", "market_duke_pcb.csv", "market1501.csv"),
@@ -48,29 +48,43 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """`reproduced`, `differs by ...`, or `not comparable: ...` with the reasons.
+        """`reproduced`, `different` or `open` with the differences, or `not comparable` with the reasons.
 
-        The mean over the seeds is compared with the mean of the reference implementation's runs, by TOLERANCE. Empty if
-        nothing was measured or nothing was published.
+        The differences are those of the means over the runs, here and of the reference implementation, with Welch's
+        intervals, which hold together at `LEVEL`. Both within `MARGIN` of zero: reproduced. Else, one that excludes
+        zero, above or below: different. Else these runs cannot tell. One published run has no spread, so it gets the
+        distance alone. Empty if nothing was measured or nothing was published.
         """
         if not self.rows or not (self.reference or self.paper):
             return ""
         if reasons := _reasons(self):
             return f"not comparable: {', '.join(reasons)}"
-        apart = {name: _mean(self.rows, name) - _mean(self.reference, name) for name in MEASURES}
-        if all(abs(apart[name]) <= TOLERANCE[name] + 1e-9 for name in MEASURES):
-            return "reproduced"
-        return f"differs by {apart['rank1']:+.1f} rank-1, {apart['mAP']:+.1f} mAP"
+        sides = {name: [[row[name] for row in rows] for rows in (self.rows, self.reference)] for name in MEASURES}
+        apart = {name: f"{mean(a) - mean(b):+.1f}" for name, (a, b) in sides.items()}
+        if len(self.reference) == 1:
+            return f"no verdict: {_named(apart)} from one published run"
+        ends = {name: welch(a, b, 1 - (1 - LEVEL) / len(sides)) for name, (a, b) in sides.items()}
+        within = all(abs(low) <= MARGIN and abs(high) <= MARGIN for low, high in ends.values())
+        beyond = any(low > 0 or high < 0 for low, high in ends.values())
+        word = "reproduced" if within else "different" if beyond else "open"
+        return f"{word}: " + _named({key: f"{apart[key]} [{ends[key][0]:+.1f}, {ends[key][1]:+.1f}]" for key in apart})
+
+
+def welch(a: list[float], b: list[float], level: float) -> tuple[float, float]:
+    """Interval for the difference of the means of two samples of unequal spread, a - b (Welch 1947)."""
+    found = ttest_ind(a, b, equal_var=False).confidence_interval(level)
+    return float(found.low), float(found.high)
 
 
 def compare_published(rows: list[dict], published: list[dict], sets: tuple[str, str]) -> list[Line]:
     """The lines of the table of two data sets: each model tested on both, with its own sets of tricks.
 
     rows: of `collect`; runs of another recipe (another preset, fewer epochs, other weights) are a line of their own.
-    published: the rows of results/published.csv; those without a measured run are a line as well.
+    published: the rows of results/published.csv; those without a measured run are a line as well. Raises ValueError as
+    `one_a_seed` does.
     """
     a, b = sets
-    models = dict.fromkeys(_model(row) for row in (*published, *rows))
+    models = dict.fromkeys(row["model"] for row in (*published, *rows))
     pairs = ((a, a), (a, b), (b, b), (b, a))
     lines = []
     for model, (trained, tested) in product(models, pairs):
@@ -78,7 +92,7 @@ def compare_published(rows: list[dict], published: list[dict], sets: tuple[str, 
             ours, theirs = (chosen(table, trained, tested, tricks, model) for table in (rows, published))
             reference = [row for row in theirs if row["who"] == "reference" and row["run"] != "average"]
             paper = [row for row in theirs if row["who"] == "paper"]
-            for group in _groups(ours) or ([[]] if theirs else []):
+            for group in groups(ours) or ([[]] if theirs else []):
                 lines.append(Line(model, trained, tested, tricks, group, reference, paper))
     return lines
 
@@ -88,7 +102,7 @@ def markdown(lines: list[Line]) -> str:
     head = ("model", "trained → tested", "erasing", "recipe", "each run", "mean ± sd", "reference", "paper", "verdict")
     table = [
         (
-            getattr(facts(line.model), "LABEL", line.model) + (" + RPP" if "+rpp" in line.tricks else ""),
+            getattr(facts(line.model), "LABEL", line.model) + "".join(f" + {x.upper()}" for x in added(line.tricks)),
             f"{line.trained} → {line.tested}",
             "no" if "-erasing" in line.tricks else "yes",
             line.recipe,
@@ -105,9 +119,15 @@ def markdown(lines: list[Line]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
+def added(tricks: str) -> list[str]:
+    """The tricks that a word adds, as ["rpp"] of "all-erasing+rpp"."""
+    return re.findall(r"\+(\w+)", tricks)
+
+
 def spread(rows: list[dict]) -> str:
     """Mean rank-1 / mAP of rows, ± standard deviation from two rows on; empty without rows."""
-    return " / ".join(_spread([row[name] for row in rows]) for name in MEASURES) if rows else ""
+    columns = [[row[name] for row in rows] for name in MEASURES] if rows else []
+    return " / ".join(f"{mean(x):.1f}" + (f" ± {stdev(x):.1f}" if len(x) > 1 else "") for x in columns)
 
 
 def results_tables(folder: str | Path | None = None) -> str:
@@ -137,19 +157,26 @@ def in_readme(text: str, tables: str) -> str:
 def chosen(rows: list[dict], trained: str, tested: str, tricks: str, model: str = "bot") -> list[dict]:
     """A model's rows, measured or published, with these tricks (in any spelling), on one test set, not re-ranked."""
     fields, wanted = trick_fields(tricks, model), (model, trained, tested, "off")
-    here = [row for row in rows if (_model(row), row["dataset"], row["test"], row["reranking"]) == wanted]
+    here = [row for row in rows if (row["model"], row["dataset"], row["test"], row["reranking"]) == wanted]
     return [row for row in here if trick_fields(row["tricks"], model) == fields]
 
 
-def _model(row: dict) -> str:
-    """The model of a row; rows that name none are older than the second model."""
-    return row.get("model", "bot")
-
-
-def _groups(rows: list[dict]) -> list[list[dict]]:
-    """Rows by recipe, each group in the order of seeds; the reference recipe comes first."""
+def groups(rows: list[dict]) -> list[list[dict]]:
+    """Rows by recipe, each group in the order of seeds; the reference recipe comes first. As `one_a_seed` otherwise."""
     rows = sorted(rows, key=lambda row: (unusual(row), row["seed"]))
-    return [list(group) for _, group in groupby(rows, unusual)]
+    return [one_a_seed(list(group)) for _, group in groupby(rows, unusual)]
+
+
+def one_a_seed(rows: list[dict]) -> list[dict]:
+    """The rows of one recipe on one test set. Raises ValueError if two have one seed or different code made them."""
+    seeds = [row["seed"] for row in rows]
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if twice or len({row.get("source") for row in rows}) > 1:
+        fault = f"seed {twice[0]} occurs twice" if twice else "versions of the code are mixed"
+        names = ("model", "tricks", "dataset", "test", "queries", "gallery")
+        cell = ", ".join(str(rows[0][name]) for name in names if name in rows[0])
+        raise ValueError(f"{cell}: {fault}; keep the rows of one version of the code, one a seed")
+    return rows
 
 
 def unusual(row: dict) -> str:
@@ -162,7 +189,7 @@ def unusual(row: dict) -> str:
     parts += [f"after {row['epoch']} of {row['epochs']} epochs"] if row["epoch"] != row["epochs"] else []
     if (processes := row.get("world") or 1) != 1:  # rows older than this column were trained by one
         parts.append(f"trained by {processes} processes")
-    if (row["flip"] == "on") != facts(_model(row)).flip:
+    if (row["flip"] == "on") != facts(row["model"]).flip:
         parts.append("mirror images averaged" if row["flip"] == "on" else "mirror images not averaged")
     if row["test"] in PUBLISHED and row["queries"] != (queries := PUBLISHED[row["test"]]["query"][0]):
         parts.append(f"{row['queries']} queries instead of {queries}")
@@ -177,7 +204,7 @@ def _changes(row: dict) -> str:
 
 def _standard_weights(row: dict) -> bool:
     """Whether the recipe of the data set asks for ImageNet weights and the training started from them."""
-    return _imagenet(row) and Recipe.for_dataset(row["dataset"], model=_model(row)).weights == "imagenet"
+    return _imagenet(row) and Recipe.for_dataset(row["dataset"], model=row["model"]).weights == "imagenet"
 
 
 def _imagenet(row: dict) -> bool:
@@ -189,20 +216,15 @@ def _imagenet(row: dict) -> bool:
 
 def _reasons(line: Line) -> list[str]:
     """Why a line cannot be compared with the reference implementation; empty if it can."""
-    seeds = len({row["seed"] for row in line.rows})
     reasons = [] if line.reference else ["no number of the reference implementation"]
     if not _imagenet(line.rows[0]) and "weights=" not in line.recipe:
         reasons.append("no ImageNet weights")
     reasons += [line.recipe] if line.recipe else []
-    return reasons + ([f"{seeds} of {REPEATS} seeds"] if seeds < REPEATS else [])
+    return reasons + ([f"{len(line.rows)} of {REPEATS} seeds"] if len(line.rows) < REPEATS else [])
 
 
-def _mean(rows: list[dict], name: str) -> float:
-    return mean(row[name] for row in rows)
-
-
-def _spread(values: list[float]) -> str:
-    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+def _named(values: dict[str, str]) -> str:
+    return ", ".join(f"{value} {MEASURES[name]}" for name, value in values.items())
 
 
 if __name__ == "__main__":  # write the tables of results/ into the README

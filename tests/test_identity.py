@@ -1,9 +1,11 @@
 """A number belongs to its recipe, data, labels, weights and code; what belongs to another run is refused by name."""
 
 import csv
+import io
 import itertools
 import json
 import os
+import pickle
 import random
 import shutil
 import stat
@@ -17,6 +19,7 @@ from reidlib.files import locked, write_whole
 from reidlib.progress import progress
 from reidlib.runs.jobs import grid, plan, state, with_data
 from reidlib.systems.backbones import trunk
+from reidlib.train import checkpoints
 
 TRAIN = rl.project() / "notebooks" / "03_train.ipynb"
 
@@ -43,9 +46,9 @@ def swap(shots, first, second):
     return replace(shots, pids=pids)
 
 
-def weights(file, seed):
+def weights(file, seed, backbone="resnet18"):
     torch.manual_seed(seed)
-    torch.save(trunk("resnet18").state_dict(), file)
+    torch.save(trunk(backbone).state_dict(), file)
     return str(file)
 
 
@@ -62,16 +65,16 @@ def test_a_folder_of_other_labels_or_cameras_is_refused(crowd, tiny, tmp_path):
 
 
 def test_a_folder_of_another_weights_file_of_the_same_name_is_refused(crowd, tiny, tmp_path):
-    recipe = changed(tiny, weights=weights(tmp_path / "w.pth", 0))
+    recipe = changed(tiny, weights=weights(tmp_path / "w.pth", 0, tiny.backbone))
     trained(recipe, crowd.train, tmp_path / "run", 1)
-    weights(tmp_path / "w.pth", 1)
+    weights(tmp_path / "w.pth", 1, tiny.backbone)
     for go_on in (trained, rl.load_or_train):
         with pytest.raises(ValueError, match="digest of the weights is"):
             go_on(recipe, crowd.train, tmp_path / "run")
 
 
 def test_a_finished_run_is_restored_where_its_weights_file_is_not(crowd, tiny, tmp_path):
-    recipe = changed(tiny, weights=weights(tmp_path / "w.pth", 0))
+    recipe = changed(tiny, weights=weights(tmp_path / "w.pth", 0, tiny.backbone))
     whole, _ = trained(recipe, crowd.train, tmp_path / "run")
     (tmp_path / "w.pth").unlink()
     assert same(rl.restore(tmp_path / "run", device="cpu"), whole)
@@ -180,6 +183,31 @@ def test_every_flipped_bit_of_a_checkpoint_is_seen(crowd, tiny, tmp_path):
 
 
 # ---- the system
+
+
+class Harmful:
+    """Unpickled by a reader that trusts every file, it makes a folder."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+def test_a_checkpoint_cannot_run_code(crowd, tiny, tmp_path):
+    """Guards: a file from somewhere else with a correct checksum, restored or resumed from."""
+    run = tmp_path / "run"
+    next(rl.fit(rl.build(tiny.replace(checkpoint_every=1), crowd.train, "cpu"), crowd.train, run))
+    (file,) = (run / "checkpoints").glob("epoch_*.pt")
+    whole = io.BytesIO()
+    torch.save(torch.load(file, weights_only=True) | {"more": Harmful(tmp_path / "made")}, whole)
+    file.write_bytes(whole.getvalue() + checkpoints._checksum(whole.getbuffer()))
+    with pytest.raises(pickle.UnpicklingError):
+        rl.restore(run, device="cpu")
+    with pytest.raises(pickle.UnpicklingError):
+        next(rl.fit(rl.build(tiny.replace(checkpoint_every=1), crowd.train, "cpu"), crowd.train, run))
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_used_system_is_refused(crowd, tiny, tmp_path):

@@ -48,7 +48,8 @@ def swap(shots, first, second):
 
 def weights(file, seed, backbone="resnet18"):
     torch.manual_seed(seed)
-    torch.save(trunk(backbone).state_dict(), file)
+    net = trunk(backbone)
+    torch.save(getattr(net, "net", net).state_dict(), file)  # those of a function of one's own are pooled
     return str(file)
 
 

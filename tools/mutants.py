@@ -5,8 +5,9 @@ turned round), applied to whole files, so that defaults and class bodies change 
 alone. Annotations, imports, decorators, and the messages of errors and warnings stay. Each change is tried in a process
 of its own, in a copy of the working tree under build/mutants, by the tests that [tool.mutants] of pyproject.toml names
 for its module, the fastest first. The verdicts are kept in build/mutants/verdicts.jsonl: a run that was stopped goes on
-where it was, and a change is tried again when its module or its tests have changed. tools/equivalent.tsv lists changes
-that alter no result, each with the reason.
+where it was. What was killed is tried again when its module has changed, what survived also when its tests have; after
+`make clean` all is tried. tools/equivalent.tsv lists changes that alter no result: the module, the line before and
+after, the reason.
 """
 
 import argparse
@@ -41,6 +42,10 @@ SILENT = (cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom, cst.Raise)
 VERDICTS = {0: "survived", None: "too long"}  # of pytest's exit code; any other: killed
 
 
+def digest(*contents):
+    return hashlib.sha256(b"\0".join(contents)).hexdigest()[:16]
+
+
 class Changes(cst.CSTVisitor):
     """Collects every change of a file as (line, node, node in its place)."""
 
@@ -50,9 +55,8 @@ class Changes(cst.CSTVisitor):
         self.found = []
 
     def on_visit(self, node):
-        if (isinstance(node, cst.Call) and "warn" in cst.Module([]).code_for_node(node.func)) or isinstance(
-            node, SILENT
-        ):
+        code = cst.Module([]).code_for_node(node) if isinstance(node, cst.Call | cst.Assign) else ""
+        if isinstance(node, SILENT) or code.startswith(("__all__", "warn")):
             return False
         for kind, operator in mutation_operators:
             if isinstance(node, kind) and (position := self.get_metadata(PositionProvider, node, None)):
@@ -65,14 +69,14 @@ def changes_of(folder, module, tests, most):
     wrapper = MetadataWrapper(cst.parse_module((folder / "reidlib" / f"{module}.py").read_text()))
     changes = Changes()
     wrapper.visit(changes)
-    guard = "".join((folder / test).read_text() for test in tests)
+    guard = digest(*((folder / test).read_bytes() for test in tests))
     jobs, lines = [], wrapper.module.code.splitlines()
     for line, node, new in changes.found:
         source = wrapper.module.deep_replace(node, new).code
         text = next(([a.strip(), b.strip()] for a, b in zip(lines, source.splitlines()) if a != b), ["", ""])
-        key = hashlib.sha256((source + guard).encode()).hexdigest()[:16]
-        jobs.append({"key": key, "module": module, "line": line, "text": text, "source": source, "tests": tests})
-    jobs.sort(key=lambda job: hashlib.sha256(repr([module, job["text"]]).encode()).digest())
+        name = {"module": module, "line": line, "text": text, "code": digest(source.encode()), "guard": guard}
+        jobs.append({"name": name, "module": module, "source": source, "tests": tests})
+    jobs.sort(key=lambda job: digest(repr([module, job["name"]["text"]]).encode()))
     return jobs[:most], len(jobs)
 
 
@@ -145,32 +149,52 @@ def copy_of_the_tree(number):
     return folder
 
 
+def lines_of(log):
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def seconds_of(files, folders):
+    """How long each test takes on the code as it is, and the files in which one fails."""
+    log, seconds, failing, jobs = WORK / "baseline.jsonl", {}, set(), []
+    tree = [file.read_bytes() for file in sorted((folders[0] / "reidlib").rglob("*.py"))]
+    known = {row["key"]: row for row in lines_of(log)}
+    for file in files:
+        key = digest(*tree, (folders[0] / file).read_bytes())
+        jobs.append(dict(key=key, module="recipe", tests=[file], seconds={}, limit=1800))
+    with open(log, "a") as stream:
+        for job, code, taken in work([job for job in jobs if job["key"] not in known], folders):
+            known[job["key"]] = {"key": job["key"], "code": code, "taken": taken}
+            print(json.dumps(known[job["key"]]), file=stream, flush=True)
+    for job in jobs:
+        seconds |= known[job["key"]]["taken"]
+        if known[job["key"]]["code"]:
+            failing |= set(job["tests"])
+            print(f"{job['tests'][0]} fails on the code as it is and is left out", file=sys.stderr)
+    return seconds, failing
+
+
 def try_all(modules, most, workers):
     """Each module's drawn changes with their verdicts, and how many changes it has."""
     folders = [copy_of_the_tree(number) for number in range(workers)]
     found = {m: [sorted((folders[0] / "tests").glob(f"test_{word}.py")) for word in TESTS[m].split()] for m in modules}
     tests = {m: [f"tests/{file.name}" for files in found[m] for file in files] for m in modules}
-    files = sorted({file for m in modules for file in tests[m]})
-    seconds, failing = {}, set()
-    for job, code, taken in work([dict(module=modules[0], tests=[f], seconds={}, limit=1800) for f in files], folders):
-        seconds |= taken
-        if code:
-            failing |= set(job["tests"])
-            print(f"{job['tests'][0]} fails on the code as it is and is left out", file=sys.stderr)
-    log = WORK / "verdicts.jsonl"
-    known = {row["key"]: row for row in map(json.loads, log.read_text().splitlines())} if log.exists() else {}
+    seconds, failing = seconds_of(sorted({file for m in modules for file in tests[m]}), folders)
     drawn = {m: changes_of(folders[0], m, [file for file in tests[m] if file not in failing], most) for m in modules}
-    jobs = [job for changes, _ in drawn.values() for job in changes if job["key"] not in known]
-    for job in jobs:
+    log = WORK / "verdicts.jsonl"
+    known = {(row["code"], row["verdict"] == "survived" and row["guard"]): row["verdict"] for row in lines_of(log)}
+    jobs = []
+    for job in (job for changes, _ in drawn.values() for job in changes):
+        name = job["name"]
+        name["verdict"] = known.get((name["code"], False)) or known.get((name["code"], name["guard"]))
         longest = sum(taken for test, taken in seconds.items() if test.split("::")[0] in job["tests"])
-        job |= {"seconds": seconds, "limit": 30 + 4 * longest}
+        jobs += [] if name["verdict"] else [job | {"seconds": seconds, "limit": 30 + 4 * longest}]
     with open(log, "a") as stream:
         for done, (job, code, _) in enumerate(work(jobs, folders), 1):
-            row = {name: job[name] for name in ("key", "module", "line", "text")}
-            known[job["key"]] = row | {"verdict": VERDICTS.get(code, "killed")}
-            print(json.dumps(known[job["key"]]), file=stream, flush=True)
-            print(f"{done}/{len(jobs)} {job['module']}:{job['line']} {known[job['key']]['verdict']}", file=sys.stderr)
-    return {m: ([known[job["key"]] for job in changes], count) for m, (changes, count) in drawn.items()}
+            name = job["name"]
+            name["verdict"] = VERDICTS.get(code, "killed")
+            print(json.dumps(name), file=stream, flush=True)
+            print(f"{done}/{len(jobs)} {name['module']}:{name['line']} {name['verdict']}", file=sys.stderr)
+    return {m: ([job["name"] for job in changes], count) for m, (changes, count) in drawn.items()}
 
 
 def report(tried):

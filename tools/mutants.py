@@ -113,29 +113,33 @@ def run_tests(folder, job):
 def work(jobs, folders):
     """Run jobs, one at a time in each folder; yield (job, exit code or None if it took too long, seconds per test)."""
     free, busy, jobs = list(folders), {}, iter(jobs)
-    while True:
-        for job in islice(jobs, len(free)):
-            folder = free.pop()
-            (folder / "answer.json").unlink(missing_ok=True)
-            file = folder / "reidlib" / f"{job['module']}.py"
-            before = file.read_text()
-            file.write_text(job.get("source", before))
-            pid = os.fork()
-            if not pid:
-                run_tests(folder, job)
-            busy[pid] = (job, folder, file, before, time.monotonic() + job["limit"])
-        if not busy:
-            return
-        time.sleep(0.05)
-        for pid, (job, folder, file, before, deadline) in list(busy.items()):
-            if late := time.monotonic() > deadline:
-                os.killpg(pid, signal.SIGKILL)
-            if os.waitpid(pid, 0 if late else os.WNOHANG)[0]:
-                answer = folder / "answer.json"
-                code, taken = json.loads(answer.read_text()) if answer.exists() else (None if late else -1, {})
-                file.write_text(before)
-                free.append(busy.pop(pid)[1])
-                yield job, code, taken
+    try:
+        while True:
+            for job in islice(jobs, len(free)):
+                folder = free.pop()
+                (folder / "answer.json").unlink(missing_ok=True)
+                file = folder / "reidlib" / f"{job['module']}.py"
+                before = file.read_text()
+                file.write_text(job.get("source", before))
+                pid = os.fork()
+                if not pid:
+                    run_tests(folder, job)
+                busy[pid] = (job, folder, file, before, time.monotonic() + job["limit"])
+            if not busy:
+                return
+            time.sleep(0.05)
+            for pid, (job, folder, file, before, deadline) in list(busy.items()):
+                if late := time.monotonic() > deadline:
+                    os.killpg(pid, signal.SIGKILL)
+                if os.waitpid(pid, 0 if late else os.WNOHANG)[0]:
+                    answer = folder / "answer.json"
+                    code, taken = json.loads(answer.read_text()) if answer.exists() else (None if late else -1, {})
+                    file.write_text(before)
+                    free.append(busy.pop(pid)[1])
+                    yield job, code, taken
+    finally:
+        for pid in busy:
+            os.killpg(pid, signal.SIGKILL)
 
 
 def copy_of_the_tree(number):
@@ -223,6 +227,7 @@ if __name__ == "__main__":
     ask.add_argument("--most", type=int, default=15, help="changes of each module; 0 means all (15)")
     ask.add_argument("--workers", type=int, default=2, help="changes tried at once, one thread each (2)")
     asked = ask.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     start = time.monotonic()
     tried = try_all(asked.modules or list(TESTS), asked.most or None, asked.workers)
     commit = subprocess.check_output(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, text=True).strip()

@@ -95,19 +95,21 @@ class Order:
 
 def run_tests(folder, job):
     """In a process of its own: run the tests in the folder, leave pytest's exit code and the seconds in answer.json."""
-    os.setsid()
-    os.chdir(folder)
-    out = os.open("tests.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(out, 1), os.dup2(out, 2)
-    os.environ |= dict(PYTHONPATH=str(folder), OMP_NUM_THREADS="1", TQDM_DISABLE="1", PYTHONDONTWRITEBYTECODE="1")
-    sys.dont_write_bytecode = True
-    sys.path.insert(0, str(folder))
-    torch.set_num_threads(1)
-    torch.set_num_threads = lambda count: None
-    order = Order(job["seconds"])
-    code = int(pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", *job["tests"]], plugins=[order]))
-    (folder / "answer.json").write_text(json.dumps([code, order.taken]))
-    os._exit(0)
+    try:
+        os.setsid()
+        os.chdir(folder)
+        out = os.open("tests.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1), os.dup2(out, 2)
+        os.environ |= dict(PYTHONPATH=str(folder), OMP_NUM_THREADS="1", TQDM_DISABLE="1", PYTHONDONTWRITEBYTECODE="1")
+        sys.dont_write_bytecode = True
+        sys.path.insert(0, str(folder))
+        torch.set_num_threads(1)
+        torch.set_num_threads = lambda count: None
+        order = Order(job["seconds"])
+        code = int(pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", *job["tests"]], plugins=[order]))
+        (folder / "answer.json").write_text(json.dumps([code, order.taken]))
+    finally:
+        os._exit(0)
 
 
 def work(jobs, folders):

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 from reidlib.data.images import MOST_PIXELS, UNSCALED, opened, orientation, upright
 from reidlib.data.layouts import BOXES, FOLDERS, IMAGES, PARTS
 from reidlib.data.loading import differences
-from reidlib.data.shots import Split
+from reidlib.data.shots import Split, same_images
 from reidlib.files import few, regular
 from reidlib.progress import progress
 
@@ -110,14 +110,19 @@ def check(split: Split) -> Report:
     if single:
         problems.append(Problem("single camera", SINGLE_CAMERA.format(cameras[0]) if cameras[0] else NO_CAMERAS, []))
     problems += [Problem("counts", message, []) for message in differences(split)]
-    return Report(split.name, sum(len(getattr(split, part)) for part in PARTS), problems)
+    return Report(split.name, sum(len(getattr(split, part)) for part in _parts(split)), problems)
+
+
+def _parts(split: Split) -> tuple[str, ...]:
+    """The parts to read: where each query is searched for among the others, the gallery is the queries again."""
+    return tuple(part for part in PARTS if part != "gallery" or not same_images(split.query, split.gallery))
 
 
 def _bad_files(split: Split) -> dict[str, list[str]]:
     """Kind -> files: those of no use, and equal ones (a copy of a query is too easy to find, or was trained on)."""
     files, copies = defaultdict(list), defaultdict(list)
     with ThreadPoolExecutor() as pool:  # PIL decodes outside the interpreter's lock
-        for part in PARTS:
+        for part in _parts(split):
             shots = getattr(split, part)
             states = pool.map(_read, shots.files(), shots.infrared)
             shown = progress(states, f"check {shots.name}", len(shots), "image", few=len(shots) < 5000)
@@ -202,7 +207,8 @@ def _bad_labels(split: Split, single_camera: bool) -> dict[str, list[str]]:
     same_pid = Counter(gallery.pids.tolist())
     ignored = Counter(() if single_camera else zip(gallery.pids.tolist(), gallery.camids.tolist()))
     labels = zip(query.pids.tolist(), query.camids.tolist())
-    lost = np.array([same_pid[pid] == ignored[pid, camid] for pid, camid in labels], bool)
+    itself = int(single_camera and same_images(query, gallery))  # otherwise it is of its own camera, and ignored
+    lost = np.array([same_pid[pid] == (ignored[pid, camid] or itself) for pid, camid in labels], bool)
     return {
         "identity in train and test": train.paths[tested].tolist(),
         "identity with one image": train.paths[alone].tolist(),

@@ -75,6 +75,11 @@ class Shots:
         return [Path(self.root, path) for path in self.paths.tolist()]
 
 
+def same_images(query: Shots, gallery: Shots) -> bool:
+    """Whether query and gallery are the same images in the same order, so that each is its own entry of the gallery."""
+    return str(query.root) == str(gallery.root) and np.array_equal(query.paths, gallery.paths)
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """A data set: images to train on, and queries to search for in a gallery. `print(split)` shows its counts.

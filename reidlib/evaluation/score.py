@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 
-from reidlib.data.shots import JUNK, Shots
+from reidlib.data.shots import JUNK, Shots, same_images
 from reidlib.evaluation.cosine import Cosine, lengths, near_one
 from reidlib.evaluation.counting import Rule, Similarity, count
 from reidlib.evaluation.scores import Compared, Scores, per_query
@@ -147,8 +147,3 @@ def check_shots(query: Shots, gallery: Shots) -> None:
             f"query {i} and gallery image {images.index(queries[i])} are one file, {queries[i]}: take it out of one of "
             "them, or give the same Shots as query and gallery, to search for each image among all others"
         )
-
-
-def same_images(query: Shots, gallery: Shots) -> bool:
-    """Whether query and gallery are the same images in the same order, so that each is its own entry of the gallery."""
-    return str(query.root) == str(gallery.root) and np.array_equal(query.paths, gallery.paths)

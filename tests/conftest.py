@@ -1,4 +1,4 @@
-"""What every test shares: two threads, a cache of its own, and a crowd small enough to train on in a second."""
+"""What every test shares: one thread, a cache of its own, and a crowd small enough to train on in a second."""
 
 import nbformat
 import numpy as np
@@ -8,7 +8,7 @@ from PIL import Image
 
 import reidlib as rl
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # most nets here are tiny, and a second thread spins where other processes work
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +47,7 @@ def tiny():
         epochs=3,
         checkpoint_every=2,
         precision="float32",
+        backbone="trunks:small",
     )
 
 

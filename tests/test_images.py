@@ -194,7 +194,7 @@ def test_embedding_plain_files_equals_embedding_the_shots(crowd, tiny):
         emb = rl.embed(system, crowd.gallery)
         plain = rl.embed(system, [str(file) for file in crowd.gallery.files()])
     assert torch.equal(emb, plain)
-    assert emb.shape == (12, 512)
+    assert emb.shape == (12, 16)
     assert emb.dtype == torch.float32
     assert torch.allclose(emb.norm(dim=1), torch.ones(12), atol=1e-5)
     assert system.training, "the mode is as it was"

@@ -1,8 +1,9 @@
-"""One progress bar for all long work, and whether anybody is there to see it."""
+"""Long work: one progress bar, whether anybody is there to see it, and threads."""
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -28,3 +29,9 @@ def progress(
     (tqdm's bar for notebooks ignores TQDM_DISABLE and leaves a widget behind even if it was never shown.)
     """
     return tqdm(items, label, total, unit=unit, delay=2, leave=False, disable=few or not watched())
+
+
+def together(run: Callable, parts: Iterable, threads: int) -> None:
+    """Call run(part) for every part, on several threads."""
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run, parts))

@@ -119,8 +119,8 @@ def cases(draw):
 
 
 @settings(max_examples=300, deadline=None)
-@given(cases(), st.booleans(), st.booleans(), st.sampled_from([1, 8, 10**9]), st.sampled_from([1, 200, 2**26]))
-def test_score_agrees_with_brute_force(case, pessimistic, keep_camera, crowded, memory):
+@given(cases(), st.booleans(), st.booleans(), st.sampled_from([1, 200, 2**26]))
+def test_score_agrees_with_brute_force(case, pessimistic, keep_camera, memory):
     q, g, query, gallery = case
     ap, inp, first = brute(*case, pessimistic, keep_camera)
     options = {
@@ -128,7 +128,6 @@ def test_score_agrees_with_brute_force(case, pessimistic, keep_camera, crowded, 
         "same_camera": "keep" if keep_camera else "ignore",
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counting, "CROWDED", crowded)  # all rows searched, some, all compared
         patch.setattr(counting, "ROWS", 5)
         if np.isnan(ap).all() or (len(g) > 1 and (g == g[0]).all()):
             with pytest.raises(ValueError, match=r"none of the|all .* the same"):
@@ -143,9 +142,8 @@ def test_score_agrees_with_brute_force(case, pessimistic, keep_camera, crowded, 
 def test_no_result_depends_on_the_chunks(monkeypatch):
     inputs = crowd()
     whole = score(*inputs)
-    for rows, memory, crowded in ((1, 2**26, 32), (7, 2**10, 1), (16, 2**13, 10**9), (40, 1, 32)):
+    for rows, memory in ((1, 2**26), (7, 2**10), (16, 2**13), (40, 1)):
         monkeypatch.setattr(counting, "ROWS", rows)
-        monkeypatch.setattr(counting, "CROWDED", crowded)
         assert equal(score(*inputs, memory=memory), whole)
 
 
@@ -317,7 +315,7 @@ def test_a_similarity_of_ones_own_is_scored_ranked_and_left_as_it_is(memory):
 @pytest.mark.parametrize("values", [lambda x: -x, lambda x: torch.full_like(x, torch.nan)])
 def test_similarities_outside_the_range_are_refused(values, memory):
     q, g, *shots = crowd()
-    with pytest.raises(ValueError, match="similarities must lie between -1 and 1"):
+    with pytest.raises(ValueError, match="must lie between -1 and 1"):
         score(q, g, *shots, memory=memory, rerank=lambda q, g, keep: Table(values(torch.cdist(q, g))))
 
 

@@ -17,30 +17,31 @@ class Cosine:
         self.q, self.g = q, g = near_one(q), near_one(g)
         self.dtype = dtype or g.dtype
         self.q_length, self.g_length = lengths(q), lengths(g)
-        self.unit = bool(((self.g_length - 1).abs() < 2**-20).all())
+        self.unit = bool(((self.g_length - 1).abs() < 2**-21).all())
         self.raw = self.dtype == g.dtype and float(self.g_length.max()) < torch.finfo(g.dtype).max / 2
         self.work = g if self.raw else (g / self.g_length[:, None]).to(self.dtype)
         self.error = self._error(g.shape[1])
-        self.known = [np.full(len(x), np.nan) for x in (q, g)]  # exact lengths in float64, filled in when needed
+        self.known = {dot: [np.full(len(x), np.nan) for x in (q, g)] for dot in (plain, fold)}  # lengths in float64
 
     def _error(self, dim: int) -> float:
         """A bound on |tile - exact|, relative to sum |q_d g_d| <= 1.
 
         Inputs rounded to the product's format: twice its unit roundoff (TF32, which accelerators may use for float32,
-        may truncate) and half its smallest step for each number near zero. A float32 sum of D products: below
-        8 sqrt(D) 2^-24 except with probability 3e-14 (Higham and Mary 2019, Theorem 2.4 with lambda = 8; the certain
-        bound, D 2^-24, is far above). One rounding of the result, and lengths within 2^-20 of one, not divided by.
+        may truncate) and half its smallest step for each number near zero. A float32 sum of D products, each rounded
+        by up to 2^-24 with a mean of zero: 4 sqrt(D) 2^-24 is 6.9 deviations of roundings that are evenly spread, and
+        exceeded with probability 1e-10 (Hoeffding's inequality as in Higham and Mary 2019, Theorem 2.4; the certain
+        bound, D 2^-24, is far above). One rounding of the result, and lengths within 2^-21 of one, not divided by.
         """
         kind = torch.finfo(self.dtype)
         tf32 = self.dtype == torch.float32 and self.g.device.type != "cpu"
         roundoff = 2**-10 if tf32 else max(kind.eps / 2, 2**-24)
-        return 3 * roundoff + dim**0.5 * (8 * 2**-24 + kind.tiny * kind.eps) + 2**-20
+        return 3 * roundoff + dim**0.5 * (4 * 2**-24 + kind.tiny * kind.eps) + 2**-21
 
     def of_gallery(self, j: int) -> "Cosine":
         """The similarities of gallery image j as the only query."""
         other = copy.copy(self)
         other.q, other.q_length = self.g[[j]], self.g_length[[j]]
-        other.known = [self.known[1][[j]], self.known[1]]
+        other.known = {dot: [g[[j]], g] for dot, (_, g) in self.known.items()}
         return other
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor:
@@ -48,16 +49,19 @@ class Cosine:
         return similarity.div_(self.g_length[cols]) if self.raw and not self.unit else similarity
 
     def near(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        dot = pairwise(lambda x, y: np.einsum("nd,nd->n", x, y), self.q, self.g, i, j)
-        return dot / (self.q_length.cpu().numpy()[i] * self.g_length.cpu().numpy()[j]).astype(np.float64)
+        """Those of pairs in float64, with D 2^-53 as the largest error of a sum."""
+        return self._of_pairs(plain, i, j)
 
     def exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Those of pairs, equal to the last bit on every device and in every chunk."""
+        return self._of_pairs(fold, i, j)
+
+    def _of_pairs(self, dot: Callable, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         q_length, g_length = (
-            recall(known, k, lambda k, x=x: np.sqrt(pairwise(fold, x, x, k, k)))
-            for known, x, k in zip(self.known, (self.q, self.g), (i, j), strict=True)
+            recall(known, k, lambda k, x=x: np.sqrt(pairwise(dot, x, None, k, k)))
+            for known, x, k in zip(self.known[dot], (self.q, self.g), (i, j), strict=True)
         )
-        return pairwise(fold, self.q, self.g, i, j) / (q_length * g_length)
+        return pairwise(dot, self.q, self.g, i, j) / (q_length * g_length)
 
 
 def near_one(x: torch.Tensor) -> torch.Tensor:
@@ -65,9 +69,12 @@ def near_one(x: torch.Tensor) -> torch.Tensor:
 
     Directions stay the same. x itself is returned if its scales are ordinary; else half precision becomes float32.
     """
+    least, length = 2**-6 if x.dtype == torch.float16 else 2**-40, lengths(x)
+    if ((length > least * x.shape[1] ** 0.5) & (length < 2**40)).all():  # then so is the largest number
+        return x
     low, high = x.aminmax(dim=1, keepdim=True)
     largest = torch.maximum(-low, high)
-    ordinary = (largest > (2**-6 if x.dtype == torch.float16 else 2**-40)) & (largest < 2**40)
+    ordinary = (largest > least) & (largest < 2**40)
     if ordinary.all():
         return x
     x = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -91,11 +98,14 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a @ b.T).float()
 
 
-def pairwise(dot: Callable, x: torch.Tensor, y: torch.Tensor, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """dot(x[i], y[j]) row by row, (n,)."""
+def pairwise(dot: Callable, x: torch.Tensor, y: torch.Tensor | None, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """dot(x[i], y[j]) row by row, (n,); without y, dot(x[i], x[i])."""
     step = max(1, 2**17 // x.shape[1])  # 1 MB in float64: fits the cache
-    parts = [dot(take(x, i[k : k + step]), take(y, j[k : k + step])) for k in range(0, len(i), step)]
-    return np.concatenate([np.empty(0), *parts])
+    parts = [np.empty(0)]
+    for k in range(0, len(i), step):
+        some = take(x, i[k : k + step])
+        parts.append(dot(some, some if y is None else take(y, j[k : k + step])))
+    return np.concatenate(parts)
 
 
 def take(x: torch.Tensor, i: np.ndarray) -> np.ndarray:
@@ -104,6 +114,12 @@ def take(x: torch.Tensor, i: np.ndarray) -> np.ndarray:
         return x.numpy().take(i, 0)  # faster than x[i], for which torch wakes every thread for each small piece
     rows = x[torch.from_numpy(i).to(x.device)]
     return (rows if x.dtype == torch.float64 else rows.float()).cpu().numpy()
+
+
+def plain(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x . y row by row in float64, in the library's order."""
+    wide = x.astype(np.float64)
+    return np.vecdot(wide, wide if y is x else y.astype(np.float64))
 
 
 def fold(x: np.ndarray, y: np.ndarray) -> np.ndarray:

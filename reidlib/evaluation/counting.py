@@ -1,7 +1,10 @@
-"""The counter: how many wrong answers rank ahead of every true match, without a sort and without a distance matrix.
+"""The counter: how many wrong answers rank ahead of every true match, exactly and without a distance matrix.
 
 A `Similarity` gives the values that are compared, a `Rule` says which gallery images are a query's matches, its wrong
-answers, or neither. Products run on the features' device; the few entries that remain of a tile are counted on the CPU.
+answers, or neither. Every row of a tile is sorted as keys of 32 bits: a similarity's first 18 bits, then its column. A
+binary search for a match in its row then counts the wrong answers that are surely ahead of it, and names the few that
+are too close to tell. What this costs does not depend on how good the model is. Products run on the features' device;
+on the CPU, rows are sorted on as many threads as torch has.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,11 +15,16 @@ import torch
 
 from reidlib.data.shots import DISTRACTOR, JUNK, Shots
 from reidlib.evaluation.cosine import recall
-from reidlib.progress import progress
+from reidlib.progress import progress, together
 
 ROWS = 512  # queries in a tile: from here on NumPy's product runs at full speed
-CROWDED = 8  # a row with more than this part of its tile above its worst match is compared, not searched: it is faster
-WIDEST = 1.5  # the largest absolute similarity that `count` can tell from another query's
+COLUMNS = 2**14  # gallery images in a tile, at most: what 14 bits of a key can number
+HIDDEN, LAST = -(2**31), 2**31 - 1  # the key of what is no wrong answer, and the highest
+UNIT = 2.0**30  # of a key: similarities between -2 and 2 fit
+STRIP = 32  # rows that one thread sorts at a time: they fit its cache
+PIECE = 4096  # pairs that one thread looks at again at a time
+TIED = 2.0**-38  # two similarities by `near` that differ by less are computed by `exact`
+WIDEST = 1.5  # the largest absolute similarity that `count` takes
 Pair = tuple[np.ndarray, np.ndarray]  # two arrays (n,) int64 side by side
 
 
@@ -25,8 +33,9 @@ class Similarity(Protocol):
 
     `tile` gives those of some queries and some gallery images, (rows, cols) float32, which the caller only reads;
     `near` and `exact` those of the pairs (i, j), each (n,) int64, n may be 0, as (n,) float64. `exact` decides ties and
-    is the same to the last bit in every call; `tile` and `near` are within `error` of it. `score(rerank=...)` takes any
-    function of q (Q, D), g (G, D) and keep (G,), which is False for junk, that returns one, as `rerank` does.
+    is the same to the last bit in every call; `near` may be faster and is within 2^-40 of it, `tile` within `error`.
+    `score(rerank=...)` takes any function of q (Q, D), g (G, D) and keep (G,), which is False for junk, that returns
+    one, as `rerank` does.
     """
 
     error: float
@@ -39,8 +48,9 @@ class Similarity(Protocol):
 class Rule:
     """Which gallery images count for a query: one of the same pid is a match, another is wrong, some are ignored.
 
-    Junk (gallery pid -1) is ignored for every query; `ignored(q_pid, q_cam, g_pid, g_cam)` says what else is. `own`
-    (G,) int64 names the query that a gallery image is itself and that ignores it, -1 for none; default: none is one.
+    Junk (gallery pid -1) is ignored for every query; `ignored(same, q_cam, g_cam)`, where `same` tells pairs of one
+    pid, says what else is. `own` (G,) int64 names the query that a gallery image is itself and that ignores it, -1 for
+    none; default: none is one.
     """
 
     def __init__(
@@ -51,18 +61,27 @@ class Rule:
         self._ignored, self.own = ignored, own
         self.order = np.argsort(self.g_pid, kind="stable")
         self.sorted = self.g_pid[self.order]
-        kept = np.flatnonzero(self.g_pid != -1)
+        kept = np.flatnonzero(self.g_pid != JUNK)
         self.columns = range(kept[0], kept[-1] + 1) if len(kept) else range(0)  # Market's junk comes first
 
     def ignored(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
         """Whether gallery images j are ignored for queries i."""
         g_pid = self.g_pid[j]
-        ignored = (g_pid == -1) | self._ignored(self.q_pid[i], self.q_cam[i], g_pid, self.g_cam[j])
+        ignored = (g_pid == JUNK) | self._ignored(self.q_pid[i] == g_pid, self.q_cam[i], self.g_cam[j])
         return ignored if self.own is None else ignored | (self.own[j] == i)
 
-    def wrong(self, i: np.ndarray | int, j: np.ndarray | slice) -> np.ndarray:
-        """Whether gallery images j are wrong answers to queries i."""
-        return (self.q_pid[i] != self.g_pid[j]) & ~self.ignored(i, j)
+    def wrong(self, rows: slice, cols: slice) -> np.ndarray:
+        """Whether gallery images are wrong answers to queries, (rows, cols)."""
+        cameras, which = np.unique(self.q_cam[rows], return_inverse=True)
+        strangers = np.zeros((len(cameras), cols.stop - cols.start), bool)
+        hidden = self._ignored(strangers, cameras[:, None], self.g_cam[cols]) | (self.g_pid[cols] == JUNK)
+        wrong = ~hidden[which]
+        i, j = self.same(rows)
+        inside = (j >= cols.start) & (j < cols.stop)
+        wrong[i[inside] - rows.start, j[inside] - cols.start] = False
+        if self.own is not None:
+            wrong &= self.own[cols] != np.arange(rows.start, rows.stop)[:, None]
+        return wrong
 
     def same(self, rows: slice) -> Pair:
         """All pairs (i, j) of one pid with i in rows, ordered by i; no image with itself."""
@@ -83,10 +102,8 @@ class Rule:
         i, j = self.same(slice(0, len(self.q_pid)))
         ignored = self.ignored(i, j)
         counts = dict(queries=len(self.q_pid), valid=len(np.unique(i[~ignored])), gallery=len(self.g_pid))
-        strangers = (
-            0 if DISTRACTOR in self.q_pid else int((self.g_pid == DISTRACTOR).sum())
-        )  # else a person like others
-        counts |= dict(junk=int((self.g_pid == JUNK).sum()), distractors=strangers)
+        strangers = self.g_pid == DISTRACTOR if DISTRACTOR not in self.q_pid else np.empty(0)  # else people like others
+        counts |= dict(junk=int((self.g_pid == JUNK).sum()), distractors=int(strangers.sum()))
         return counts | dict(matches=int((~ignored).sum()), same_camera=int(ignored.sum()))
 
 
@@ -115,125 +132,111 @@ def _count_rows(source: Similarity, rule: Rule, rows: slice, tiles: list[slice],
     chunk.add(tile, tiles[0])
     for cols in tiles[1:]:
         chunk.add(source.tile(rows, cols), cols)
-    return chunk.i, chunk.ahead()
+    return chunk.i, chunk.ahead
 
 
 def tiling(rule: Rule, memory: int) -> Iterator[tuple[slice, list[slice]]]:
     """Slices of queries, each with slices of the gallery, so that a tile and what is derived from it fit `memory`."""
-    rows, end = min(ROWS, len(rule.q_pid)), rule.columns.stop
-    cols = max(1, memory // (8 * rows))  # 4 bytes a similarity, 1 a comparison, the rest for the entries that remain
+    queries, end = len(rule.q_pid), rule.columns.stop
+    first, last = (np.searchsorted(rule.sorted, rule.q_pid, side) for side in ("left", "right"))
+    most = int((last - first).max()) + 1  # images of one person
+    rows = max(1, min(queries, max(ROWS, memory // (8 * len(rule.columns) + 1)), memory // (64 * most)))
+    cols = max(1, min(COLUMNS, memory // (8 * rows)))  # 4 bytes a similarity and 4 a key
     tiles = [slice(left, min(left + cols, end)) for left in range(rule.columns.start, end, cols)]
-    few = len(rule.q_pid) * len(rule.g_pid) < 10**7
-    for top in progress(range(0, len(rule.q_pid), rows), "comparing", few=few):
-        yield slice(top, min(top + rows, len(rule.q_pid))), tiles
+    for top in progress(range(0, queries, rows), "comparing", few=queries * len(rule.g_pid) < 10**7):
+        yield slice(top, min(top + rows, queries)), tiles
 
 
 class Chunk:
-    """The matches of some queries as thresholds, and how many wrong answers pass each of them.
+    """The matches (i, j) of some queries, and how many wrong answers are ahead of each: (n,) int64.
 
     `whole`: the tile with all columns of these queries, and so the matches' similarities; None if there are several.
     """
 
     def __init__(self, source: Similarity, rule: Rule, rows: slice, whole: torch.Tensor | None, ties: str) -> None:
         self.source, self.rule, self.rows, self.pessimistic = source, rule, rows, ties == "pessimistic"
-        i, j = rule.matches(rows)
+        self.i, self.j = i, j = rule.matches(rows)
         near = source.near(i, j) if whole is None else entries(whole, i - rows.start, j - rule.columns.start)
-        # All thresholds on one axis: similarities lie in [-1, 1], so 4 units a query keep the queries apart.
-        axis = 4 * (i - rows.start) + _bounded(near)
-        order = np.argsort(axis)
-        self.i, self.j, axis = i[order], j[order], axis[order]
-        slack = 2 * source.error + 1e-7  # the error of the match and that of the wrong answer
-        self.low, self.high = axis - slack, axis + slack
-        self.exact = np.full(len(axis), np.nan)  # filled where a wrong answer comes close
-        self.first = np.searchsorted(i, np.arange(rows.start, rows.stop + 1))  # of each query's thresholds, its worst
-        self.floor = np.full(rows.stop - rows.start, np.inf)
-        has = np.diff(self.first) > 0
-        self.floor[has] = (self.low[self.first[:-1][has]] - 4 * np.flatnonzero(has)).astype(np.float32)
-        self.passing = np.zeros(len(i) + 1, np.int64)  # entries by the number of thresholds they surely pass
-        self.entries = np.zeros(len(self.floor), np.int64)  # entries by query
-        self.single = np.zeros(len(i), np.int64)  # entries counted for one threshold alone
+        self.level, self.error = _bounded(near), source.error + 5e-8  # and a rounding to float32
+        self.ahead = np.zeros(len(i), np.int64)
+        self.near, self.exact = np.full((2, len(i)), np.nan)  # of a match that a wrong answer comes close to
+        self.r, first = i - rows.start, np.searchsorted(i, np.arange(rows.start, rows.stop))
+        self.turn = np.arange(len(i)) - first[self.r]  # 0 for a query's first match, 1 for the next, ...
+        edges = np.full((rows.stop - rows.start, 2, self.turn.max(initial=0) + 1), LAST, np.int32)
+        edges[self.r, 0, self.turn] = _cell(self.level - 2 * self.error)
+        edges[self.r, 1, self.turn] = _cell(self.level + 2 * self.error) + COLUMNS
+        self.edges = torch.from_numpy(edges)
 
     def add(self, tile: torch.Tensor, cols: slice) -> None:
-        """Count the wrong answers of one tile; only those above a query's worst match are looked at."""
-        r, c, values, crowded = above(tile, self.floor)
-        wrong = self.rule.wrong(r + self.rows.start, c + cols.start)
-        r, c = r[wrong], c[wrong]
-        unsure = [self._search(r, c + cols.start, 4 * r + _bounded(values[wrong]).astype(np.float64))]
-        for row in crowded:
-            unsure.append(self._compare(row, tile[row].cpu().numpy(), cols))
-            if sum(map(len, unsure)) > 2**20:  # only where features have all but collapsed
-                self._settle(np.concatenate(unsure))
-                unsure.clear()
-        if unsure:
-            self._settle(np.concatenate(unsure))
+        """Count the wrong answers of one tile."""
+        keys = sorted_keys(tile, self.rule.wrong(self.rows, cols))
+        at = torch.searchsorted(keys, self.edges.to(keys.device).flatten(1)).view(self.edges.shape).cpu().numpy()
+        low, high = at[self.r, 0, self.turn], at[self.r, 1, self.turn]
+        self.ahead += keys.shape[1] - high
+        piece = np.cumsum(high - low) // PIECE
 
-    def _search(self, r: np.ndarray, j: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """Look up how many thresholds each entry passes; returns what is too close to decide, as for `_settle`."""
-        passed, most = np.searchsorted(self.high, position), np.searchsorted(self.low, position, side="right")
-        self.passing += np.bincount(passed, minlength=len(self.passing))
-        self.entries += np.bincount(r, minlength=len(self.entries))
-        close = np.flatnonzero(most > passed)
-        which, k = ragged(passed[close], most[close])
-        return np.stack([r[close][which], j[close][which], k], 1)
+        def look(some: int) -> None:  # at the entries of a row's keys from low to high, for some matches
+            k = np.arange(*np.searchsorted(piece, (some, some + 1)))
+            which, position = ragged(low[k], high[k])
+            r = self.r[k[which]]
+            c = entries(keys, r, position) & (COLUMNS - 1)
+            value = entries(tile, r, c).astype(np.float64)
+            ahead = self._ahead(k[which], c + cols.start, value)
+            self.ahead[k] += np.bincount(which[ahead], minlength=len(k))
 
-    def _compare(self, r: int, row: np.ndarray, cols: slice) -> np.ndarray:
-        """The same for all of row r, one threshold after another: faster where many entries pass."""
-        j = np.flatnonzero(self.rule.wrong(self.rows.start + r, cols))
-        row, unsure = row[j], [np.empty((0, 3), np.int64)]
-        for k in range(self.first[r], self.first[r + 1]):  # rising: what does not reach one reaches none after it
-            reach = row >= float(self.low[k] - 4 * r)
-            row, j = row[reach], j[reach]
-            passed = row > float(self.high[k] - 4 * r)
-            self.single[k] += (sure := np.count_nonzero(passed))
-            if sure < len(row):
-                close = j[~passed] + cols.start
-                unsure.append(np.stack([np.full_like(close, r), close, np.full_like(close, k)], 1))
-        return np.concatenate(unsure)
+        together(look, np.unique(piece), torch.get_num_threads())
 
-    def _settle(self, unsure: np.ndarray) -> None:
-        """Decide by exact similarities which entries pass which thresholds: (n, 3) of row, gallery image, threshold."""
-        r, j, k = unsure.T
-        entry, again = np.unique(r * len(self.rule.g_pid) + j, return_inverse=True)
-        r, j = np.divmod(entry, len(self.rule.g_pid))
-        own = self.source.exact(r + self.rows.start, j)[again]
-        level = recall(self.exact, k, lambda k: self.source.exact(self.i[k], self.j[k]))
-        self.single += np.bincount(k[own >= level if self.pessimistic else own > level], minlength=len(self.single))
+    def _ahead(self, k: np.ndarray, j: np.ndarray, value: np.ndarray) -> np.ndarray:
+        """Whether wrong answers j, of similarity `value` in a tile, are ahead of matches k, each (n,)."""
+        i, source = self.i, self.source
+        gap = value - self.level[k]
+        close = np.flatnonzero(abs(gap) <= 2 * self.error)
+        level = recall(self.near, k[close], lambda k: source.near(i[k], self.j[k]))
+        gap[close] = value[close] - level
+        near = abs(gap[close]) <= self.error
+        close = close[near]
+        gap[close] = source.near(i[k[close]], j[close]) - level[near]
+        tied = np.flatnonzero(abs(gap) < TIED)
+        exact = recall(self.exact, k[tied], lambda k: source.exact(i[k], self.j[k]))
+        gap[tied] = source.exact(i[k[tied]], j[tied]) - exact
+        return (gap >= 0) if self.pessimistic else (gap > 0)
 
-    def ahead(self) -> np.ndarray:
-        """Wrong answers ahead of each match, in the order of `i`."""
-        # An entry of one query passes all thresholds of the queries before it and none of those after it.
-        return self.entries.cumsum()[self.i - self.rows.start] - self.passing.cumsum()[:-1] + self.single
+
+def sorted_keys(tile: torch.Tensor, wrong: np.ndarray) -> torch.Tensor:
+    """The wrong answers of each row as ascending keys (rows, cols) int32; everything else is HIDDEN and comes first."""
+    keys, columns = torch.empty_like(tile, dtype=torch.int32), torch.arange(tile.shape[1], dtype=torch.int32)
+    hidden = torch.from_numpy(~wrong)
+    if tile.device.type != "cpu":
+        _bounded(torch.stack(tile.aminmax()).cpu().numpy())
+        keys.copy_(tile * UNIT).bitwise_and_(-COLUMNS).bitwise_or_(columns.to(tile.device))
+        return keys.masked_fill_(hidden.to(tile.device), HIDDEN).sort(1).values
+
+    def sort(top: int) -> None:
+        rows = slice(top, top + STRIP)
+        values, some = tile[rows].numpy(), keys[rows].numpy()
+        _bounded(np.array([values.min(), values.max()]))
+        some[:] = values * np.float32(UNIT)
+        some &= -COLUMNS
+        some |= columns.numpy()
+        np.copyto(some, HIDDEN, where=hidden[rows].numpy())
+        some.sort(axis=1)
+
+    together(sort, range(0, len(tile), STRIP), torch.get_num_threads())
+    return keys
+
+
+def _cell(values: np.ndarray) -> np.ndarray:
+    """The key of similarities (n,) in column 0."""
+    return np.clip(np.trunc(values * UNIT), HIDDEN + COLUMNS, LAST - COLUMNS).astype(np.int64) & -COLUMNS
 
 
 def _bounded(values: np.ndarray) -> np.ndarray:
     """`values`; ValueError for NaN and for what lies so far outside [-1, 1] that the counter would be wrong."""
-    if len(wrong := values[~(abs(values) <= WIDEST)]):
-        raise ValueError(
-            f"a similarity is {wrong[0]}: similarities must lie between -1 and 1, such as 1 - distance / max"
-        )
+    if len(wide := values[~(abs(values) <= WIDEST)]):
+        raise ValueError(f"a similarity is {wide[0]}: it must lie between -1 and 1, as 1 - distance / max does")
     return values
 
 
 def entries(tile: torch.Tensor, r: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """tile[r, c] as float64 in main memory."""
-    return tile[torch.from_numpy(r), torch.from_numpy(c)].double().cpu().numpy()
-
-
-def above(tile: torch.Tensor, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
-    """Rows, columns and values of a tile's entries above their row's floor; of crowded rows, the number of the row."""
-    limit, floor = tile.shape[1] // CROWDED, floor.astype(np.float32)[:, None]
-    if tile.device.type == "cpu":
-        dense = tile.numpy()
-        mask = dense >= floor
-        crowded = np.flatnonzero([np.count_nonzero(row) > limit for row in mask])
-        mask[crowded] = False
-        flat = np.flatnonzero(mask)
-        values = dense.ravel()[flat]
-    else:
-        over = tile >= torch.from_numpy(floor).to(tile.device)
-        full = (over.sum(1, dtype=torch.int32) > limit).nonzero()[:, 0]
-        over[full] = False
-        chosen = over.view(-1).nonzero()[:, 0]
-        flat, values, crowded = (x.cpu().numpy() for x in (chosen, tile.reshape(-1)[chosen], full))
-    r, c = np.divmod(flat, tile.shape[1])
-    return r, c, values, crowded.tolist()
+    """tile[r, c] in main memory."""
+    return tile[torch.from_numpy(r), torch.from_numpy(c)].cpu().numpy()

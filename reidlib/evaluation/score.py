@@ -12,8 +12,8 @@ from reidlib.evaluation.scores import Compared, Scores, per_query
 
 # What a query ignores besides junk: Market-1501's rule (Zheng et al. 2015), and nothing for data of a single camera.
 SAME_CAMERA = {
-    "ignore": lambda q_pid, q_cam, g_pid, g_cam: (q_pid == g_pid) & (q_cam == g_cam),
-    "keep": lambda q_pid, q_cam, g_pid, g_cam: np.zeros(g_pid.shape, bool),
+    "ignore": lambda same, q_cam, g_cam: same & (q_cam == g_cam),
+    "keep": lambda same, q_cam, g_cam: np.zeros_like(same),
 }
 UNLABELLED = "Images of unknown identity cannot be scored: embed both sides with rl.embed and compare them by q @ g.T"
 # Nobody named a camera: then "keep" may lift a score that only finds pictures of the same moment.
@@ -140,7 +140,7 @@ def check_shots(query: Shots, gallery: Shots) -> None:
     if len(junk := np.flatnonzero(query.pids == JUNK)):
         i = junk[0]
         raise ValueError(f"query {i} ({query.paths[i]}) has pid -1, which marks junk: leave it out. {UNLABELLED}")
-    queries, images = ([f"{shots.root}/{path}" for path in shots.paths.tolist()] for shots in (query, gallery))
+    queries, images = ([*map(f"{shots.root}/".__add__, shots.paths.tolist())] for shots in (query, gallery))
     if (both := set(queries) & set(images)) and queries != images:
         i = next(i for i, path in enumerate(queries) if path in both)
         raise ValueError(

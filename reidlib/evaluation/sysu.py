@@ -8,7 +8,7 @@ import torch
 
 from reidlib.data.shots import Shots
 from reidlib.evaluation.cosine import Cosine
-from reidlib.evaluation.counting import ROWS, Rule, Similarity, count, entries, ragged
+from reidlib.evaluation.counting import ROWS, Rule, Similarity, count, ragged
 from reidlib.evaluation.score import check_features, check_shots, choose
 from reidlib.evaluation.scores import Scores, per_query
 from reidlib.evaluation.sysu_trials import FILE, Draw, SysuScores, drawn, official, people, same_place, seeded
@@ -19,6 +19,7 @@ GALLERIES = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 SHOTS = {"single": 1, "multi": 10}  # images of each camera and identity
 SIZES = {"all": 301, "indoor": 112}  # pairs of camera and identity in the real gallery: images of a single-shot one
 REAL_PROBES = 3803
+LOWEST = -1.25  # below every similarity
 
 
 def refuse_sysu(name: str) -> None:
@@ -122,7 +123,7 @@ class Drawn:
         return self.values[rows, cols]
 
     def near(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        return entries(self.values, i, j)
+        return self.cosine.near(i, self.columns[j])
 
     def exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         return self.cosine.exact(i, self.columns[j])
@@ -142,7 +143,7 @@ class Nearest:
         ends = self.ends[cols.start : cols.stop + 1]
         j = self.rule.order[ends[0] : ends[-1]]
         tile = self.source.tile(rows, slice(0, len(self.rule.order))).cpu().numpy()[:, j]
-        tile[self.rule.ignored(np.arange(rows.start, rows.stop)[:, None], j)] = -2  # below every similarity
+        tile[self.rule.ignored(np.arange(rows.start, rows.stop)[:, None], j)] = LOWEST
         return torch.from_numpy(np.maximum.reduceat(tile, ends[:-1] - ends[0], axis=1))
 
     def near(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -154,7 +155,7 @@ class Nearest:
     def _best(self, similarity: Callable[..., np.ndarray], i: np.ndarray, person: np.ndarray) -> np.ndarray:
         which, position = ragged(self.ends[person], self.ends[person + 1])
         i, j = i[which], self.rule.order[position]
-        values, keep = np.full(len(i), -2.0), ~self.rule.ignored(i, j)
+        values, keep = np.full(len(i), LOWEST), ~self.rule.ignored(i, j)
         values[keep] = similarity(i[keep], j[keep])
         starts = np.flatnonzero(np.diff(which, prepend=-1))  # every person has an image
         return np.maximum.reduceat(values, starts) if len(starts) else values

@@ -1,5 +1,6 @@
 """The notebooks as files: what a reader, GitHub, papermill and nbval rely on. That they run is nbval's part."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
-RUNS = ("dataset", "seed", "model", "preset", "tricks")  # these need a value; all others mean "as published"
+RUNS = ("dataset", "seed", "model", "preset", "tricks", "same_camera")  # need a value; all others mean "as published"
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -77,13 +78,101 @@ def test_there_is_one_cell_of_typed_and_explained_scalars(path):
 
 
 @each
-def test_a_cell_that_is_not_compared_is_followed_by_one_that_asserts(path):
+def test_a_cell_that_is_not_compared_is_checked_by_an_assertion(path):
+    """Its own assertions or those of the next cell compare something that it made: a wrong number does not pass."""
     code = cells(path, "code")
-    loose = ["nbval-ignore-output" in cell["metadata"].get("tags", []) for cell in code]
-    figures = [any(map(is_picture, cell["outputs"])) for cell in code]
-    for place, (cell, ignored, figure) in enumerate(zip(code, loose, figures)):
-        later = [source(following) for following in code[place + 1 : place + 4]]
-        assert not ignored or figure or any("assert" in text for text in later), source(cell)
+    for cell, following in zip(code, [*code[1:], None]):
+        if "nbval-ignore-output" in cell["metadata"].get("tags", []):
+            made, checked = names_made(source(cell)), names_checked(source(cell))
+            checked |= names_checked(source(following)) if following else set()
+            assert made & checked, source(cell)
+
+
+@pytest.mark.parametrize(
+    ("cell", "following", "passes"),
+    [
+        ("a = score()\nprint(a)", "assert a.mAP == 0.5", True),
+        ("a = score()\nassert np.isclose(a.mAP, b)", "", True),
+        ("for row in fit():\n    print(row)", "assert row['loss'] < 1", True),
+        ("a, (b, *c) = score()", "assert_close(c, d)", True),
+        ("found['x'] = score()", "assert [s.mAP for s in found.values()] == [1]", True),
+        ("a = score()\nprint(a)", "assert b.mAP == 0.5", False),
+        ("print(score())", "assert a == 1", False),
+        ("a = score()", "assert a", False),
+        ("a = score()", "assert a is not None and isinstance(a, float)", False),
+        ("a = score()", "assert True\nprint(a == 1)", False),
+        ("def f():\n    a = 1", "assert a == 1", False),
+        ("a = score()", "def f():\n    assert a == 1", False),
+    ],
+)
+def test_what_counts_as_checked(cell, following, passes):
+    assert bool(names_made(cell) & (names_checked(cell) | names_checked(following))) == passes
+
+
+def outside_functions(text):
+    """The syntax nodes of a cell that run with it, not those of the functions that it defines."""
+    nodes = [ast.parse(text)]
+    while nodes:
+        node = nodes.pop()
+        yield node
+        nodes += [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.FunctionDef)]
+
+
+def names_made(text):
+    """The variables that a cell assigns, also as targets of a loop or by an item."""
+    made = set()
+    for node in outside_functions(text):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            made.add(node.id)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
+            made.add(node.value.id)
+    return made
+
+
+def names_checked(text):
+    """The variables whose values the assertions of a cell compare, directly or within a loop over them."""
+    checked = set()
+    for node in outside_functions(text):
+        if isinstance(node, ast.Assert) and compares(node.test):
+            checked |= names_read(node)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and compares(node.value):
+            checked |= names_read(node) if ast.unparse(node.value.func).startswith("assert_") else set()
+        elif isinstance(node, ast.For):
+            inside = names_checked("\n".join(map(ast.unparse, node.body)))
+            checked |= names_read(node.iter) if names_read(node.target, ast.Store) & inside else set()
+    return checked
+
+
+def names_read(node, how=ast.Load):
+    return {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, how)}
+
+
+def compares(node):
+    """Whether an expression compares values, not only whether something is there or of which type."""
+    found = ast.walk(node)
+    return any(
+        (isinstance(part, ast.Compare) and not isinstance(part.ops[0], ast.Is | ast.IsNot))
+        or (isinstance(part, ast.Call) and re.search(r"close$|equal$", ast.unparse(part.func)))
+        for part in found
+    )
+
+
+def test_no_notebook_writes_into_the_repository_unasked():
+    """The figures of the README are drawn again only where a parameter says so; others go to the folder of the run."""
+    for path in NOTEBOOKS:
+        for cell in cells(path, "code"):
+            for node in ast.walk(ast.parse(source(cell))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "rl.save_figure":
+                    assert ast.unparse(node.args[2]) in ("figures", "run"), source(cell)
+
+
+@each
+def test_the_first_cell_checks_the_parameters(path):
+    first = cells(path, "code")[1]
+    lines = source(first).splitlines()
+    assert lines.count("rl.check_parameters(globals())") == 1
+    before = lines[: lines.index("rl.check_parameters(globals())")]
+    assert all(re.match(r"(import|from) |$", line) for line in before), "nothing is done before"
 
 
 @each

@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 
 import lazy_loader
 
@@ -33,7 +34,9 @@ class _Flat(MetaPathFinder, Loader):
 
     def find_spec(self, fullname, path=None, target=None):
         package, _, name = fullname.partition(".")
-        return ModuleSpec(fullname, self) if package == __name__ and name in HOMES else None
+        if package != __name__ or name not in HOMES:
+            return None
+        return ModuleSpec(fullname, self, origin=find_spec(f"{__name__}.{HOMES[name]}").origin)  # sys.argv[0] of -m
 
     def create_module(self, spec):
         module = _home(spec.name)

@@ -153,7 +153,11 @@ def pixels_digest(shots: Images) -> str:
     stats = hashlib.blake2b(str(shots.root.resolve()).encode(), digest_size=10)
     root, names = str(shots.root), shots.paths.tolist()
     for name in names:
-        stat = os.stat(f"{root}/{name}")
+        try:
+            stat = os.stat(f"{root}/{name}")
+        except OSError as error:
+            gone = f"{error.strerror}; rl.check(split) lists every file that is gone"
+            raise OSError(error.errno, gone, f"{root}/{name}") from None
         stats.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode())
     known = cache_folder() / f"{stats.hexdigest()}.digest"
     if known.is_file() and re.fullmatch("[0-9a-f]{20}", text := known.read_text()):

@@ -2,11 +2,19 @@
 
 import contextlib
 import os
+import re
 import secrets
+import shlex
+import signal
 import socket
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import filelock
+import psutil
 import pytest
 from attempts import PATIENCE, is_gone, notes, wait_for
 
@@ -17,7 +25,12 @@ from reidlib.runs.jobs import grid
 
 SMALL_STORE = 80 * 2**20  # bytes: the least that Ray takes
 READY = 180  # seconds to wait for a node; Ray's 30 are too few for a slow machine
-AGENTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+AGENTS = {  # their names for a node, and in the options of `ray start`
+    "metrics_agent_port": "--dashboard-agent-grpc-port",
+    "metrics_export_port": "--metrics-export-port",
+    "dashboard_agent_listen_port": "--dashboard-agent-listen-port",
+    "runtime_env_agent_port": "--runtime-env-agent-port",
+}
 
 
 def free_ports():
@@ -152,3 +165,108 @@ def test_what_somebody_trains_by_hand_on_a_node_stays_there(small, own, tmp_path
         error, files = cluster.on_node(small.read_text(), "small.ipynb", job, source_digest())
     assert "another process is training in this folder" in error
     assert not files
+
+
+# Slurm's srun: begins a command once for each task, each in a folder of its own as on machines of their own, small.
+# Ray gives a node 30 s to begin, which a busy machine may exceed: three tries.
+SRUN = """#!/bin/bash
+while [[ $1 == -* ]]; do
+  case $1 in --ntasks=*) tasks=${1#*=} ;; -c | -w) shift ;; esac
+  shift
+done
+for ((task = 0; task < tasks; task++)); do
+  machine=machines/$(ls machines | wc -l)
+  mkdir $machine
+  (cd $machine && for try in 1 2 3; do "$@" $(cat ../../options/${machine##*/}) && break; done) &> $machine/log &
+done
+wait
+"""
+# In place of a number of seconds: waits until every machine that was asked for has begun.
+SLEEP = """#!/bin/bash
+for ((i = 0; i < 900; i++)); do
+  /bin/sleep 0.2
+  [[ $(cat machines/*/log | grep -c "Ray runtime started") == $(ls machines | wc -l) ]] && break
+done
+"""
+
+
+def slurm_script(notebook, words, port):
+    """The README's script for Slurm as it stands, but for the notebook, its parameters and the port."""
+    (script,) = re.findall(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", (rl.project() / "README.md").read_text(), re.S)
+    assert script.count("notebooks/03_train.ipynb ...") == 1
+    script = script.replace("notebooks/03_train.ipynb ...", shlex.join([str(notebook), *words]))
+    return script.replace("6379", str(port))
+
+
+@contextlib.contextmanager
+def running(script, folder, **environment):
+    """A script in a session of its own, as Slurm runs it; in the end all that it began is ended, and is gone."""
+    process = subprocess.Popen(
+        ["bash", "-c", script], cwd=folder, env=os.environ | environment, start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        mine = [one for one in psutil.process_iter() if folder_of(one).is_relative_to(folder)]
+        for one in mine:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.send_signal(signal.SIGKILL)
+        process.stdout.close()
+        process.wait()
+    wait_for(lambda: all(is_gone(one.pid) for one in mine))
+
+
+def folder_of(process):
+    try:
+        return Path(process.cwd())
+    except (psutil.Error, OSError):
+        return Path("/")
+
+
+def test_the_readmes_script_for_slurm_begins_a_cluster_that_takes_its_own_driver_and_no_other(small, own, tmp_path):
+    """Head, workers and driver are processes of their own, as in life: a token that one of them lacks is no use."""
+    for folder in ("bin", "options", "machines"):
+        (tmp_path / folder).mkdir()
+    for name, text in (("srun", SRUN), ("sleep", SLEEP)):
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    for i in range(3):
+        ports = [f"{AGENTS[name]}={port}" for name, port in free_ports().items()]
+        options = ["--num-cpus=1", f"--object-store-memory={SMALL_STORE}", *ports, *["--include-dashboard=false"][i:]]
+        (tmp_path / "options" / str(i)).write_text(" ".join(options))
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    words = [word for name, value in (own | {"seed": 1}).items() for word in ("-p", name, str(value))]
+    path = os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    slurm = {"SLURMD_NODENAME": "localhost", "SLURM_CPUS_PER_TASK": "1", "PATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
+    slurm |= {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parent), "RAY_gcs_server_port_wait_time_s": "180"}
+    script = slurm_script(small, [*words, "--runs", str(tmp_path / "home")], port)
+    with running(script + "\necho ended with $?", tmp_path, **slurm) as process:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("ended with"):
+                break
+        assert said[-1] == "ended with 0\n", "".join(said) + "".join(
+            log.read_text() for log in tmp_path.glob("machines/*/log")
+        )
+        assert "Ray: 3 machines, {'num_cpus': 1} for each job\n" in said
+        assert [row["seed"] for row in rl.collect(tmp_path / "home")] == [1]
+        driver = [sys.executable, "-m", "reidlib.repeats", small, *words, "--ray", f"localhost:{port}"]
+        stranger = os.environ | {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_NUM_REDIS_GET_RETRIES": "1"}
+        done = subprocess.run(driver, env=stranger, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "is its token another one? Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("answer", [None, b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_port_that_is_not_rays_is_named_in_seconds(answer, monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWER", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        if answer is not None:  # else it takes the connection and keeps silent
+            pool.submit(lambda: server.accept()[0].sendall(answer))
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ConnectionError, match=f"no Ray cluster answers at {address}.*the port of `ray start"):
+            cluster._connect(address)

@@ -22,6 +22,8 @@ from reidlib.files import write_whole
 from reidlib.runs.jobs import Engine, Job, attempt, is_free, set_aside, state
 
 RETRIES = 5  # of a job whose worker or host died; an error in the notebook is none of these
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # of HTTP/2, which Ray speaks
+ANSWER = 10  # seconds to wait for one
 QUIET = 60  # seconds after which a line says that nothing has ended
 
 
@@ -29,7 +31,8 @@ def engine(notebook: str | Path, base: Path, address: str, say: Callable[[str], 
     """What carries out jobs on the cluster at `address` ("auto": the one that is found, else one on this machine).
 
     Returns a function from jobs to (job, its last error line or None), each when it has ended and its files are below
-    `base`. Raises ImportError without Ray, ConnectionError if no cluster answers, ValueError for an invalid address.
+    `base`. Raises ImportError without Ray, ConnectionError if no cluster answers or it wants another token, ValueError
+    for an invalid address.
     """
     ray = _connect(address)
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -78,24 +81,39 @@ def _connect(address: str) -> Any:
         import ray
     except ImportError:
         raise ImportError("a grid on a cluster needs Ray: pip install reidlib[cluster]") from None
+    if "RAY_AUTH_TOKEN" in os.environ:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # a driver of Ray 2.60 sends its token only where this is set
     if address != "auto":
         _knock(address)
     if not ray.is_initialized():
-        ray.init(None if address == "auto" else address, logging_level=logging.WARNING)
+        try:
+            ray.init(None if address == "auto" else address, logging_level=logging.WARNING)
+        except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ConnectionError(
+                f"Ray answers at {address} and refuses ({reason}); is its token another one? Set RAY_AUTH_MODE=token, "
+                "and RAY_AUTH_TOKEN to the token that its `ray start --head` had"
+            ) from None
     return ray
 
 
 def _knock(address: str) -> None:
-    """Raise ConnectionError if nothing answers: Ray itself would try for more than ten minutes."""
+    """Raise ConnectionError if nothing answers, or something else than Ray: Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise ValueError(f"ray={address!r}; write auto, or HOST:PORT as `ray start` prints it")
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
+        with socket.create_connection((host, int(port)), timeout=ANSWER) as line:
+            line.sendall(HELLO)
+            answer = b"\x04" if os.environ.get("RAY_USE_TLS") else line.recv(9)[3:4]
     except OSError as error:
+        answer, reason = b"", str(error)
+    else:
+        reason = "what answers is not Ray"
+    if answer != b"\x04":  # the kind of frame that a server of HTTP/2 sends first
         raise ConnectionError(
-            f"no Ray cluster answers at {address} ({error}); is `ray start --head` running?"
-        ) from None
+            f"no Ray cluster answers at {address} ({reason}); give the port of `ray start --head`, 6379 by default"
+        )
 
 
 def _fetch(ray: Any, reference: Any, job: Job, folder: Path) -> str | None:

@@ -227,8 +227,9 @@ def _execute(notebook: Path | NotebookNode, output: Path, parameters: dict[str, 
         patch.dict(os.environ, unseen),  # papermill hands a kernel no environment of its own
     ):
         config = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})
-        given = dict(kernel_name="python3", progress_bar=False, config=config, extra_arguments=["--log-level=CRITICAL"])
-        papermill.execute_notebook(notebook, output, parameters, **given)
+        given = dict(kernel_name="python3", language="python", progress_bar=False, config=config)  # of any name
+        quiet = ["--log-level=CRITICAL"]  # Ctrl-C interrupts a kernel, which would log a traceback
+        papermill.execute_notebook(notebook, output, parameters, extra_arguments=quiet, **given)
 
 
 def _split(parameters: dict[str, Any], recipe: Recipe | None = None) -> tuple[Recipe, dict[str, Any]]:

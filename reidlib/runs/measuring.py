@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 
 from reidlib.data import Split, load
 from reidlib.evaluation import sysu
-from reidlib.evaluation.score import rule_of, score
+from reidlib.evaluation.score import NO_CAMERAS, rule_of, score
 from reidlib.evaluation.scores import Scores
 from reidlib.evaluation.sysu import SYSU, SysuScores, refuse_sysu
 from reidlib.files import write_whole
@@ -21,6 +23,7 @@ from reidlib.train.embedding import embed
 
 PARTNERS = {"market": "duke", "duke": "market", "toy": "toy-duke", "toy-duke": "toy"}  # the other half of the table
 WAYS = [(search, shot) for search in sysu.GALLERIES for shot in sysu.SHOTS]
+KEEP = 'same_camera="keep", whose scores are higher than those across cameras'
 PLAIN = {"rerank": None, "same_camera": "ignore", "ties": "pessimistic"}  # what changes scores, and its default
 
 
@@ -32,7 +35,8 @@ def measure(
 
     The embeddings are kept in `run_dir`/embeddings and used again as long as the weights, the images, the labels and
     the code are the same. The scores of each query go to `run_dir`/per_query-<set>.npz; the file of any other scoring
-    than the default has a name that says so, such as per_query-<set>-reranked.npz.
+    than the default has a name that says so, such as per_query-<set>-reranked.npz. Where the folder cannot be written,
+    a warning says so, and the scores are the same.
 
     Parameters
     ----------
@@ -49,7 +53,7 @@ def measure(
     flip = system.flip if flip is None else flip
     q, g = _embedded(system, split, run_dir, epoch, flip)
     scores = score(q, g, split.query, split.gallery, **scoring)
-    scores.save(Path(run_dir, f"per_query-{_name(split, epoch, flip)}{_unusual(scoring)}.npz"))
+    _keep(Path(run_dir, f"per_query-{_name(split, epoch, flip)}{_unusual(scoring)}.npz"), scores.save)
     return scores
 
 
@@ -127,7 +131,8 @@ def _refuse_untestable(split: Split, same_camera: str) -> None:
     try:
         rule_of(split.query, split.gallery, same_camera)
     except ValueError as error:
-        raise ValueError(f"{split.name} cannot be tested: {error}") from None
+        hint = f". If there truly is one camera, test with {KEEP}" if NO_CAMERAS in str(error) else ""
+        raise ValueError(f"{split.name} cannot be tested: {error}{hint}") from None
 
 
 def _name(split: Split, epoch: int | None, flip: bool) -> str:
@@ -147,9 +152,18 @@ def _embedded(system: System, split: Split, run_dir: str | Path, epoch: int | No
     if kept := _kept(file, key):
         return kept
     made = [embed(system, shots, flip=flip) for shots in (split.query, split.gallery)]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, lambda stream: np.savez(stream, q=made[0].numpy(), g=made[1].numpy(), key=np.array(key)))
+    arrays = {"q": made[0].numpy(), "g": made[1].numpy(), "key": np.array(key)}
+    _keep(file, lambda file: write_whole(file, lambda stream: np.savez(stream, allow_pickle=False, **arrays)))
     return made
+
+
+def _keep(file: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file beside the result; a folder that cannot be written, or a full disk, is a warning."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file)
+    except OSError as error:
+        warnings.warn(f"{file} is not kept: {error}", stacklevel=4)
 
 
 def _key(system: System, split: Split) -> str:

@@ -11,6 +11,7 @@ import reidlib as rl
 from reidlib import provenance
 from reidlib.provenance import code_of, source_digest
 from reidlib.runs import measuring
+from reidlib.runs.results import of_run, score_columns
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_each_number_stands_in_its_column(crowd, run):
         file.write_text(file.name)
     scores = rl.score(q, np.roll(q, 3, 0), query, gallery)
     assert len({scores.rank(k) for k in (1, 5, 10, 20)} | {scores.mAP, scores.mINP}) >= 4
-    rows = [rows[-1] | {"epoch": n, "iteration": 10 * n, "world": n, "seconds": float(n), "images_per_s": 100.0 * n,
+    rows = [rows[-1] | {"epoch": n, "iteration": 10 * n, "world": n, "seconds": 1.11 * n, "images_per_s": 100.0 * n,
                         "peak_mb": 7.4 - n, "peak_gpu_mb": 5.4 + n} for n in (1, 2, 3)]  # fmt: skip
     result = rl.write_result(folder, system, rows, {"crowd": scores}, flip=True)
     (row,) = rl.collect(folder)
@@ -89,7 +90,7 @@ def test_each_number_stands_in_its_column(crowd, run):
         "epoch": 3,
         "iterations": 30,
         "world": 3,
-        "seconds": 6.0,
+        "seconds": 6.7,
         "images_per_s": 200.0,
         "peak_mb": 6,
         "peak_gpu_mb": 8,
@@ -191,6 +192,13 @@ def test_a_run_of_mixed_code_says_so_in_its_rows(crowd, tiny, tmp_path):
     system = rl.restore(tmp_path, device="cpu")
     rl.write_result(tmp_path, system, rows, {"crowd": rl.measure(system, crowd, tmp_path)})
     assert [row["source"] for row in rl.collect(tmp_path)] == [mixed], "trained by one version, tested by another"
+
+
+def test_rows_of_another_study_name_the_code_that_trained_too(tmp_path):
+    assert of_run(tmp_path, [{"source": "b"}]) == [{"source": "b"}], "nothing is known of the run"
+    claim = {"recipe": rl.Recipe.for_dataset("toy").to_dict(), "source": "a"}
+    (tmp_path / "recipe.json").write_text(json.dumps(claim))
+    assert [row["source"] for row in of_run(tmp_path, [{"source": "b"}, {"source": "a"}])] == ["a+b", "a"]
 
 
 def test_a_result_is_written_in_the_folder_of_its_own_run_only(crowd, tiny, run, tmp_path):
@@ -322,6 +330,9 @@ def test_sysu_is_tested_in_four_ways_and_every_row_says_how(crowd, crossed, run,
         }  # fmt: skip
         assert table[way]["rank1"] == round(100 * found[way].rank(1), 2) <= table[way]["rank20"]
         assert table[way]["mAP_sd"] == round(100 * found[way].spread("mAP"), 2)
+    scores = found["toy-sysu all single"]
+    other = score_columns(scores, replace(system.recipe, tricks="none", bnneck=False), flip=True)
+    assert (other["feature"], other["flip"]) == ("pooled", "on")
     rl.write_csv(list(table.values()), tmp_path / "rows.csv")
     assert {row["test"]: row["draw"] for row in rl.read_csv(tmp_path / "rows.csv")}["crowd"] == ""
 

@@ -1,5 +1,7 @@
 """Intervals, differences and thresholds against plain loops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from test_sysu import crowd as sysu_crowd
 from reidlib.evaluation import sysu
 from reidlib.evaluation.score import score
 from reidlib.evaluation.scores import Scores, bootstrap, per_query
-from reidlib.evaluation.statistics import compare, verification
+from reidlib.evaluation.statistics import Verification, check_paired, compare, verification
 
 
 def test_trapezoid_ap_is_what_a_walk_down_the_list_gives():
@@ -137,6 +139,8 @@ def test_scores_of_different_queries_are_not_compared():
         compare(score(*crowd()), score(*crowd(queries=30)))
     q, g, query, gallery = crowd()
     a = score(q, g, query, gallery)
+    with pytest.raises(ValueError, match="same queries in the same order; got 40 and 40"):
+        check_paired(a, replace(a, camids=a.camids + 1))
     gallery.pids = np.where(gallery.pids == query.pids[0], 0, gallery.pids)
     with pytest.raises(ValueError, match="query 0 has a match in one gallery only"):
         compare(a, score(q, g, query, gallery))
@@ -160,4 +164,14 @@ def test_verification_counts_the_pairs_that_the_rule_allows(memory):
     assert (rate[0], tpr[0], rate[-1], tpr[-1]) == (0, 0, 1, 1)
     assert (np.diff(rate) >= 0).all()
     assert (np.diff(threshold) < 0).all()
-    assert "TPR" in repr(v)
+
+
+def test_verification_is_told_in_percent():
+    """One true pair, at 0.75; of 200 false pairs one is above it."""
+    false = np.array([150, 49, 0, 1])
+    v = Verification(np.array([-1.0, 0.0, 0.5, 0.75, 1.0]), np.array([0, 0, 1, 0]), false)
+    assert v.roc()[1].tolist() == [0, 0, 1, 1, 1]
+    assert v.at(0.004) == (0.0, 1.0)
+    assert v.at(0.005) == (1.0, 0.5), "a share that is allowed may be reached"
+    points = "TPR 0.0 at FPR 0.0001 (threshold 1.000)  TPR 0.0 at FPR 0.001 (threshold 1.000)  "
+    assert repr(v) == f"{points}TPR 100.0 at FPR 0.01 (threshold 0.500)  (1 true and 200 false pairs)"

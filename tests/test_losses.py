@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from golden_fill import arrays
-from torch.nn import functional as F
 
+from reidlib.recipe import Recipe
+from reidlib.systems.bag_of_tricks import BagOfTricks
 from reidlib.systems.losses import CenterLoss, batch_hard_triplet, hardest
 
 GOLDEN = arrays("losses_main")
@@ -39,10 +40,11 @@ def loops(feat: np.ndarray, labels: np.ndarray) -> tuple[list[float], list[float
     return d_pos, d_neg
 
 
-def test_label_smoothing_is_torchs_own():
-    """Guards: smoothed target (1 - 0.1) one-hot + 0.1 / N, mean over the batch, equals torch's label_smoothing."""
-    logits = leaf("logits")
-    loss = F.cross_entropy(logits, LABELS, label_smoothing=float(GOLDEN["epsilon"]))
+def test_the_systems_cross_entropy_is_smoothed_as_the_golden_one():
+    """Guards: smoothed target (1 - 0.1) one-hot + 0.1 / N, mean over the batch, as the recipe's system takes it."""
+    logits, feat, ids = leaf("logits"), leaf("features"), np.arange(int(GOLDEN["num_classes"]))
+    recipe = Recipe.for_dataset("market", backbone="trunks:small", weights="none")
+    loss = BagOfTricks.from_recipe(recipe, ids).losses(feat, feat, logits, LABELS)["ce"]
     loss.backward()
     assert loss.item() == pytest.approx(float(GOLDEN["expected_ce"]), rel=VALUE)
     assert worst(logits.grad, "expected_ce_grad_logits") < GRADIENT

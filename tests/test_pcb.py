@@ -41,6 +41,7 @@ def batch(height=48) -> tuple[torch.Tensor, torch.Tensor]:
 def few():
     """A recipe of four epochs for `crowd`: two with strips, one of the part classifier alone, one of everything."""
     sizes = dict(height=32, width=16, p=3, k=2, iterations=2, epochs=4, checkpoint_every=1, rpp_epochs=(1, 1))
+    sizes |= dict(backbone="trunks:small")
     return rl.Recipe.for_dataset("toy", model="pcb", tricks="all+rpp", precision="float32", **sizes)
 
 
@@ -74,7 +75,7 @@ def test_the_parameters_are_counted_from_the_description(published):
 def test_heads_and_backbone_have_their_own_rates_and_the_same_steps():
     """Guards: .5 and .05, a tenth of both at 50, 80 and 100 of 120 epochs; SGD, Nesterov momentum .9, decay 5e-4."""
     system = PCB.from_recipe(
-        rl.Recipe.for_dataset("market", model="pcb", backbone="resnet18", weights="none"), range(3)
+        rl.Recipe.for_dataset("market", model="pcb", backbone="trunks:small", weights="none"), range(3)
     )
     (sgd,) = system.optimizers.values()
     for epoch, factor in ((0, 1), (49, 1), (50, 0.1), (79, 0.1), (80, 0.01), (99, 0.01), (100, 0.001), (119, 0.001)):
@@ -221,7 +222,7 @@ def test_the_kept_embeddings_of_one_feature_are_not_taken_for_anothers(crowd, fe
     system, found = rl.restore(tmp_path, device="cpu"), []
     for system.feature in ("G", "H"):
         found.append(rl.measure(system, crowd, tmp_path))
-    assert [scores.q.shape[1] for scores in found] == [6 * 512, 6 * 256]
+    assert [scores.q.shape[1] for scores in found] == [6 * 16, 6 * 256]
 
 
 def test_refined_parts_are_refused_on_several_processes(few, monkeypatch):
@@ -247,7 +248,7 @@ def test_bf16_is_for_the_trunk_alone():
 
 
 def test_the_shell_trains_and_tests_it_like_any_other(crowd, tmp_path, capsys):
-    sizes = "--height 32 --width 16 --p 3 --k 2 --iterations 1 --epochs 2 --backbone resnet18 --weights none"
+    sizes = "--height 32 --width 16 --p 3 --k 2 --iterations 1 --epochs 2 --backbone trunks:small --weights none"
     words = f"--dataset {tmp_path / 'crowd'} --run-dir {tmp_path / 'run'} --model pcb --lr .1 --backbone-lr .1 {sizes}"
     main(words.split())
     result = json.loads((tmp_path / "run" / "result.json").read_text())

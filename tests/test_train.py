@@ -1,4 +1,4 @@
-"""fit: what it logs, keeps, resumes and refuses. The learning itself is held to account on toy data in test_toy_run."""
+"""fit: what it logs, keeps, resumes and refuses. What it trains is held to account in test_joins."""
 
 import csv
 import hashlib

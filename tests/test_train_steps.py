@@ -31,8 +31,8 @@ class Fixed(nn.Module):
         return self.feat
 
 
-def stand_in(rate: float, **options) -> BagOfTricks:
-    system = BagOfTricks(
+def stand_in(rate: float, kind: type = BagOfTricks, **options) -> BagOfTricks:
+    system = kind(
         StandIn(GOLDEN["channels"]), np.arange(int(GOLDEN["num_classes"])), schedule=lambda epoch: rate, **options
     )
     kinds = ["conv", "bn_weight", "bn_bias", "zero", "one"] * len(GOLDEN["channels"])
@@ -50,23 +50,31 @@ def pairs(tensors) -> list[tuple[float, float]]:
     return [sum_l2(tensor) for tensor in tensors]
 
 
-@pytest.fixture(scope="module", params=[(r, d) for r in RATES for d in ("float32", "float64")], ids="-".join)
-def run(request) -> SimpleNamespace:
-    """All steps at one rate in one precision: what went in and what came out."""
-    rate, dtype = request.param[0], getattr(torch, request.param[1])
-    rates = GOLDEN[f"learning_rates_{rate}"].tolist()
-    assert len(set(rates)) == 1
-    system = stand_in(rates[0]).to(dtype)
-    trained = [p for p in system.parameters() if p.requires_grad]
+def trained(system: BagOfTricks, rate: str, dtype: torch.dtype) -> SimpleNamespace:
+    """All golden steps of a system: what came out."""
+    system = system.to(dtype)
+    parameters = [p for p in system.parameters() if p.requires_grad]
     start, norms = [p.detach().double().clone() for p in system.parameters()], []
     for optimizer in system.optimizers.values():
         optimizer.register_step_pre_hook(
-            lambda *_: norms.append(torch.cat([p.grad.flatten() for p in trained]).norm().item())
+            lambda *_: norms.append(torch.cat([p.grad.flatten() for p in parameters]).norm().item())
         )
     system.begin_epoch(0)
-    rows = [system.step(*batch(step, dtype)) for step in range(len(rates))]
+    rows = [system.step(*batch(step, dtype)) for step in range(len(GOLDEN["images"]))]
     deltas = [p.detach().double() - old for p, old in zip(system.parameters(), start, strict=True)]
     return SimpleNamespace(rate=rate, dtype=dtype, system=system, rows=rows, norms=norms, deltas=deltas)
+
+
+def rate_of(rate: str) -> float:
+    (value,) = set(GOLDEN[f"learning_rates_{rate}"].tolist())
+    return value
+
+
+@pytest.fixture(scope="module", params=[(r, d) for r in RATES for d in ("float32", "float64")], ids="-".join)
+def run(request) -> SimpleNamespace:
+    """All steps at one rate in one precision."""
+    rate, dtype = request.param
+    return trained(stand_in(rate_of(rate)), rate, getattr(torch, dtype))
 
 
 def losses(run) -> np.ndarray:
@@ -92,14 +100,36 @@ def test_every_step_has_the_golden_losses_and_leads_to_the_golden_weights(run):
     assert meets(run, "expected") == {"losses": True, "parameters": True, "change": True}
 
 
-@pytest.mark.parametrize("trap", TRAPS)
-def test_a_wrong_recipes_values_are_not_met(run, trap):
-    """Guards: coupled weight decay, a neck without trained bias, a triplet on the feature not normalised, not after it.
+class NormalisedTriplet(BagOfTricks):
+    def losses(self, feat, emb, logits, labels):
+        return super().losses(F.normalize(feat), emb, logits, labels)
 
-    At the first epoch's rate a decoupled decay cannot be told apart (golden/README.md).
+
+class TripletAfterTheNeck(BagOfTricks):
+    def losses(self, feat, emb, logits, labels):
+        return super().losses(emb, emb, logits, labels)
+
+
+def wrong(trap: str) -> BagOfTricks:
+    """A system that differs from the reference implementation's in one thing, at the largest rate."""
+    kind = {"normalised_triplet": NormalisedTriplet, "triplet_on_bn": TripletAfterTheNeck}.get(trap, BagOfTricks)
+    system, rate = stand_in(rate_of("large"), kind), rate_of("large")
+    if trap == "bnneck_bias_trained":
+        system.bnneck.bias.requires_grad_(True)
+    kind, decay = (torch.optim.AdamW if trap == "adamw" else torch.optim.Adam), {"weight_decay": 5e-4}
+    system.optimizers = {"main": kind([p for p in system.parameters() if p.requires_grad], rate, **decay)}
+    return system
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_system_that_is_wrong_in_one_thing_leads_to_the_golden_values_of_that_mistake(trap):
+    """What a subclass's `losses` is given is what it says, and the golden values tell each mistake from what is right.
+
+    Of: decoupled weight decay, a trained bias of the neck, a triplet loss of the feature normalised, or after the neck.
     """
-    if (trap, run.rate) != ("adamw", "epoch0"):
-        assert not all(meets(run, f"trap_{trap}").values())
+    run = trained(wrong(trap), "large", torch.float64)
+    assert set(meets(run, f"trap_{trap}").values()) == {True}
+    assert not all(meets(run, "expected").values())
 
 
 def test_every_parameter_moves_as_the_reference_implementations(run):

@@ -341,7 +341,7 @@ def test_what_cannot_be_browsed_is_refused_with_the_remedy(scores, other, shots,
 
 def test_similarity_maps_sum_to_the_cosine_of_the_embeddings(crowd, tiny, tmp_path, monkeypatch):
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    system = rl.build(tiny, crowd.train, "cpu")
+    system = rl.build(tiny.replace(backbone="resnet18"), crowd.train, "cpu")
     scores = rl.score(rl.embed(system, crowd.query), rl.embed(system, crowd.gallery), crowd.query, crowd.gallery)
     maps = similarity_maps(system, crowd.query.file(2), crowd.gallery.file(3))
     assert maps.shape[0] == 2

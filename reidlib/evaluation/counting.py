@@ -17,7 +17,7 @@ from reidlib.data.shots import DISTRACTOR, JUNK, Shots
 from reidlib.evaluation.cosine import recall
 from reidlib.progress import progress, together
 
-ROWS = 512  # queries in a tile: from here on NumPy's product runs at full speed
+ROWS = 384  # queries in a tile, at least: from here on NumPy's product runs at full speed
 COLUMNS = 2**14  # gallery images in a tile, at most: what 14 bits of a key can number
 HIDDEN, LAST = -(2**31), 2**31 - 1  # the key of what is no wrong answer, and the highest
 UNIT = 2.0**30  # of a key: similarities between -2 and 2 fit
@@ -140,8 +140,8 @@ def tiling(rule: Rule, memory: int) -> Iterator[tuple[slice, list[slice]]]:
     queries, end = len(rule.q_pid), rule.columns.stop
     first, last = (np.searchsorted(rule.sorted, rule.q_pid, side) for side in ("left", "right"))
     most = int((last - first).max()) + 1  # images of one person
-    rows = max(1, min(queries, max(ROWS, memory // (8 * len(rule.columns) + 1)), memory // (64 * most)))
-    cols = max(1, min(COLUMNS, memory // (8 * rows)))  # 4 bytes a similarity and 4 a key
+    rows = max(1, min(queries, max(ROWS, memory // (10 * len(rule.columns) + 1)), memory // (64 * most)))
+    cols = max(1, min(COLUMNS, memory // (10 * rows)))  # 4 bytes a similarity, 4 a key, and 2 masks
     tiles = [slice(left, min(left + cols, end)) for left in range(rule.columns.start, end, cols)]
     for top in progress(range(0, queries, rows), "comparing", few=queries * len(rule.g_pid) < 10**7):
         yield slice(top, min(top + rows, queries)), tiles

@@ -5,7 +5,6 @@ import os
 import re
 import secrets
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -208,13 +207,13 @@ def running(script, folder, **environment):
     try:
         yield process
     finally:
-        mine = [one for one in psutil.process_iter() if folder_of(one).is_relative_to(folder)]
-        for one in mine:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.send_signal(signal.SIGKILL)
+        while mine := [one for one in psutil.process_iter() if folder_of(one).is_relative_to(folder)]:
+            for one in mine:  # again, until none has begun another in the meantime
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+            time.sleep(0.1)
         process.stdout.close()
         process.wait()
-    wait_for(lambda: all(is_gone(one.pid) for one in mine))
 
 
 def folder_of(process):

@@ -7,10 +7,12 @@ import struct
 import zlib
 
 import nbformat
+import numpy as np
 import pytest
 
 import reidlib as rl
 from reidlib import files
+from reidlib.browser.marks import Marks
 from reidlib.runs import jobs
 
 
@@ -98,3 +100,24 @@ def test_a_notebook_runs_whatever_its_kernel_is_called_where_it_was_saved(tmp_pa
     nbformat.write(notebook, tmp_path / "mine.ipynb")
     jobs._execute(tmp_path / "mine.ipynb", tmp_path / "out.ipynb", {"run_dir": "here"})
     assert 'run_dir = "here"' in (tmp_path / "out.ipynb").read_text().replace("\\", "")
+
+
+def test_lists_within_lists_are_damage_like_any_other(crowd, tiny, tmp_path):
+    """Guards: RecursionError, which is no ValueError, stops a grid or a browser."""
+    (tmp_path / "recipe.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"recipe\.json cannot be read \(maximum recursion"):
+        rl.restore(tmp_path)
+    (tmp_path / "marks.json").write_text("[" * 100_000)
+    marks = Marks(crowd.query, tmp_path / "marks.json")
+    assert "marks.json holds no marks that can be read (RecursionError" in marks.problem
+    marks.set(0, "odd")
+    assert Marks(crowd.query, tmp_path / "marks.json").words == {0: "odd"}
+
+
+def test_a_length_of_lists_that_is_no_number_leaves_the_browser_as_it_was(crowd):
+    features = [np.random.default_rng(0).normal(size=(len(part), 8)) for part in (crowd.query, crowd.gallery)]
+    browser = rl.RankedBrowser(rl.score(*features, crowd.query, crowd.gallery), k=3)
+    with pytest.raises(ValueError, match=r"k=2\.5; the browser shows"):
+        browser.lists(k=2.5)
+    browser.step()
+    assert len(browser.view["lists"][0]["cards"]) == 3

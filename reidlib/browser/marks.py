@@ -69,7 +69,7 @@ class Marks:
             return self._marks
         try:
             return dict(json.loads(self.file.read_text("utf-8"))["marks"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # also RecursionError, for lists within lists
             reason = f"{type(error).__name__}: {error}"
             raise ValueError(f"{self.file.name} holds no marks that can be read ({reason})") from error
 

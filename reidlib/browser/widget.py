@@ -208,7 +208,7 @@ class RankedBrowser(anywidget.AnyWidget):
 
     def _set_lists(self, k: int, ignored: bool) -> None:
         longest = MOST_IMAGES // len(self.tour.models)
-        if not 1 <= k <= longest:
+        if not (isinstance(k, int) and 1 <= k <= longest):
             raise ValueError(f"k={k}; the browser shows 1 to {longest} images in a list, plot_ranked draws longer ones")
         self.k, self.ignored = k, ignored
 

@@ -150,7 +150,7 @@ def read_claim(run: Path) -> Identity | None:
         return None
     except NameNotFoundError as error:  # the run is whole
         raise NameNotFoundError(f"{file}: {error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} cannot be read ({error}); choose another folder, or delete this one") from None
     return claim
 

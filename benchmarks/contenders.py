@@ -4,21 +4,62 @@ Each contender takes (q, g, query, gallery) and returns (mAP, rank-1), or the re
 """
 
 import importlib
-import time
+import subprocess
 import warnings
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from reidlib.evaluation import cosine
+from reidlib.evaluation import sysu
 from reidlib.evaluation.reranking import rerank
 from reidlib.evaluation.score import score
+from reidlib.evaluation.sysu_trials import drawn
+from reidlib.provenance import environment
+
+BLOCK = 512  # queries in a block
+WIDE = 2**14  # gallery images in a block of the bare product
 
 
-def bare(q, g, query, gallery):
-    for top in range(0, len(q), 512):
-        q[top : top + 512].numpy() @ g.numpy().T
+def kept(g, gallery):
+    """The gallery without junk, which every contender leaves out: features, and arrays of pids and camids."""
+    keep = np.flatnonzero(gallery.pids != -1)
+    whole = len(keep) == keep[-1] - keep[0] + 1  # then a view will do
+    return g[keep[0] : keep[-1] + 1] if whole else g[keep], gallery.pids[keep], gallery.camids[keep]
+
+
+def numpy_product(q, g, query, gallery):
+    g = kept(g, gallery)[0].numpy()
+    for top in range(0, len(q), BLOCK):
+        for left in range(0, len(g), WIDE):
+            q[top : top + BLOCK].numpy() @ g[left : left + WIDE].T
+
+
+def torch_product(q, g, query, gallery):
+    g = kept(g, gallery)[0]
+    for top in range(0, len(q), BLOCK):
+        for left in range(0, len(g), WIDE):
+            q[top : top + BLOCK] @ g[left : left + WIDE].T
+
+
+def ten_lines(q, g, query, gallery):
+    """The strongest simple evaluator: one sort a query, and a search in it; it has no rule for ties."""
+    g, pids, camids = kept(g, gallery)
+    return ten_lines_of(lambda top: q[top : top + BLOCK].numpy() @ g.numpy().T, query, pids, camids)
+
+
+def ten_lines_of(block, query, pids, camids):
+    ap, first = [], []
+    for top in range(0, len(query), BLOCK):
+        for row, pid, cam in zip(block(top), query.pids[top:], query.camids[top:]):
+            same = pids == pid
+            wrong, matches = np.sort(row[~same]), np.sort(row[same & (camids != cam)])[::-1]
+            hit = np.arange(1, len(matches) + 1)
+            rank = hit + len(wrong) - np.searchsorted(wrong, matches)
+            ap.append(np.mean(hit / rank))
+            first.append(rank[0])
+    return np.mean(ap), np.mean(np.array(first) == 1)
 
 
 def ours(q, g, query, gallery, **options):
@@ -71,28 +112,33 @@ def peers():
     return found
 
 
-def timed_product(run):
-    """The same contender, and the seconds that it spends in matrix products, as an attribute of it."""
+def sysu_product(q, g, query, gallery):
+    """All probes and all visible images, in float64 as sysu.score has them: across spectra, cosines are all alike."""
+    g = g.double()
+    for rows in q.split(BLOCK):
+        rows.double() @ g.T
 
-    def wrapped(*inputs):
-        wrapped.seconds, plain = 0.0, cosine.product
 
-        def product(*pair):
-            start = time.perf_counter()
-            result = plain(*pair)
-            wrapped.seconds += time.perf_counter() - start
-            return result
+def sysu_ours(q, g, query, gallery):
+    s = sysu.score(q, g, query, gallery, draw=sysu.seeded(0))
+    return s.mAP, s.rank(1)
 
-        cosine.product = product
-        try:
-            start = time.perf_counter()
-            result = run(*inputs)
-            wrapped.ranking = min(getattr(wrapped, "ranking", np.inf), time.perf_counter() - start - wrapped.seconds)
-        finally:
-            cosine.product = plain
-        return result
 
-    return wrapped
+def sysu_ten_lines(q, g, query, gallery):
+    """Ten trials by one sort a probe and trial: mAP, and the share of probes whose first person is the right one."""
+    x, ap, first = q.double().numpy() @ g.double().numpy().T, [], []
+    places = np.array([0, 1, 2, 2, 4, 5, 6])
+    for trial in range(10):
+        j = drawn(gallery, (1, 2, 4, 5), 1, sysu.seeded(0), trial)
+        pids, place = gallery.pids[j], places[gallery.camids[j]]
+        for row, pid, here in zip(x[:, j], query.pids, places[query.camids]):
+            same, seen = pids == pid, place != here
+            wrong, matches = np.sort(row[~same & seen]), np.sort(row[same & seen])[::-1]
+            hit = np.arange(1, len(matches) + 1)
+            rank = hit + len(wrong) - np.searchsorted(wrong, matches)
+            ap.append(np.mean(hit / rank))
+            first.append(rank[0])  # the first image is of the right person just if the first person is
+    return np.mean(ap), np.mean(np.array(first) == 1)
 
 
 def dense_rerank(q, g, k1=20, k2=6, lam=0.3):
@@ -132,3 +178,18 @@ def sparse_distances(q, g, *_):
 
 def dense_distances(q, g, *_):
     return dense_rerank(q, g)
+
+
+def machine(*paths):
+    """One line: what printed a table. The commit is the last that changed `paths`, with "+" if they are changed now."""
+    root = Path(__file__).parents[1]
+
+    def git(*words):
+        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True).stdout.strip()
+
+    here, commit = environment(), git("log", "-1", "--format=%h", "--", *paths)
+    commit += "+" if git("status", "--porcelain", "--", *paths) else ""
+    return (
+        f"{here['device']}, {here['cores']} cores, {torch.get_num_threads()} threads, Python {here['python']}, "
+        f"NumPy {np.__version__}, torch {here['torch']}, commit {commit}"
+    )

@@ -1,30 +1,53 @@
-"""How fast score() is, and in how much memory, beside the bare product, a plain evaluator and installed peers.
+"""How fast score() is beside the bare product of the same columns, ten lines of NumPy that sort, and installed peers.
 
-    python benchmarks/evaluate.py            # Market-1501's size: some minutes on two cores, 4 GB
+    python benchmarks/evaluate.py            # Market-1501's size and more: half an hour on two cores, 4 GB
     python benchmarks/evaluate.py --small    # the same in seconds, to see that it runs
+    python benchmarks/evaluate.py --features FILE.npz   # and a real model's: q, g, q_pids, q_camids, g_pids, g_camids
 
-All times of a table are from one run, the contenders taking turns, the best of three each; every memory is the peak of
-a fresh process beyond what it held with the features loaded.
+Junk is left out on both sides. The product is the faster of NumPy's and torch's. All times of a row are from one run,
+the contenders taking turns, the best of some rounds each; every memory is the peak of a fresh process beyond what it
+held with the features loaded.
 """
 
 import argparse
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import torch
-from contenders import argsorted, bare, dense_distances, ours, peers, sparse_distances, timed_product
+from contenders import (
+    BLOCK,
+    argsorted,
+    dense_distances,
+    machine,
+    numpy_product,
+    ours,
+    peers,
+    sparse_distances,
+    sysu_ours,
+    sysu_product,
+    sysu_ten_lines,
+    ten_lines,
+    ten_lines_of,
+    torch_product,
+)
 
+from reidlib.data import Shots
+from reidlib.evaluation.counting import Rule, count
 from reidlib.evaluation.reranking import rerank
+from reidlib.evaluation.score import SAME_CAMERA
+from reidlib.evaluation.scores import per_query
 from reidlib.figures.style import STYLE
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
+PRODUCTS = {"NumPy's product": numpy_product, "torch's product": torch_product}
 
 
 @dataclass
@@ -111,45 +134,122 @@ def clock(contenders: dict, inputs, rounds: int = 3) -> tuple[dict, dict]:
     return seconds, found
 
 
-def compare_evaluators(size: Size, peak) -> None:
+def ratios(seconds: dict) -> dict:
+    """Each contender's time over that of the faster product."""
+    product = min(seconds[name] for name in PRODUCTS)
+    return {name: value / product for name, value in seconds.items() if name not in PRODUCTS} | {"product": product}
+
+
+def agree(found: dict, tolerance: float) -> None:
+    values = [np.array(value, float) for value in found.values() if value is not None]
+    for value in values:
+        np.testing.assert_allclose(value, values[0], rtol=0, atol=tolerance)
+
+
+def compare_evaluators(size: Size, peak, rounds: int) -> None:
     inputs = market(size)
-    own = timed_product(ours)
-    contenders = {"bare product": bare, "reidlib.score": own, "plain argsort": argsorted, **peers()}
-    seconds, found = clock(contenders, inputs)
-    memory = {name: peak(partial(market, size), ours if run is own else run) for name, run in contenders.items()}
-    found.pop("bare product")
-    for name, values in found.items():
-        np.testing.assert_allclose(np.array(values, float), found["plain argsort"], rtol=0, atol=1e-6, err_msg=name)
-    mean_ap, rank1 = found["reidlib.score"]
-    print(f"\n{size.queries} x {len(inputs[3])} x {size.dim}, mAP {mean_ap:.4f}, rank-1 {rank1:.4f}: all agree to 1e-6")
+    contenders = PRODUCTS | {"reidlib.score": ours, "ten lines": ten_lines, "plain argsort": argsorted, **peers()}
+    seconds, found = clock(contenders, inputs, rounds)
+    agree(found, 1e-6)
+    print(f"\n{size.queries} x {len(inputs[3])} x {size.dim}, mAP {found['ten lines'][0]:.4f}: all agree to 1e-6")
     print(f"{'':20}{'seconds':>9}{'x product':>11}{'MB':>7}")
-    for name in contenders:
-        print(f"{name:20}{seconds[name]:9.2f}{seconds[name] / seconds['bare product']:11.2f}{memory[name]:7.0f}")
-    print(f"{'  of it, ranking':20}{own.ranking:9.2f}{own.ranking / seconds['bare product']:11.2f}")
+    product = min(seconds[name] for name in PRODUCTS)
+    for name, run in contenders.items():
+        memory = peak(partial(market, size), run)
+        print(f"{name:20}{seconds[name]:9.2f}{seconds[name] / product:11.2f}{memory:7.0f}", flush=True)
 
 
-def growth(sizes: list[Size], figure: Path, peak) -> None:
-    """Time and memory as the gallery grows by strangers."""
+def row(name: str, inputs, rounds: int, spare: dict | None = None) -> dict:
+    """Print and return one line of a table: seconds of the product, and the others beside it."""
+    contenders = spare or PRODUCTS | {"score": ours, "ten lines": ten_lines}
+    seconds, found = clock(contenders, inputs, rounds)
+    agree(found, 1e-6)
+    x, mean_ap = ratios(seconds), found["score"][0]
+    print(f"{name:28}{mean_ap:7.3f}{x['product']:12.2f}{x['score']:9.2f} x{x['ten lines']:9.2f} x", flush=True)
+    return x | {"mAP": mean_ap, "images": len(inputs[3])}
+
+
+def qualities(size: Size, noises: tuple, features: Path | None, rounds: int) -> list[dict]:
+    """Beside the product as the model gets worse."""
+    print(f"\n{'model quality':28}{'mAP':>7}{'product s':>12}{'score':>11}{'ten lines':>11}")
+    rows = [row(f"synthetic, D = {size.dim}", market(replace(size, noise=noise)), rounds) for noise in noises]
+    if features:
+        z = np.load(features)
+        q, g = (torch.nn.functional.normalize(torch.from_numpy(z[part])) for part in "qg")
+        sides = (Labels(n, z[f"{n[0]}_pids"], z[f"{n[0]}_camids"]) for n in ("query", "gallery"))
+        rows.append(row(f"real features, D = {q.shape[1]}", (q, g, *sides), rounds))
+    return rows
+
+
+def sizes_of(sizes: list[Size], peak, rounds: int) -> list[dict]:
+    """Beside the product as the gallery grows by strangers."""
+    print(f"\n{'gallery':28}{'mAP':>7}{'product s':>12}{'score':>11}{'ten lines':>11}{'MB':>7}   (D = {sizes[0].dim})")
     rows = []
     for size in sizes:
-        inputs = market(size)
-        seconds, _ = clock({"product": bare, "score": ours}, inputs, rounds=2)
-        images = len(inputs[3])
-        del inputs
-        rows.append((images, seconds["score"], seconds["product"], peak(partial(market, size), ours)))
-    print(f"\n{'gallery':>9}{'score s':>9}{'product s':>11}{'us an image':>13}{'MB':>7}   (D = {sizes[0].dim})")
-    for images, score_s, product_s, mb in rows:
-        print(f"{images:9}{score_s:9.2f}{product_s:11.2f}{1e6 * score_s / images:13.1f}{mb:7.0f}")
-    images, score_s, _, mb = map(np.array, zip(*rows))
+        rows.append(row(f"{size.images + size.junk + size.distractors:,} images", market(size), rounds))
+        rows[-1]["MB"] = peak(partial(market, size), ours)
+        print(f"{rows[-1]['MB']:79.0f} MB", flush=True)
+    return rows
+
+
+def draw(quality: list[dict], grown: list[dict], figure: Path) -> None:
     with plt.style.context(STYLE):
-        _, (left, right) = plt.subplots(1, 2, layout="constrained")
-        left.plot(images, score_s, marker="o")
-        left.set(title="Time grows with the gallery", xlabel="gallery images", ylabel="seconds", ylim=(0, None))
-        right.plot(images, mb, marker="o")
-        right.set(title="Memory does not", xlabel="gallery images", ylabel="MB beyond the features", ylim=(0, 200))
+        _, (left, middle, right) = plt.subplots(1, 3, layout="constrained", figsize=(9, 3))
+        for name, marker in (("score", "o"), ("ten lines", "s")):
+            rows = sorted(quality, key=lambda row: row["mAP"])
+            left.plot([x["mAP"] for x in rows], [x[name] for x in rows], marker=marker, label=name)
+            middle.plot([x["images"] for x in grown], [x[name] for x in grown], marker=marker, label=name)
+        for axes in (left, middle):
+            axes.axhline(1, color="0.5", lw=0.8)
+            axes.set(ylabel="time / bare product", ylim=(0, None))
+            axes.legend()
+        left.set(title="Whatever the model", xlabel="mAP")
+        middle.set(title="Time, gallery growing", xlabel="gallery images", xscale="log")
+        right.plot([x["images"] for x in grown], [x["MB"] for x in grown], marker="o")
+        right.set(title="Memory", xlabel="gallery images", xscale="log", ylabel="MB beyond the features", ylim=(0, 200))
         figure.parent.mkdir(parents=True, exist_ok=True)
         plt.savefig(figure)
         plt.close()
+
+
+def compare_sysu(people: int, images: int, dim: int, rounds: int) -> None:
+    """Ten single-shot trials of all-search."""
+    rng, centres = np.random.default_rng(0), np.random.default_rng(1).standard_normal((people + 1, dim))
+    labels = [(c, p, k) for c in range(1, 7) for p in range(1, people + 1) for k in range(images)]
+    cams, pids, _ = np.array(labels).T
+    x = torch.from_numpy(centres[pids] + 3 * rng.standard_normal((len(pids), dim))).float()
+    x, infrared = torch.nn.functional.normalize(x), np.isin(cams, (3, 6))
+    paths = np.array([f"cam{c}/{p:04d}/{k:04d}.jpg" for c, p, k in labels])
+    sides = [Shots(n, Path("data"), paths[m], pids[m], cams[m], (3, 6)) for n, m in
+             (("query", infrared), ("gallery", ~infrared))]  # fmt: skip
+    contenders = {"NumPy's product": sysu_product, "torch's product": sysu_product}
+    print(f"\n{'SYSU-MM01, ten trials':28}{'mAP':>7}{'product s':>12}{'score':>11}{'ten lines':>11}")
+    name = f"{infrared.sum()} probes, D = {dim}"
+    row(
+        name,
+        (x[infrared], x[~infrared], *sides),
+        rounds,
+        contenders | {"score": sysu_ours, "ten lines": sysu_ten_lines},
+    )
+
+
+def compare_reranked(size: Size, rounds: int) -> None:
+    """Counting in re-ranked similarities, once they can be had; their tiles take the product's part."""
+    q, g, query, gallery = market(replace(size, junk=0))
+    source, rule = rerank(q, g), Rule(query, gallery, SAME_CAMERA["ignore"])
+    columns = slice(0, len(g))
+
+    def block(top: int) -> np.ndarray:
+        return source.tile(slice(top, min(top + BLOCK, len(q))), columns).numpy()
+
+    def counted(*_):
+        values = per_query(*count(source, rule), len(query))
+        return np.nanmean(values["ap"]), (values["first_match"] == 1).mean()
+
+    contenders = dict.fromkeys(PRODUCTS, lambda *_: [block(top) for top in range(0, len(q), BLOCK)] and None)
+    contenders |= {"score": counted, "ten lines": lambda *_: ten_lines_of(block, query, gallery.pids, gallery.camids)}
+    print(f"\n{'re-ranked similarities':28}{'mAP':>7}{'tiles s':>12}{'count':>11}{'ten lines':>11}")
+    row(f"{len(q)} x {len(g)}, D = {size.dim}", (q, g, query, gallery), rounds, contenders)
 
 
 def compare_reranking(small: Size, full: Size, peak) -> None:
@@ -174,17 +274,25 @@ def compare_reranking(small: Size, full: Size, peak) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--features", type=Path, help="an .npz of a real model's features and labels, to add a row")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the best counts")
     parser.add_argument("--figure", type=Path, default=Path(__file__).parents[1] / "figures" / "evaluate_growth.png")
     options = parser.parse_args()
     if options.small:
         full = part = Size(queries=60, ids=20, images=300, junk=60, distractors=60, dim=64, noise=1.0)
         sizes = [Size(60, 20, 300, 60, 60 + extra, 64, 1.0) for extra in (0, 1680, 10080)]
+        people = 6
     else:
-        full, part = Size(), Size(queries=1000, ids=250, images=4000, junk=0, distractors=1000)
+        full, part, people = Size(), Size(queries=1000, ids=250, images=4000, junk=0, distractors=1000), 96
         sizes = [Size(dim=512, distractors=2798 + extra) for extra in (268, 80268, 480268)]  # 20,000 x 1, 5, 25
-    peak = peak_here if options.small else peak_afresh
-    compare_evaluators(full, peak)
-    growth(sizes, options.figure, peak)
+    peak, rounds = peak_here if options.small else peak_afresh, options.rounds
+    print(machine("reidlib/evaluation", "benchmarks"))
+    quality = qualities(full, (1.0, 1.45, 1.7, 2.3, 1000.0), options.features, rounds)
+    grown = sizes_of(sizes, peak, rounds)
+    draw(quality, grown, options.figure)
+    compare_sysu(people, 20 if people > 6 else 2, full.dim, rounds)
+    compare_reranked(part, rounds)
+    compare_evaluators(full, peak, rounds)
     compare_reranking(part, full, peak)
 
 

@@ -5,8 +5,10 @@
 
 The images are the drawn crowd's, under as many names as Market-1501 has training images and identities. The
 reference implementation decodes, resizes and transforms every image anew in worker processes; here each image is
-decoded once, and batches are cut from the decoded ones. All rates are from one run, the contenders taking turns, the
-best of three each.
+decoded once, and batches are cut from the decoded ones. Both sides do equal work: both finish float batches, or both
+stop at the bytes that a GPU is handed, before normalisation and erasing. What decoding once gives alone is measured by
+the reference's transforms, image by image, of images that are decoded and resized already; the rest is what batches
+give. All rates are from one run, the contenders taking turns, the best of three each.
 """
 
 import argparse
@@ -15,10 +17,12 @@ import shutil
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from contenders import machine
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
@@ -55,27 +59,24 @@ class Erase:
 
 
 class OneByOne(Dataset):
-    """The reference implementation's data set: one file, one decoding, one chain of transforms an image."""
+    """The reference implementation's data set: one file, one decoding, one chain of transforms an image.
 
-    def __init__(self, files: list[Path], size: tuple[int, int] = (256, 128), pad: int = 10):
-        self.files = files
-        self.transform = T.Compose(
-            [
-                T.Resize(size, T.InterpolationMode.BICUBIC),
-                T.RandomHorizontalFlip(),
-                T.Pad(pad),
-                T.RandomCrop(size),
-                T.ToTensor(),
-                T.Normalize(MEAN, STD),
-                Erase(),
-            ]
-        )
+    With `store`, its images take the place of the files and of Resize; `finish` says whether floats are finished.
+    """
+
+    def __init__(self, files: list[Path], finish: bool, store=None, size: tuple[int, int] = (256, 128), pad: int = 10):
+        self.files, self.store = files, store
+        resize = [] if store else [T.Resize(size, T.InterpolationMode.BICUBIC)]
+        end = [T.ToTensor(), T.Normalize(MEAN, STD), Erase()] if finish else [T.PILToTensor()]
+        self.transform = T.Compose([*resize, T.RandomHorizontalFlip(), T.Pad(pad), T.RandomCrop(size), *end])
 
     def __len__(self):
         return len(self.files)
 
     def __getitem__(self, i):
-        return self.transform(Image.open(self.files[i]).convert("RGB"))
+        if self.store is None:
+            return self.transform(Image.open(self.files[i]).convert("RGB"))
+        return self.transform(Image.fromarray(self.store.images[i].numpy()))
 
 
 def crowd(size: Size, folder: Path) -> rl.Shots:
@@ -88,9 +89,9 @@ def crowd(size: Size, folder: Path) -> rl.Shots:
     return rl.Shots("crowd", folder, np.array(paths), pids, np.ones(size.images, np.int64))
 
 
-def one_by_one(shots: rl.Shots, batches: list[np.ndarray], workers: int) -> tuple[int, float]:
+def one_by_one(images: OneByOne, batches: list[np.ndarray], workers: int) -> tuple[int, float]:
     """Images and seconds of some batches the reference's way, without the start of the workers."""
-    loader = DataLoader(OneByOne(shots.files()), batch_sampler=[b.tolist() for b in batches], num_workers=workers)
+    loader = DataLoader(images, batch_sampler=[b.tolist() for b in batches], num_workers=workers)
     iterator = iter(loader)
     len(next(iterator))
     start = time.perf_counter()
@@ -128,29 +129,40 @@ def measure(shots: rl.Shots, size: Size) -> None:
     sampler = rl.PKSampler(shots.pids, size.p, size.k, iterations=size.epoch)
     batches = sampler.epoch(0)
     store, first = first_epoch(shots, batches, recipe)
-    contenders = {f"reference's way, {n} workers": lambda b, n=n: one_by_one(shots, b, n) for n in WORKERS}
-    contenders |= {
-        "reidlib, float batches": lambda b: from_store(store, b, recipe),
-        "reidlib, uint8 batches": lambda b: from_store(store, b, recipe, handed),
-    }
-    rates = dict.fromkeys(contenders, 0.0)
+    rates = {}
     for turn in range(3):
         part = sampler.epoch(turn + 1)[: size.turn]
-        for name, run in contenders.items():
-            count, seconds = run(part)
-            rates[name] = max(rates[name], count / seconds)
-    best = max(rates[name] for name in rates if name.startswith("reference"))
-    print(f"\n{'':30}{'images/s':>10}{'x reference':>13}")
-    for name, rate in rates.items():
-        print(f"{name:30}{rate:10,.0f}{rate / best:13.1f}")
-    theirs = sum(map(len, batches)) / best
-    print(f"{'first epoch, decoding included':30}{sum(map(len, batches)) / first:10,.0f}{theirs / first:13.1f}")
+        for kind, finish in (("float", True), ("uint8", False)):
+            whole, decoded = (OneByOne(shots.files(), finish, kept) for kept in (None, store))
+            runs = {(f"{kind}: reference's way", n): partial(one_by_one, whole, part, n) for n in WORKERS}
+            runs |= {(f"{kind}: its way, decoded once", n): partial(one_by_one, decoded, part, n) for n in WORKERS}
+            runs[f"{kind}: reidlib", 0] = partial(from_store, store, part, recipe, rl.augment if finish else handed)
+            for key, run in runs.items():
+                count, seconds = run()
+                rates[key] = max(rates.get(key, 0.0), count / seconds)
+    report(rates)
+    count, best = sum(map(len, batches)), max(rates["float: reference's way", n] for n in WORKERS)
+    print(f"\nfirst epoch, decoding included: {count / first:,.0f} images/s, {count / first / best:.1f} x")
+
+
+def report(rates: dict[tuple[str, int], float]) -> None:
+    """A line for each way, with its best number of workers."""
+    print(f"\n{'batches':32}{'workers':>8}{'images/s':>10}{'x reference':>13}")
+    for name in dict.fromkeys(name for name, _ in rates):
+        rate, workers = max((rate, n) for (other, n), rate in rates.items() if other == name)
+        if name.endswith("reference's way"):
+            best = rate
+        if name.endswith("decoded once"):
+            once = rate
+        parts = f"   decoding once {once / best:.1f} x, batches {rate / once:.1f} x" if name.endswith("reidlib") else ""
+        print(f"{name:32}{workers:8}{rate:10,.0f}{rate / best:13.1f}{parts}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="few images, to see that it runs")
     size = Size(images=96, ids=12, epoch=3, turn=3, p=4) if parser.parse_args().small else Size()
+    print(machine("reidlib/data", "benchmarks"))
     with tempfile.TemporaryDirectory() as folder:
         os.environ["REID_CACHE"] = str(Path(folder, "cache"))
         Path(folder, "images").mkdir()

@@ -98,7 +98,7 @@ def noted(system: System) -> Iterator[list[SimpleNamespace]]:
         rates = {
             (name, i): group["lr"] for name, o in system.optimizers.items() for i, group in enumerate(o.param_groups)
         }
-        vars(steps[-1]).update(images=images.clone(), labels=labels.clone(), rates=rates)
+        vars(steps[-1]).update(images=images.clone(), labels=labels.clone(), rates=rates, random=torch.rand(()).item())
         return {"loss": torch.zeros(()), "acc": torch.zeros(())}
 
     system.step = step

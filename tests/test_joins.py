@@ -135,6 +135,7 @@ def test_a_batch_is_16_identities_x_4_images_with_the_labels_of_its_images(shots
 def test_every_epoch_has_other_batches_and_other_augmentation(steps, draws):
     first, second = steps[:8], steps[8:]
     assert not any(np.array_equal(a.index, b.index) for a, b in zip(first, second, strict=True))
+    assert len({step.random for step in steps}) == 16, "the random numbers of dropout"
     boxes = [tuple(box) for draw in draws for box in draw.box if box[0] >= 0]
     assert len(set(boxes)) > 0.99 * len(boxes), "no batch is erased as another one is"
     for i in range(0, 16, 2):
@@ -148,6 +149,7 @@ def test_batches_augmentation_and_weights_depend_on_the_seed(shots, steps, tmp_p
     (again, *_), (other, *_) = (fitted(shots, tmp_path / str(n), 1, iterations=1, seed=n) for n in (1, 2))
     assert np.array_equal(again.index, steps[0].index)
     assert torch.equal(again.images, steps[0].images)
+    assert again.random == steps[0].random != other.random
     assert not np.array_equal(other.index, again.index)
     one, two = read(again.images), read(other.images)
     assert not np.array_equal(one.box, two.box)

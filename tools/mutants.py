@@ -65,19 +65,23 @@ class Changes(cst.CSTVisitor):
 
 
 def changes_of(folder, module, tests, most):
-    """At most `most` changes of a module, drawn by a digest of their text; and how many there are."""
+    """At most `most` changes of a module, drawn by a digest of what each changes; and how many there are."""
     wrapper = MetadataWrapper(cst.parse_module((folder / "reidlib" / f"{module}.py").read_text()))
-    changes = Changes()
+    changes, before = Changes(), wrapper.module.code.splitlines()
     wrapper.visit(changes)
     guard = digest(*((folder / test).read_bytes() for test in tests))
-    jobs, lines = [], wrapper.module.code.splitlines()
-    for line, node, new in changes.found:
+    jobs, order, same = [], {}, Counter()
+    for line, node, new in changes.found:  # an edit elsewhere in the module draws no others
+        what = digest(module.encode(), *(wrapper.module.code_for_node(each).encode() for each in (node, new)))
+        order[digest(f"{what} {same[what]}".encode())] = line, node, new
+        same[what] += 1
+    for key in sorted(order)[:most]:
+        line, node, new = order[key]
         source = wrapper.module.deep_replace(node, new).code
-        text = next(([a.strip(), b.strip()] for a, b in zip(lines, source.splitlines()) if a != b), ["", ""])
+        text = next(([a.strip(), b.strip()] for a, b in zip(before, source.splitlines()) if a != b), ["", ""])
         name = {"module": module, "line": line, "text": text, "code": digest(source.encode()), "guard": guard}
         jobs.append({"name": name, "module": module, "source": source, "tests": tests})
-    jobs.sort(key=lambda job: digest(repr([module, job["name"]["text"]]).encode()))
-    return jobs[:most], len(jobs)
+    return jobs, len(order)
 
 
 class Order:

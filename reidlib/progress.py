@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,7 +31,7 @@ def progress(
     return tqdm(items, label, total, unit=unit, delay=2, leave=False, disable=few or not watched())
 
 
-def together(run: Callable, parts: Iterable, threads: int) -> None:
+def together(run: Callable, parts: Sequence, threads: int) -> None:
     """Call run(part) for every part, on several threads."""
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(run, parts))
+        list((pool.map if threads > 1 and len(parts) > 1 else map)(run, parts))

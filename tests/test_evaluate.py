@@ -204,6 +204,52 @@ def test_copies_of_a_match_under_a_wrong_name_follow_the_tie_rule():
         assert s.ranking(0).index[first - 1] == 3
 
 
+def test_wrong_answers_rank_ahead_in_a_tie_unless_one_says_otherwise():
+    inputs, z = golden("ties")
+    assert not np.array_equal(z["expected_pessimistic_ap"], z["expected_optimistic_ap"])
+    assert equal(score(*inputs), score(*inputs, ties="pessimistic"))
+    assert score(*inputs).ties == "pessimistic"
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16, 20])
+@pytest.mark.parametrize("dim", [16, 64])
+def test_lengths_that_are_nearly_one_are_divided_by_or_within_the_error(bits, dim):
+    """Images at angles whose cosines differ by less than their lengths do; the order is that of the angles."""
+    rng, n = np.random.default_rng(bits), 400
+    angle = np.arccos(0.5 - np.cumsum(rng.uniform(0, 2.0 ** (1 - bits), n)) / 4)
+    plane = np.linalg.qr(rng.standard_normal((dim, 2)))[0].T
+    directions = np.stack([np.cos(angle), np.sin(angle)], 1) @ plane
+    g = torch.from_numpy(directions * (1 + rng.uniform(-1, 1, (n, 1)) * 2.0**-bits)).float()
+    q = torch.from_numpy(plane[:1]).float()
+    gallery = labels("gallery", rng.integers(1, 3, n), np.full(n, 2))
+    s = score(q, g, labels("query", [1], [1]), gallery)
+    x, y = q.double().numpy()[0], g.double().numpy()
+    order = np.argsort(-(y @ x) / np.linalg.norm(y, axis=1), kind="stable")
+    rank = np.flatnonzero(gallery.pids[order] == 1) + 1
+    assert s.ap[0] == pytest.approx(np.mean(np.arange(1, len(rank) + 1) / rank), abs=1e-12)
+
+
+def test_a_model_at_chance_is_counted_exactly():
+    """Many near ties: images of three people around one direction, closer than a tile in float32 can tell."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(64) + 1e-4 * rng.standard_normal((220, 64))
+    q, g = torch.from_numpy(x[:20]).float(), torch.from_numpy(x[20:]).float()
+    query, gallery = (
+        labels("query", rng.integers(1, 4, 20), np.ones(20, int)),
+        labels("gallery", *rng.integers(2, 5, (2, 200))),
+    )
+    gallery.pids -= 1
+    ap, inp, first = brute(q.numpy(), g.numpy().astype(float), query, gallery, True, False)
+    for threads, memory in ((1, 2**26), (2, 2**15)):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        s = score(q, g, query, gallery, memory=memory)
+        torch.set_num_threads(before)
+        np.testing.assert_allclose(s.ap, ap, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(s.inp, inp, rtol=0, atol=1e-12)
+        assert np.array_equal(s.first_match, first)
+
+
 def test_queries_without_a_match_are_counted_and_not_averaged():
     q, g, query, gallery = crowd()
     some = score(q, g, query, gallery)

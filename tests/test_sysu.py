@@ -101,6 +101,24 @@ def test_a_plain_evaluator_finds_the_same(search, shot):
     )
 
 
+@pytest.mark.parametrize("gap", [0.0, 1e-9, -1e-9])
+@pytest.mark.parametrize("rerank", [None, partial(rl.rerank, k1=3, k2=1, lam=1.0)])
+def test_near_ties_are_settled_exactly_and_wrong_people_rank_ahead_in_a_tie(gap, rerank):
+    """For each probe of identity 1, one wrong person's image differs from the match by `gap`, or not at all."""
+    _, _, query, gallery = crowd(people=3, images=1)
+    rng = np.random.default_rng(0)
+    axes = np.linalg.qr(rng.standard_normal((16, 16)))[0]
+    cosines = np.where(gallery.pids == 1, 0.8, np.where(gallery.pids == 2, 0.8 + gap, 0.3))
+    g = cosines[:, None] * axes[0] + np.sqrt(1 - cosines**2)[:, None] * axes[1 + gallery.pids]
+    if gap == 0:
+        g[gallery.pids == 2] = g[gallery.pids == 1]
+    q = np.tile(axes[0], (len(query), 1))
+    s = rl.sysu.score(*map(torch.from_numpy, (q, g)), query, gallery, trials=1, rerank=rerank)
+    of_one = query.pids == 1
+    assert set(s.runs[0].first_match[of_one].tolist()) == {1 if gap < 0 else 2}
+    assert (s.runs[0].ap[of_one] == 1).all() == (gap < 0)
+
+
 def test_probes_without_a_match_are_counted_and_left_out():
     # 3 was seen by camera 2 alone of the visible ones: a probe of camera 3, the same place, has nothing to find
     q, g, query, gallery = crowd(absent=[(1, 3), (4, 3), (5, 3)])
@@ -151,7 +169,10 @@ def test_repr_names_everything_that_a_number_depends_on():
     assert s.spread("rank-1") == pytest.approx(np.std(s.per_trial("rank-1"), ddof=1))
     assert np.isnan(rl.sysu.score(*crowd(), trials=1).spread())
     assert s.cmc[0] == pytest.approx(s.rank(1))
-    assert compare(s, s).differences["mAP"] == (0, 0, 0)
+    other = rl.sysu.score(*crowd(seed=1), search="indoor", trials=4)
+    difference, low, high = compare(s, other).differences["mAP"]
+    assert difference == pytest.approx(s.mAP - other.mAP)
+    assert low < difference < high
 
 
 def test_a_trial_can_be_looked_at():

@@ -184,7 +184,7 @@ class Chunk:
             ahead = self._ahead(k[which], c + cols.start, value)
             self.ahead[k] += np.bincount(which[ahead], minlength=len(k))
 
-        together(look, np.unique(piece), torch.get_num_threads())
+        together(look, np.unique(piece).tolist(), torch.get_num_threads())
 
     def _ahead(self, k: np.ndarray, j: np.ndarray, value: np.ndarray) -> np.ndarray:
         """Whether wrong answers j, of similarity `value` in a tile, are ahead of matches k, each (n,)."""
@@ -195,11 +195,17 @@ class Chunk:
         gap[close] = value[close] - level
         near = abs(gap[close]) <= self.error
         close = close[near]
-        gap[close] = source.near(i[k[close]], j[close]) - level[near]
+        gap[close] = unique_pairs(source.near, i[k[close]], j[close]) - level[near]
         tied = np.flatnonzero(abs(gap) < TIED)
         exact = recall(self.exact, k[tied], lambda k: source.exact(i[k], self.j[k]))
-        gap[tied] = source.exact(i[k[tied]], j[tied]) - exact
+        gap[tied] = unique_pairs(source.exact, i[k[tied]], j[tied]) - exact
         return (gap >= 0) if self.pessimistic else (gap > 0)
+
+
+def unique_pairs(similarity: Callable[..., np.ndarray], i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """similarity(i, j), computed once for each different pair."""
+    pairs, again = np.unique(i << 32 | j, return_inverse=True)
+    return similarity(pairs >> 32, pairs & (2**32 - 1))[again]
 
 
 def sorted_keys(tile: torch.Tensor, wrong: np.ndarray) -> torch.Tensor:

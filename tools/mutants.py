@@ -2,7 +2,7 @@
 
 The changes are those of mutmut (a number + 1, < for <=, an argument left out, None in place of a value, a condition
 turned round), applied to whole files, so that defaults and class bodies change too, which mutmut's own command leaves
-alone. Annotations, imports, decorators, and the messages of errors and warnings stay. Each change is tried in a process
+alone. Annotations, imports, decorators, messages and other texts of several words stay. Each change is tried in a process
 of its own, in a copy of the working tree under build/mutants, by the tests that [tool.mutants] of pyproject.toml names
 for its module, the fastest first. The verdicts are kept in build/mutants/verdicts.jsonl: a run that was stopped goes on
 where it was. What was killed is tried again when its module has changed, what survived also when its tests have; after
@@ -56,7 +56,8 @@ class Changes(cst.CSTVisitor):
 
     def on_visit(self, node):
         code = cst.Module([]).code_for_node(node) if isinstance(node, cst.Call | cst.Assign) else ""
-        if isinstance(node, SILENT) or code.startswith(("__all__", "warn")):
+        prose = isinstance(node, cst.SimpleString) and " " in node.value
+        if prose or isinstance(node, SILENT) or code.startswith(("__all__", "warn")):
             return False
         for kind, operator in mutation_operators:
             if isinstance(node, kind) and (position := self.get_metadata(PositionProvider, node, None)):

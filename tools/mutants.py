@@ -2,12 +2,13 @@
 
 The changes are those of mutmut (a number + 1, < for <=, an argument left out, None in place of a value, a condition
 turned round), applied to whole files, so that defaults and class bodies change too, which mutmut's own command leaves
-alone. Annotations, imports, decorators, messages and other texts of several words stay. Each change is tried in a process
-of its own, in a copy of the working tree under build/mutants, by the tests that [tool.mutants] of pyproject.toml names
-for its module, the fastest first. The verdicts are kept in build/mutants/verdicts.jsonl: a run that was stopped goes on
-where it was. What was killed is tried again when its module has changed, what survived also when its tests have; after
-`make clean` all is tried. tools/equivalent.tsv lists changes that alter no result: the module, the line before and
-after, the reason.
+alone. Annotations, imports, decorators, messages and other texts of several words stay.
+
+Each change is tried in a process of its own, in a copy of the working tree under build/mutants, by the tests that
+[tool.mutants] of pyproject.toml names for its module, the fastest first. The verdicts are kept in
+build/mutants/verdicts.jsonl: a run that was stopped goes on where it was. What was killed is tried again when its
+module has changed, what survived also when its tests have; after `make clean` all is tried. tools/equivalent.tsv lists
+changes that alter no result: the module, the line before and after, the reason.
 """
 
 import argparse

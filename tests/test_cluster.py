@@ -253,7 +253,8 @@ def test_the_readmes_script_for_slurm_begins_a_cluster_that_takes_its_own_driver
         assert "Ray: 3 machines, {'num_cpus': 1} for each job\n" in said
         assert [row["seed"] for row in rl.collect(tmp_path / "home")] == [1]
         driver = [sys.executable, "-m", "reidlib.repeats", small, *words, "--ray", f"localhost:{port}"]
-        stranger = os.environ | {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_NUM_REDIS_GET_RETRIES": "1"}
+        stranger = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_NUM_REDIS_GET_RETRIES": "1"}
+        stranger = os.environ | stranger
         done = subprocess.run(driver, env=stranger, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert "is its token another one? Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to" in done.stderr

@@ -81,8 +81,6 @@ def _connect(address: str) -> Any:
         import ray
     except ImportError:
         raise ImportError("a grid on a cluster needs Ray: pip install reidlib[cluster]") from None
-    if "RAY_AUTH_TOKEN" in os.environ:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # a driver of Ray 2.60 sends its token only where this is set
     if address != "auto":
         _knock(address)
     if not ray.is_initialized():

@@ -4,6 +4,7 @@ Each contender takes (q, g, query, gallery) and returns (mAP, rank-1), or the re
 """
 
 import importlib
+import os
 import subprocess
 import warnings
 from functools import partial
@@ -181,7 +182,7 @@ def dense_distances(q, g, *_):
 
 
 def machine(*paths):
-    """One line: what printed a table. The commit is the last that changed `paths`, with "+" if they are changed now."""
+    """One line: what printed a table, and how busy the machine was before. The commit is the last that changed `paths`, with "+" if they are changed now."""
     root = Path(__file__).parents[1]
 
     def git(*words):
@@ -191,5 +192,6 @@ def machine(*paths):
     commit += "+" if git("status", "--porcelain", "--", *paths) else ""
     return (
         f"{here['device']}, {here['cores']} cores, {torch.get_num_threads()} threads, Python {here['python']}, "
-        f"NumPy {np.__version__}, torch {here['torch']}, commit {commit}"
+        f"NumPy {np.__version__}, torch {here['torch']}, commit {commit}, "
+        f"load {os.getloadavg()[0]:.1f} before"
     )

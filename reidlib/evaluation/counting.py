@@ -221,7 +221,7 @@ def sorted_keys(tile: torch.Tensor, wrong: np.ndarray) -> torch.Tensor:
         rows = slice(top, top + STRIP)
         values, some = tile[rows].numpy(), keys[rows].numpy()
         _bounded(np.array([values.min(), values.max()]))
-        some[:] = values * np.float32(UNIT)
+        np.multiply(values, np.float32(UNIT), out=some, casting="unsafe")
         some &= -COLUMNS
         some |= columns.numpy()
         np.copyto(some, HIDDEN, where=hidden[rows].numpy())

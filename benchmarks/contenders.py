@@ -182,7 +182,10 @@ def dense_distances(q, g, *_):
 
 
 def machine(*paths):
-    """One line: what printed a table, and how busy the machine was before. The commit is the last that changed `paths`, with "+" if they are changed now."""
+    """One line: what printed a table, and how busy the machine was before.
+
+    The commit is the last that changed `paths`, with "+" if they are changed now.
+    """
     root = Path(__file__).parents[1]
 
     def git(*words):

@@ -10,7 +10,7 @@ from torch import nn
 
 from reidlib.recipe import Recipe
 from reidlib.systems import build
-from reidlib.systems.backbones import trunk
+from reidlib.systems.backbones import TimmMaps, trunk
 from reidlib.systems.bag_of_tricks import BagOfTricks
 
 GOLDEN, ENTRIES = arrays("model_main"), facts("model_entries_main")
@@ -180,3 +180,11 @@ def test_the_embedding_is_the_sum_of_what_each_place_adds(name, bnneck):
     torch.testing.assert_close(regions.sum((1, 2)), system.embed(images), atol=1e-5, rtol=1e-4)
     assert system.training
     assert not [hook for module in system.modules() for hook in module._forward_hooks]
+
+
+def test_feature_maps_with_the_channels_last_are_turned():
+    """As timm's Swin gives them."""
+    net = nn.Identity()
+    net.num_features, net.forward_features = 5, lambda images: images.permute(0, 2, 3, 1)
+    maps = torch.randn(2, 5, 4, 3)
+    assert torch.equal(TimmMaps(net)(maps), maps)

@@ -1,17 +1,21 @@
 """What a run leaves behind, and the rows made of many runs."""
 
 import json
+import resource
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import reidlib as rl
 from reidlib import provenance
 from reidlib.provenance import code_of, source_digest
 from reidlib.runs import measuring
 from reidlib.runs.results import of_run, score_columns
+from reidlib.train.rows import cost
 
 
 @pytest.fixture
@@ -67,6 +71,8 @@ def test_runs_become_sorted_rows_that_survive_a_csv_file(crowd, tiny, run, tmp_p
     assert rl.read_csv(tmp_path / "rows.csv") == found
     assert "toy -> a: rank-1" in rl.result_line(found[0])
     assert "re-ranking off" in rl.result_line(found[0])
+    assert "(reference, all, seed 1, epoch 3" in rl.result_line(found[0])
+    assert "(pcb, reference, all, seed 1" in rl.result_line(found[0] | {"model": "pcb"})
 
 
 def test_each_number_stands_in_its_column(crowd, run):
@@ -98,6 +104,14 @@ def test_each_number_stands_in_its_column(crowd, run):
     assert {name: row[name] for name in cost} == cost
     assert (row["precision"], row["queries"], row["unmatched"], row["flip"]) == ("float32", 40, 0, "on")
     assert result["date"] == row["date"]
+
+
+def test_what_an_epoch_took_is_told_in_seconds_and_as_shares_of_it():
+    keeper = SimpleNamespace(spent=2.0)
+    row = cost(100, 4.0, 1.0, keeper, torch.device("cpu"))
+    assert [row[key] for key in ("seconds", "images_per_s", "waiting", "saving")] == [4.0, 25.0, 0.25, 0.5]
+    assert (keeper.spent, row["peak_gpu_mb"]) == (0.0, 0.0), "each epoch has its own"
+    assert row["peak_mb"] == pytest.approx(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, rel=0.1)
 
 
 def test_a_row_has_the_precision_that_was_trained_in(crowd, tiny, tmp_path):
@@ -141,6 +155,7 @@ def test_a_metric_of_the_users_own_is_a_column_beside_the_others(crowd, crossed,
         ("none", lambda scores: None, "metric 'none' returned None"),
         ("mAP", lambda scores: 1.0, "metric 'mAP': a column of that name exists"),
         ("seed", lambda scores: 1.0, "metric 'seed': a column of that name exists"),
+        ("changed", lambda scores: 1.0, "metric 'changed': a column of that name exists"),
     ],
 )
 def test_a_metric_that_cannot_be_a_column_is_refused_by_name(crowd, run, name, metric, message):

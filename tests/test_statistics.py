@@ -57,6 +57,25 @@ def test_an_interval_is_seeded_and_as_wide_as_theory_says():
         assert s.interval(level=level, repeats=5000) == pytest.approx(expected, abs=0.1 * error)
 
 
+def test_an_interval_of_skewed_values_is_that_of_plain_loops():
+    """Efron's BCa with Student's tails, of few resamples too, of which all may lie on one side of the mean."""
+    rng = np.random.default_rng(0)
+    pids = np.repeat(np.arange(9), rng.integers(1, 5, 9))
+    values = rng.exponential(size=len(pids)) ** 2
+    groups, mean = [values[pids == pid] for pid in range(9)], values.mean()
+    without = np.array([values[pids != pid].mean() for pid in range(9)])
+    pull = without.mean() - without
+    skew = (pull**3).sum() / (6 * (pull**2).sum() ** 1.5)
+    for repeats, seed in ((2000, 0), *((3, seed) for seed in range(20))):
+        rows = np.random.default_rng(seed).integers(9, size=(repeats, 9))
+        means = np.array([np.concatenate([groups[k] for k in row]).mean() for row in rows])
+        below = (np.mean(means < mean - 1e-12) + np.mean(means < mean + 1e-12)) / 2  # one that is equal counts half
+        below = np.clip(below, 1 / repeats, 1 - 1 / repeats)
+        z = stats.norm.ppf(below) + np.sqrt(9 / 8) * stats.t.ppf([0.05, 0.95], 8)
+        expected = np.quantile(means, stats.norm.cdf(stats.norm.ppf(below) + z / (1 - skew * z)))
+        assert bootstrap(values, pids, 0.9, repeats, seed) == pytest.approx(expected, abs=1e-9)
+
+
 @pytest.mark.parametrize("what", ["interval", "compare"])
 def test_intervals_cover_the_truth_as_often_as_they_say(what):
     """The large simulation is benchmarks/coverage.py. A share of 300 lies within 4 standard deviations of its mean."""

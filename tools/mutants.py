@@ -8,7 +8,7 @@ Each change is tried in a process of its own, in a copy of the working tree unde
 [tool.mutants] of pyproject.toml names for its module, the fastest first. The verdicts are kept in
 build/mutants/verdicts.jsonl: a run that was stopped goes on where it was. What was killed is tried again when its
 module has changed, what survived also when its tests have; after `make clean` all is tried. tools/equivalent.tsv lists
-changes that alter no result: the module, the line before and after, the reason.
+changes that alter no result, or none on a CPU: the module, the line before and after, the reason.
 """
 
 import argparse

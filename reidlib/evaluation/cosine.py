@@ -100,7 +100,7 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def pairwise(dot: Callable, x: torch.Tensor, y: torch.Tensor | None, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """dot(x[i], y[j]) row by row, (n,); without y, dot(x[i], x[i])."""
-    step = max(1, 2**17 // x.shape[1])  # 1 MB in float64: fits the cache
+    step = max(1, 2**16 // x.shape[1])  # 0.5 MB in float64: fits the cache
     parts = [np.empty(0)]
     for k in range(0, len(i), step):
         some = take(x, i[k : k + step])

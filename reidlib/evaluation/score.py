@@ -140,10 +140,11 @@ def check_shots(query: Shots, gallery: Shots) -> None:
     if len(junk := np.flatnonzero(query.pids == JUNK)):
         i = junk[0]
         raise ValueError(f"query {i} ({query.paths[i]}) has pid -1, which marks junk: leave it out. {UNLABELLED}")
-    queries, images = ([*map(f"{shots.root}/".__add__, shots.paths.tolist())] for shots in (query, gallery))
-    if (both := set(queries) & set(images)) and queries != images:
-        i = next(i for i, path in enumerate(queries) if path in both)
+    place = {f"{query.root}/{path}": i for i, path in enumerate(query.paths)}
+    root = f"{gallery.root}/"
+    twice = (j for j, path in enumerate(gallery.paths) if root + path in place)
+    for j in () if same_images(query, gallery) else twice:
         raise ValueError(
-            f"query {i} and gallery image {images.index(queries[i])} are one file, {queries[i]}: take it out of one of "
+            f"query {place[root + gallery.paths[j]]} and gallery image {j} are one file, {root}{gallery.paths[j]}: take it out of one of "
             "them, or give the same Shots as query and gallery, to search for each image among all others"
         )

@@ -140,11 +140,11 @@ def check_shots(query: Shots, gallery: Shots) -> None:
     if len(junk := np.flatnonzero(query.pids == JUNK)):
         i = junk[0]
         raise ValueError(f"query {i} ({query.paths[i]}) has pid -1, which marks junk: leave it out. {UNLABELLED}")
-    place = {f"{query.root}/{path}": i for i, path in enumerate(query.paths)}
-    root = f"{gallery.root}/"
-    twice = (j for j, path in enumerate(gallery.paths) if root + path in place)
+    root, place = f"{gallery.root}/", {f"{query.root}/{path}": i for i, path in enumerate(query.paths.tolist())}
+    twice = (j for j, path in enumerate(gallery.paths.tolist()) if root + path in place)
     for j in () if same_images(query, gallery) else twice:
+        path = root + gallery.paths[j]
         raise ValueError(
-            f"query {place[root + gallery.paths[j]]} and gallery image {j} are one file, {root}{gallery.paths[j]}: take it out of one of "
+            f"query {place[path]} and gallery image {j} are one file, {path}: take it out of one of "
             "them, or give the same Shots as query and gallery, to search for each image among all others"
         )

@@ -9,7 +9,7 @@ from golden_fill import arrays, facts, fill, float_entries, pictures, sum_l2
 from torch import nn
 
 from reidlib.recipe import Recipe
-from reidlib.systems import build
+from reidlib.systems import backbones, build
 from reidlib.systems.backbones import TimmMaps, trunk
 from reidlib.systems.bag_of_tricks import BagOfTricks
 
@@ -188,3 +188,24 @@ def test_feature_maps_with_the_channels_last_are_turned():
     net.num_features, net.forward_features = 5, lambda images: images.permute(0, 2, 3, 1)
     maps = torch.randn(2, 5, 4, 3)
     assert torch.equal(TimmMaps(net)(maps), maps)
+
+
+@pytest.mark.parametrize(("flags", "multiplies"), [("avx2", False), ("avx2 avx512_bf16", True), ("amx_bf16 amx", True)])
+def test_auto_is_half_precision_where_the_processor_multiplies_in_it(flags, multiplies, monkeypatch):
+    cpu = SimpleNamespace(is_file=lambda: True, read_text=lambda: f"flags : {flags}")
+    monkeypatch.setattr(backbones, "Path", {"/proc/cpuinfo": cpu}.__getitem__)
+    assert backbones.uses_bf16("auto", "cpu") == multiplies
+    assert not backbones.uses_bf16("auto", "mps")
+    assert (backbones.uses_bf16("bf16", "cpu"), backbones.uses_bf16("float32", "cpu")) == (True, False)
+    cpu.is_file = lambda: False
+    assert not backbones.uses_bf16("auto", "cpu")
+
+
+@pytest.mark.parametrize(("weights", "trained"), [("imagenet", True), ("none", False)])
+def test_timm_is_asked_for_trained_weights_by_name(weights, trained, monkeypatch):
+    asked, net = [], nn.Identity()
+    net.channels = 3
+    monkeypatch.setattr(backbones, "_timm", lambda *words: asked.append(words) or net)
+    monkeypatch.setattr(backbones, "_load", lambda *_: None)
+    trunk("timm:any", weights, 2, size=(64, 32))
+    assert asked == [("any", trained, (64, 32))]

@@ -138,3 +138,9 @@ def recall(known: np.ndarray, index: np.ndarray, make: Callable) -> np.ndarray:
     if len(missing):
         known[missing] = make(missing)
     return known[index]
+
+
+def unique_pairs(similarity: Callable[..., np.ndarray], i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """similarity(i, j), computed once for each different pair."""
+    pairs, again = np.unique(i << 32 | j, return_inverse=True)
+    return similarity(pairs >> 32, pairs & (2**32 - 1))[again]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from reidlib.data.shots import DISTRACTOR, JUNK, Shots
-from reidlib.evaluation.cosine import recall
+from reidlib.evaluation.cosine import recall, unique_pairs
 from reidlib.progress import progress, together
 
 ROWS = 384  # queries in a tile, at least: from here on NumPy's product runs at full speed
@@ -26,6 +26,7 @@ PIECE = 4096  # pairs that one thread looks at again at a time
 TIED = 2.0**-38  # two similarities by `near` that differ by less are computed by `exact`
 WIDEST = 1.5  # the largest absolute similarity that `count` takes
 Pair = tuple[np.ndarray, np.ndarray]  # two arrays (n,) int64 side by side
+Searched = tuple[torch.Tensor, np.ndarray]  # sorted keys (rows, cols) int32, and positions in them int64
 
 
 class Similarity(Protocol):
@@ -120,18 +121,19 @@ def count(source: Similarity, rule: Rule, ties: str = "pessimistic", memory: int
     A wrong answer with exactly a match's similarity ranks ahead of it ("pessimistic") or behind it ("optimistic").
     `memory`, in bytes, bounds a tile and what is derived from it; the result does not depend on it.
     """
-    counted = [_count_rows(source, rule, rows, tiles, ties) for rows, tiles in tiling(rule, memory)]
+    room = np.empty(max(memory // 10, ROWS), np.int32)  # a tile's keys: fresh memory for each is slow
+    counted = [_count_rows(source, rule, rows, tiles, ties, room) for rows, tiles in tiling(rule, memory)]
     i, ahead = (np.concatenate(parts) for parts in zip(*counted, strict=True))
     return i, ahead
 
 
-def _count_rows(source: Similarity, rule: Rule, rows: slice, tiles: list[slice], ties: str) -> Pair:
+def _count_rows(source: Similarity, rule: Rule, rows: slice, tiles: list[slice], ties: str, room: np.ndarray) -> Pair:
     """`count` for some queries; the tiles are freed on return, so that the next queries can use their memory."""
     tile = source.tile(rows, tiles[0])
     chunk = Chunk(source, rule, rows, tile if len(tiles) == 1 else None, ties)
-    chunk.add(tile, tiles[0])
+    chunk.add(tile, tiles[0], room)
     for cols in tiles[1:]:
-        chunk.add(source.tile(rows, cols), cols)
+        chunk.add(source.tile(rows, cols), cols, room)
     return chunk.i, chunk.ahead
 
 
@@ -165,12 +167,11 @@ class Chunk:
         edges = np.full((rows.stop - rows.start, 2, self.turn.max(initial=0) + 1), LAST, np.int32)
         edges[self.r, 0, self.turn] = _cell(self.level - 2 * self.error)
         edges[self.r, 1, self.turn] = _cell(self.level + 2 * self.error) + COLUMNS
-        self.edges = torch.from_numpy(edges)
+        self.edges = edges
 
-    def add(self, tile: torch.Tensor, cols: slice) -> None:
+    def add(self, tile: torch.Tensor, cols: slice, room: np.ndarray) -> None:
         """Count the wrong answers of one tile."""
-        keys = sorted_keys(tile, self.rule.wrong(self.rows, cols))
-        at = torch.searchsorted(keys, self.edges.to(keys.device).flatten(1)).view(self.edges.shape).cpu().numpy()
+        keys, at = searched(tile, self.rule.wrong(self.rows, cols), self.edges, room)
         low, high = at[self.r, 0, self.turn], at[self.r, 1, self.turn]
         self.ahead += keys.shape[1] - high
         piece = np.cumsum(high - low) // PIECE
@@ -202,33 +203,34 @@ class Chunk:
         return (gap >= 0) if self.pessimistic else (gap > 0)
 
 
-def unique_pairs(similarity: Callable[..., np.ndarray], i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """similarity(i, j), computed once for each different pair."""
-    pairs, again = np.unique(i << 32 | j, return_inverse=True)
-    return similarity(pairs >> 32, pairs & (2**32 - 1))[again]
+def searched(tile: torch.Tensor, wrong: np.ndarray, edges: np.ndarray, room: np.ndarray) -> Searched:
+    """Each row's wrong answers as ascending keys, (rows, cols) int32, and where its edges are among them, as `edges`.
 
-
-def sorted_keys(tile: torch.Tensor, wrong: np.ndarray) -> torch.Tensor:
-    """The wrong answers of each row as ascending keys (rows, cols) int32; everything else is HIDDEN and comes first."""
-    keys, columns = torch.empty_like(tile, dtype=torch.int32), torch.arange(tile.shape[1], dtype=torch.int32)
-    hidden = torch.from_numpy(~wrong)
+    Everything else is HIDDEN and comes first. On the CPU, `room` holds the keys.
+    """
+    columns = torch.arange(tile.shape[1], dtype=torch.int32)
     if tile.device.type != "cpu":
         _bounded(torch.stack(tile.aminmax()).cpu().numpy())
-        keys.copy_(tile * UNIT).bitwise_and_(-COLUMNS).bitwise_or_(columns.to(tile.device))
-        return keys.masked_fill_(hidden.to(tile.device), HIDDEN).sort(1).values
+        keys = (tile * UNIT).int().bitwise_and_(-COLUMNS).bitwise_or_(columns.to(tile.device))
+        keys = keys.masked_fill_(torch.from_numpy(~wrong).to(tile.device), HIDDEN).sort(1).values
+        position = torch.searchsorted(keys, torch.from_numpy(edges).to(tile.device).flatten(1))
+        return keys, position.view(edges.shape).cpu().numpy()
+    sorted_rows, at = room[: tile.numel()].reshape(tile.shape), np.empty(edges.shape, np.int64)
 
     def sort(top: int) -> None:
         rows = slice(top, top + STRIP)
-        values, some = tile[rows].numpy(), keys[rows].numpy()
+        values, some = tile[rows].numpy(), sorted_rows[rows]
         _bounded(np.array([values.min(), values.max()]))
         np.multiply(values, np.float32(UNIT), out=some, casting="unsafe")
         some &= -COLUMNS
         some |= columns.numpy()
-        np.copyto(some, HIDDEN, where=hidden[rows].numpy())
+        np.copyto(some, HIDDEN, where=~wrong[rows])
         some.sort(axis=1)
+        for row, edge, out in zip(some, edges[rows], at[rows], strict=True):
+            out[:] = row.searchsorted(edge)
 
     together(sort, range(0, len(tile), STRIP), torch.get_num_threads())
-    return keys
+    return torch.from_numpy(sorted_rows), at
 
 
 def _cell(values: np.ndarray) -> np.ndarray:

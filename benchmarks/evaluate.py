@@ -166,7 +166,7 @@ def row(name: str, inputs, rounds: int, spare: dict | None = None) -> dict:
     """Print and return one line of a table: seconds of the product, and the others beside it."""
     contenders = spare or PRODUCTS | {"score": ours, "ten lines": ten_lines}
     seconds, found = clock(contenders, inputs, rounds)
-    agree(found, 1e-6)
+    agree(found, 1e-5)  # ten lines have no exact rule for near ties: of 500,000 images they miss score() by 3e-6
     x, mean_ap = ratios(seconds), found["score"][0]
     print(f"{name:28}{mean_ap:7.3f}{x['product']:12.2f}{x['score']:9.2f} x{x['ten lines']:9.2f} x", flush=True)
     return x | {"mAP": mean_ap, "images": len(inputs[3])}

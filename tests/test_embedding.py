@@ -77,3 +77,10 @@ def test_images_are_resized_as_in_training(many, resize):
     ]
     system = Pixels(resize=resize)
     torch.testing.assert_close(rl.embed(system, list(large)), rows_of(np.stack(small)))
+
+
+def test_one_image_alone_is_as_good_as_a_list_of_one(many):
+    shots, pixels = many
+    file = shots.files()[0]
+    for one in (file, str(file), Image.open(file), pixels[0]):
+        torch.testing.assert_close(rl.embed(Pixels(), one), rows_of(pixels[:1]))

@@ -223,8 +223,9 @@ def report(tried):
             survivors += [row] if alters and row["verdict"] == "survived" else []
         total += tally
         tally = total if module == "all" else tally
-        share = 1 - tally["survived"] / max(tally["tried"] - tally["equivalent"], 1)
-        print(f"{module:28}" + "".join(f"{tally[name]:12}" for name in columns) + f"{share:8.0%}")
+        altering = tally["tried"] - tally["equivalent"]
+        share = f"{1 - tally['survived'] / altering:.0%}" if altering else "-"
+        print(f"{module:28}" + "".join(f"{tally[name]:12}" for name in columns) + f"{share:>8}")
     for row in survivors:
         print("\n{module}.py:{line}\n- {text[0]}\n+ {text[1]}".format(**row))
 

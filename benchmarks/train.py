@@ -46,7 +46,7 @@ def reference_way(recipe, shots, batches, tf32: bool) -> Iterator:
     adam = torch.optim.Adam(groups, recipe.lr, weight_decay=recipe.weight_decay, foreach=False)
     labels = torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids))
     loader = DataLoader(
-        OneByOne(shots.files(), recipe.size, recipe.pad),
+        OneByOne(shots.files(), True, size=recipe.size, pad=recipe.pad),
         batch_sampler=[batch.tolist() for batch in batches],
         num_workers=WORKERS,
         pin_memory=GPU,

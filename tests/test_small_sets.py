@@ -64,6 +64,7 @@ def shell(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("REID_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # the shell puts its own there
     yield InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}), colors="nocolor")
     InteractiveShell.clear_instance()
     sys.modules.pop("tiny", None)

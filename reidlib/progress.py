@@ -1,9 +1,8 @@
-"""Long work: one progress bar, whether anybody is there to see it, and threads."""
+"""One progress bar for all long work, and whether anybody is there to see it."""
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -29,9 +28,3 @@ def progress(
     (tqdm's bar for notebooks ignores TQDM_DISABLE and leaves a widget behind even if it was never shown.)
     """
     return tqdm(items, label, total, unit=unit, delay=2, leave=False, disable=few or not watched())
-
-
-def together(run: Callable, parts: Sequence, threads: int) -> None:
-    """Call run(part) for every part, on several threads."""
-    with ThreadPoolExecutor(threads) as pool:
-        list((pool.map if threads > 1 and len(parts) > 1 else map)(run, parts))

@@ -4,25 +4,26 @@ A `Similarity` gives the values that are compared, a `Rule` says which gallery i
 answers, or neither. Every row of a tile is sorted as keys of 32 bits: a similarity's first 18 bits, then its column. A
 binary search for a match in its row then counts the wrong answers that are surely ahead of it, and names the few that
 are too close to tell. What this costs does not depend on how good the model is. Products run on the features' device;
-on the CPU, rows are sorted on as many threads as torch has.
-"""
+on the CPU, as many threads as torch has take some queries each."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from reidlib.data.shots import DISTRACTOR, JUNK, Shots
 from reidlib.evaluation.cosine import recall, unique_pairs
-from reidlib.progress import progress, together
+from reidlib.progress import progress
 
-ROWS = 384  # queries in a tile, at least: from here on NumPy's product runs at full speed
+ROWS = 192  # queries in a tile, at least: from here on NumPy's product runs at full speed
 COLUMNS = 2**14  # gallery images in a tile, at most: what 14 bits of a key can number
 HIDDEN, LAST = -(2**31), 2**31 - 1  # the key of what is no wrong answer, and the highest
 UNIT = 2.0**30  # of a key: similarities between -2 and 2 fit
-STRIP = 32  # rows that one thread sorts at a time: they fit its cache
-PIECE = 4096  # pairs that one thread looks at again at a time
+STRIP = 32  # rows that are sorted at a time: they fit the cache
+PIECE = 4096  # pairs that are looked at again at a time
 TIED = 2.0**-38  # two similarities by `near` that differ by less are computed by `exact`
 WIDEST = 1.5  # the largest absolute similarity that `count` takes
 Pair = tuple[np.ndarray, np.ndarray]  # two arrays (n,) int64 side by side
@@ -121,19 +122,25 @@ def count(source: Similarity, rule: Rule, ties: str = "pessimistic", memory: int
     A wrong answer with exactly a match's similarity ranks ahead of it ("pessimistic") or behind it ("optimistic").
     `memory`, in bytes, bounds a tile and what is derived from it; the result does not depend on it.
     """
-    room = np.empty(max(memory // 10, ROWS), np.int32)  # a tile's keys: fresh memory for each is slow
-    counted = [_count_rows(source, rule, rows, tiles, ties, room) for rows, tiles in tiling(rule, memory)]
-    i, ahead = (np.concatenate(parts) for parts in zip(*counted, strict=True))
-    return i, ahead
+    threads = torch.get_num_threads()
+    places, few = list(tiling(rule, memory // threads)), len(rule.q_pid) * len(rule.g_pid) < 10**7
+    # Each thread takes some queries and their product: the threads of a common product would run idle at the sorting.
+    try:
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads, "count", torch.set_num_threads, (1,)) as pool:
+            counted = pool.map(lambda place: _count_rows(source, rule, place[0], place[1], ties), places)
+            i, ahead = zip(*progress(counted, "comparing", total=len(places), few=few), strict=True)
+    finally:
+        torch.set_num_threads(threads)
+    return np.concatenate(i), np.concatenate(ahead)
 
 
-def _count_rows(source: Similarity, rule: Rule, rows: slice, tiles: list[slice], ties: str, room: np.ndarray) -> Pair:
+def _count_rows(source: Similarity, rule: Rule, rows: slice, tiles: list[slice], ties: str) -> Pair:
     """`count` for some queries; the tiles are freed on return, so that the next queries can use their memory."""
     tile = source.tile(rows, tiles[0])
     chunk = Chunk(source, rule, rows, tile if len(tiles) == 1 else None, ties)
-    chunk.add(tile, tiles[0], room)
+    chunk.add(tile, tiles[0])
     for cols in tiles[1:]:
-        chunk.add(source.tile(rows, cols), cols, room)
+        chunk.add(source.tile(rows, cols), cols)
     return chunk.i, chunk.ahead
 
 
@@ -142,10 +149,10 @@ def tiling(rule: Rule, memory: int) -> Iterator[tuple[slice, list[slice]]]:
     queries, end = len(rule.q_pid), rule.columns.stop
     first, last = (np.searchsorted(rule.sorted, rule.q_pid, side) for side in ("left", "right"))
     most = int((last - first).max()) + 1  # images of one person
-    rows = max(1, min(queries, max(ROWS, memory // (10 * len(rule.columns) + 1)), memory // (64 * most)))
-    cols = max(1, min(COLUMNS, memory // (10 * rows)))  # 4 bytes a similarity, 4 a key, and 2 masks
+    rows = max(1, min(queries, max(ROWS, memory // (6 * len(rule.columns) + 1)), memory // (64 * most)))
+    cols = max(1, min(COLUMNS, memory // (6 * rows)))  # 4 bytes a similarity, and 2 masks
     tiles = [slice(left, min(left + cols, end)) for left in range(rule.columns.start, end, cols)]
-    for top in progress(range(0, queries, rows), "comparing", few=queries * len(rule.g_pid) < 10**7):
+    for top in range(0, queries, rows):
         yield slice(top, min(top + rows, queries)), tiles
 
 
@@ -169,23 +176,27 @@ class Chunk:
         edges[self.r, 1, self.turn] = _cell(self.level + 2 * self.error) + COLUMNS
         self.edges = edges
 
-    def add(self, tile: torch.Tensor, cols: slice, room: np.ndarray) -> None:
-        """Count the wrong answers of one tile."""
-        keys, at = searched(tile, self.rule.wrong(self.rows, cols), self.edges, room)
-        low, high = at[self.r, 0, self.turn], at[self.r, 1, self.turn]
-        self.ahead += keys.shape[1] - high
-        piece = np.cumsum(high - low) // PIECE
+    def add(self, tile: torch.Tensor, cols: slice) -> None:
+        """Count the wrong answers of one tile, on the CPU in strips that fit the cache."""
+        wrong, step = self.rule.wrong(self.rows, cols), STRIP if tile.device.type == "cpu" else len(tile)
+        for top in range(0, len(tile), step):
+            rows = slice(top, top + step)
+            self._strip(tile[rows], wrong[rows], rows, cols.start)
 
-        def look(some: int) -> None:  # at the entries of a row's keys from low to high, for some matches
+    def _strip(self, tile: torch.Tensor, wrong: np.ndarray, rows: slice, left: int) -> None:
+        keys, at = searched(tile, wrong, self.edges[rows])
+        matches = np.arange(*np.searchsorted(self.r, (rows.start, rows.stop)))
+        r, turn = self.r[matches] - rows.start, self.turn[matches]
+        low, high = at[r, 0, turn], at[r, 1, turn]
+        self.ahead[matches] += keys.shape[1] - high
+        piece = np.cumsum(high - low) // PIECE
+        for some in np.unique(piece):  # the entries of a row's keys from low to high, for some matches
             k = np.arange(*np.searchsorted(piece, (some, some + 1)))
             which, position = ragged(low[k], high[k])
-            r = self.r[k[which]]
-            c = entries(keys, r, position) & (COLUMNS - 1)
-            value = entries(tile, r, c).astype(np.float64)
-            ahead = self._ahead(k[which], c + cols.start, value)
-            self.ahead[k] += np.bincount(which[ahead], minlength=len(k))
-
-        together(look, np.unique(piece).tolist(), torch.get_num_threads())
+            c = entries(keys, r[k[which]], position) & (COLUMNS - 1)
+            value = entries(tile, r[k[which]], c).astype(np.float64)
+            ahead = self._ahead(matches[k[which]], c + left, value)
+            self.ahead[matches[k]] += np.bincount(which[ahead], minlength=len(k))
 
     def _ahead(self, k: np.ndarray, j: np.ndarray, value: np.ndarray) -> np.ndarray:
         """Whether wrong answers j, of similarity `value` in a tile, are ahead of matches k, each (n,)."""
@@ -203,34 +214,23 @@ class Chunk:
         return (gap >= 0) if self.pessimistic else (gap > 0)
 
 
-def searched(tile: torch.Tensor, wrong: np.ndarray, edges: np.ndarray, room: np.ndarray) -> Searched:
-    """Each row's wrong answers as ascending keys, (rows, cols) int32, and where its edges are among them, as `edges`.
-
-    Everything else is HIDDEN and comes first. On the CPU, `room` holds the keys.
-    """
+def searched(tile: torch.Tensor, wrong: np.ndarray, edges: np.ndarray) -> Searched:
+    """Each row's wrong answers as ascending keys, HIDDEN for the rest, and where `edges` (rows, 2, n) are in them."""
     columns = torch.arange(tile.shape[1], dtype=torch.int32)
+    _bounded(torch.stack(tile.aminmax()).cpu().numpy())
     if tile.device.type != "cpu":
-        _bounded(torch.stack(tile.aminmax()).cpu().numpy())
         keys = (tile * UNIT).int().bitwise_and_(-COLUMNS).bitwise_or_(columns.to(tile.device))
         keys = keys.masked_fill_(torch.from_numpy(~wrong).to(tile.device), HIDDEN).sort(1).values
         position = torch.searchsorted(keys, torch.from_numpy(edges).to(tile.device).flatten(1))
         return keys, position.view(edges.shape).cpu().numpy()
-    sorted_rows, at = room[: tile.numel()].reshape(tile.shape), np.empty(edges.shape, np.int64)
-
-    def sort(top: int) -> None:
-        rows = slice(top, top + STRIP)
-        values, some = tile[rows].numpy(), sorted_rows[rows]
-        _bounded(np.array([values.min(), values.max()]))
-        np.multiply(values, np.float32(UNIT), out=some, casting="unsafe")
-        some &= -COLUMNS
-        some |= columns.numpy()
-        np.copyto(some, HIDDEN, where=~wrong[rows])
-        some.sort(axis=1)
-        for row, edge, out in zip(some, edges[rows], at[rows], strict=True):
-            out[:] = row.searchsorted(edge)
-
-    together(sort, range(0, len(tile), STRIP), torch.get_num_threads())
-    return torch.from_numpy(sorted_rows), at
+    some = np.empty(tile.shape, np.int32)
+    np.multiply(tile.numpy(), np.float32(UNIT), out=some, casting="unsafe")
+    some &= -COLUMNS
+    some |= columns.numpy()
+    np.copyto(some, HIDDEN, where=~wrong)
+    some.sort(axis=1)
+    at = [row.searchsorted(edge) for row, edge in zip(some, edges, strict=True)]
+    return torch.from_numpy(some), np.stack(at)
 
 
 def _cell(values: np.ndarray) -> np.ndarray:

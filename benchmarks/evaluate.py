@@ -210,6 +210,9 @@ def draw(quality: list[dict], grown: list[dict], figure: Path) -> None:
         middle.set(title="Time, gallery growing", xlabel="gallery images", xscale="log")
         right.plot([x["images"] for x in grown], [x["MB"] for x in grown], marker="o")
         right.set(title="Memory", xlabel="gallery images", xscale="log", ylabel="MB beyond the features", ylim=(0, 200))
+        for axes in (middle, right):
+            axes.set_xticks([x["images"] for x in grown], [f"{x['images']:,}" for x in grown])
+            axes.minorticks_off()
         figure.parent.mkdir(parents=True, exist_ok=True)
         plt.savefig(figure)
         plt.close()

@@ -190,8 +190,10 @@ done
 
 
 def slurm_script(notebook, words, port):
-    """The README's script for Slurm as it stands, but for the notebook, its parameters and the port."""
-    (script,) = re.findall(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", (rl.project() / "README.md").read_text(), re.S)
+    """The script for Slurm of docs/running.md as it stands, but for the notebook, its parameters and the port."""
+    (script,) = re.findall(
+        r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", (rl.project() / "docs" / "running.md").read_text(), re.S
+    )
     assert script.count("notebooks/03_train.ipynb ...") == 1
     script = script.replace("notebooks/03_train.ipynb ...", shlex.join([str(notebook), *words]))
     return script.replace("6379", str(port))

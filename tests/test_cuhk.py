@@ -33,7 +33,7 @@ def test_cuhk01_is_tested_on_alone_across_its_two_cameras(tmp_path, ending):
 
 def test_a_name_of_cuhk01_without_a_number_of_its_image_is_an_error(tmp_path):
     write(tmp_path / "campus", ["0001001.png", "0001005.png"])
-    with pytest.raises(ValueError, match=r"no identity and image number in names in campus: 0001005\.png"):
+    with pytest.raises(ValueError, match=r"no identity and camera in names in campus: 0001005\.png"):
         load("cuhk01", tmp_path)
 
 

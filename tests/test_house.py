@@ -92,7 +92,7 @@ def test_the_commands_answer_under_their_names(command):
     assert asked.stdout.startswith("usage: python -m reidlib.")
 
 
-def test_the_readme_lists_the_wings_in_the_order_of_the_imports():
-    text = (rl.project() / "README.md").read_text()
+def test_the_wings_are_listed_in_the_order_of_the_imports():
+    text = (rl.project() / "docs" / "extending.md").read_text()
     places = [text.index(f"| `{name}/` |") for name in ORDER if (PACKAGE / name).is_dir()]
     assert all(a < b for a, b in pairwise(places))

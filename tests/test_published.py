@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 import reidlib as rl
-from reidlib.studies.published import TABLES, in_readme, spread, welch
+from reidlib.studies.published import TABLES, chosen, in_page, spread, welch
 from reidlib.systems.backbones import trunk
 from reidlib.systems.pcb import PCB
 
@@ -337,9 +337,14 @@ def test_every_number_of_the_papers_pcb_says_which_feature_it_is_of():
     assert market == {"all-erasing": (92.3, 77.4), "all-erasing+rpp": (93.8, 81.6)}, "those of G"
 
 
-def test_the_readme_shows_what_the_committed_rows_say():
-    text = (rl.project() / "README.md").read_text()
-    assert in_readme(text, rl.results_tables()) == text, "run python -m reidlib.studies.published"
+def test_the_page_of_results_and_the_readme_show_what_the_committed_rows_say():
+    text = (rl.project() / "docs" / "results.md").read_text()
+    assert in_page(text, rl.results_tables()) == text, "run python -m reidlib.studies.published"
+    toy = rl.read_csv(rl.project() / "results" / "toy.csv")
+    rows = {test: chosen(toy, "toy", test, "all") for test in ("toy", "toy-duke")}
+    home, away = (mean(row["mAP"] for row in rows[test]) for test in rows)
+    said = f"{home:.1f} mAP in its own camera network and {away:.1f} in the other"
+    assert said in (rl.project() / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", TABLES["toy", "toy-duke"])
@@ -375,7 +380,7 @@ def test_runs_from_scratch_are_lines_of_the_real_table(tmp_path):
 
 def test_a_readme_without_marks_is_an_error():
     with pytest.raises(ValueError, match="no pair of marks"):
-        in_readme("# reidlib\n", "tables")
+        in_page("# reidlib\n", "tables")
 
 
 def test_a_folder_without_runs_has_a_table_all_the_same(tmp_path):

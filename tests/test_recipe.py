@@ -206,11 +206,11 @@ def test_recipes_that_differ_have_folders_of_different_names():
     assert "/" not in market(weights="../own/resnet50.pth").name()
 
 
-def test_the_table_of_presets_names_every_difference_and_stands_in_the_readme():
+def test_the_table_of_presets_names_every_difference_and_stands_in_its_page():
     table = preset_table()
     differ = {name for fields_of in Recipe.PRESETS.values() for name in fields_of}
     assert {line.split("`")[1] for line in table.splitlines()[2:]} == differ
-    assert table in (Path(__file__).parents[1] / "README.md").read_text()
+    assert table in (Path(__file__).parents[1] / "docs" / "running.md").read_text()
 
 
 def test_the_laptop_recipe_has_the_references_proportions():

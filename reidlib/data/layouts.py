@@ -124,12 +124,10 @@ def read_cuhk01(name: str, folder: Path) -> list[Row]:
     Transferred Metric Learning" (ACCV 2012).
     """
     need(name, folder, "campus")
-    named = {file: CUHK01.match(file) for file in images_in(folder / "campus")}
-    if odd := sorted(file for file, match in named.items() if not match):
-        raise ValueError(f"{name}: no identity and image number in names in campus: {few(odd)}; rename or remove them")
-    people = [(file, *match.groups()) for file, match in named.items() if match]
+    rows = _parsed(name, "", "campus", images_in(folder / "campus"), CUHK01)
     parts = {"001": ("query", "1"), "003": ("gallery", "2"), "004": ("gallery", "2")}
-    return [Row(parts[n][0], f"campus/{file}", pid, parts[n][1]) for file, pid, n in people if n in parts]
+    used = [(row, parts[row.camid]) for row in rows if row.camid in parts]
+    return [row._replace(part=part, camid=camid) for row, (part, camid) in used]
 
 
 def read_cuhk03(name: str, folder: Path) -> list[Row]:

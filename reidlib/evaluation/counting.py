@@ -3,8 +3,8 @@
 A `Similarity` gives the values that are compared, a `Rule` says which gallery images are a query's matches, its wrong
 answers, or neither. Every row of a tile is sorted as keys of 32 bits: a similarity's first 18 bits, then its column. A
 binary search for a match in its row then counts the wrong answers that are surely ahead of it, and names the few that
-are too close to tell. What this costs does not depend on how good the model is. Products run on the features' device;
-on the CPU, as many threads as torch has take some queries each."""
+are too close to tell. What this costs hardly depends on how good the model is. Products run on the features' device.
+"""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -94,8 +94,7 @@ def _run(source: Similarity, query: Shots, gallery: Shots, reranked: bool) -> Sc
     values["first_match"] = per_query(*by_person, len(query))["first_match"]
     return Scores(
         **values, pids=query.pids, camids=query.camids, counts=rule.counts(), reranked=reranked, ties="pessimistic",
-        same_camera="ignore",
-        compared=None,
+        same_camera="ignore", compared=None,
     )  # fmt: skip
 
 

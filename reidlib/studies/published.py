@@ -1,4 +1,4 @@
-"""Measured rows beside published ones: repeats, means, spreads and a verdict, and the tables of the README."""
+"""Measured rows beside published ones: repeats, means, spreads and a verdict, and the tables of docs/results.md."""
 
 import re
 from dataclasses import dataclass
@@ -131,7 +131,7 @@ def spread(rows: list[dict]) -> str:
 
 
 def results_tables(folder: str | Path | None = None) -> str:
-    """The tables of `folder`, by default results/, in Markdown with headings: those of the README and of notebook 4.
+    """The tables of `folder`, by default results/, in Markdown with headings, for docs/results.md and notebook 4.
 
     Raises FileNotFoundError if the folder has no published.csv.
     """
@@ -147,10 +147,10 @@ def results_tables(folder: str | Path | None = None) -> str:
     return "\n".join(parts)
 
 
-def in_readme(text: str, tables: str) -> str:
-    """The README's `text` with `tables` between its two marks. Raises ValueError if the marks are missing."""
+def in_page(text: str, tables: str) -> str:
+    """The `text` of docs/results.md with `tables` between its two marks. ValueError if the marks are missing."""
     if not BLOCK.search(text):
-        raise ValueError(f"README.md has no pair of marks for the results; put {START} and {END} on lines of their own")
+        raise ValueError(f"docs/results.md has no pair of marks for the tables; put {START} and {END} on own lines")
     return BLOCK.sub(lambda _: f"\n{tables}\n", text)
 
 
@@ -227,6 +227,6 @@ def _named(values: dict[str, str]) -> str:
     return ", ".join(f"{value} {MEASURES[name]}" for name, value in values.items())
 
 
-if __name__ == "__main__":  # write the tables of results/ into the README
-    readme = project() / "README.md"
-    write_whole(readme, in_readme(readme.read_text(), results_tables()).encode())
+if __name__ == "__main__":  # write the tables of results/ into their page
+    page = project() / "docs" / "results.md"
+    write_whole(page, in_page(page.read_text(), results_tables()).encode())

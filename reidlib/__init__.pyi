@@ -46,8 +46,6 @@ from .files import read_csv as read_csv
 from .files import write_csv as write_csv
 from .provenance import environment as environment
 from .recipe import Recipe as Recipe
-from .recipe import preset_table as preset_table
-from .recipe import warmup_multistep as warmup_multistep
 from .runs.grid import run_grid as run_grid
 from .runs.jobs import grid as grid
 from .runs.measuring import measure as measure
@@ -60,6 +58,7 @@ from .runs.results import open_run as open_run
 from .runs.results import result_line as result_line
 from .runs.results import run_folder as run_folder
 from .runs.results import write_result as write_result
+from .settings import warmup_multistep as warmup_multistep
 from .studies import alignment as alignment
 from .studies import hidden as hidden
 from .studies.ladder import erasing_gains as erasing_gains

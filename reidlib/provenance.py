@@ -25,7 +25,7 @@ from reidlib.recipe import Recipe
 PACKAGE = Path(__file__).parent
 # The code behind every number, beside the one system: files, or folders with all their Python files.
 CODE = ["recipe.py", "settings.py", "models.py", "data", "train", "evaluation", "runs/measuring.py"]
-CODE += ["systems/__init__.py", "systems/losses.py", "systems/backbones.py"]
+CODE += ["systems/__init__.py", "systems/losses.py", "systems/backbones.py", "systems/weights.py"]
 
 
 class Images(Protocol):

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 from reidlib import settings
 from reidlib.models import facts
-from reidlib.settings import CROSS, LAPTOP, TOY, TOY_CROSS, Trick, check_value, chosen_fields, setting, warmup_multistep
+from reidlib.settings import CROSS, LAPTOP, TOY, TOY_CROSS, Trick, check_value, chosen_fields, setting
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")  # torchvision's
 ORDERS = ("identity", "image", "modality")  # modality: k / 2 visible and k / 2 infrared images of each identity
 PRECISIONS = ("auto", "float32", "bf16")
+POOLINGS, SCHEDULES = ("mean", "gem"), ("steps", "cosine")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Recipe:
     weights: str = setting("imagenet", "what training starts from: imagenet, none, or the path of a .pth file")
     last_stride: int = setting(1, "the stride of the backbone's last stage", choices=(1, 2))
     stem_relu: bool = setting(False, "the ReLU after the first BatchNorm, which both published codes leave out")
+    pooling: str = setting("mean", "of the last map; gem has a learned exponent (Radenovic 2018)", choices=POOLINGS)
     bnneck: bool = setting(True, "a BatchNorm between the feature and the classifier")
     # losses
     label_smoothing: float = setting(0.1, "share of the target spread over all identities", least=0, most=1)
@@ -81,6 +83,8 @@ class Recipe:
     warmup_start: float = setting(0.01, "the share of the learning rate that the warm-up starts from", least=0, most=1)
     milestones: tuple[int, ...] = setting((40, 70), "epochs after which the learning rate is multiplied by gamma")
     gamma: float = setting(0.1, "what the learning rate is multiplied by at each milestone", above=0)
+    schedule: str = setting("steps", "after the warm-up: drops at milestones, or a cosine to 0", choices=SCHEDULES)
+    freeze: bool = setting(False, "warm up for twice as long; the backbone rests in the first half of it")
     first_epoch: int = setting(0, "what the schedule calls the first epoch; the paper's code: 1", choices=(0, 1))
     precision: str = setting("auto", "the backbone's; auto: bf16 where the device has it", choices=PRECISIONS)
     compile: bool = setting(False, "compile the backbone: some minutes at the start for a faster GPU")
@@ -105,6 +109,9 @@ class Recipe:
         "bnneck": Trick({"bnneck": False}),
         "center": Trick({"center_weight": 0.0}, {"center_weight": 5e-4}),  # Luo et al. 2019, section 3.6
         "channels": Trick({"channels": 0.0}, {"channels": 0.5}),
+        "gem": Trick({"pooling": "mean"}, {"pooling": "gem"}),  # these three: fast-reid's strong baseline, "SBS"
+        "cosine": Trick({"schedule": "steps"}, {"schedule": "cosine"}),
+        "freeze": Trick({"freeze": False}, {"freeze": True}),
     }
     ALL: ClassVar[tuple[str, ...]] = ("warmup", "erasing", "smoothing", "stride", "bnneck")  # what "all" means
 
@@ -125,6 +132,8 @@ class Recipe:
             raise ValueError(f"backbone={self.backbone!r}; choose one of {known}, timm:NAME or module:function")
         if self.pad > min(self.size):
             raise ValueError(f"pad={self.pad}; it must be at most the smaller side of the images, {min(self.size)}")
+        if self.freeze and not self.warmup_epochs:
+            raise ValueError("freeze=True with warmup_epochs=0; the backbone rests for warmup_epochs, give some")
         if self.order == "modality" and self.k % 2:
             raise ValueError(f"k={self.k} with order='modality'; it must be even, half visible, half infrared")
 
@@ -163,7 +172,7 @@ class Recipe:
         """The fields in which the recipe of a data set differs from the defaults of this class."""
         if preset not in cls.PRESETS:
             raise ValueError(f"no preset {preset!r} of this model; choose one of {', '.join(cls.PRESETS)}")
-        sizes = cls.SIZES.get(re.sub(r":\d+$", "", dataset), {})  # regdb:3 is regdb
+        sizes = cls.SIZES.get(re.sub(r":\d+$|\+.*", "", dataset), {})  # regdb:3 is regdb, of a+b it is a that counts
         return {**cls.DEFAULTS, **sizes, **cls.PRESETS[preset], **chosen_fields(tricks, cls.TRICKS, cls.ALL)}
 
     @property
@@ -182,9 +191,10 @@ class Recipe:
 
     def learning_rate(self, epoch: int) -> float:
         """The learning rate during 0-based `epoch`."""
-        return warmup_multistep(
-            epoch, self.lr, self.milestones, self.gamma, self.warmup_epochs, self.warmup_start, self.first_epoch
-        )
+        warmup = (self.warmup_epochs * (1 + self.freeze), self.warmup_start, self.first_epoch)
+        if self.schedule == "cosine":
+            return settings.warmup_cosine(epoch, self.lr, self.epochs, *warmup)
+        return settings.warmup_multistep(epoch, self.lr, self.milestones, self.gamma, *warmup)
 
     def replace(self, **changes: Any) -> "Recipe":
         """A copy with some fields changed; ValueError for an unknown field."""
@@ -235,13 +245,3 @@ def trick_fields(tricks: str, model: str = "bot") -> dict[str, Any]:
     """The fields that a word of the tricks' grammar sets in recipes of a model; see `settings.chosen_fields`."""
     kind = recipe_class(model)
     return chosen_fields(tricks, kind.TRICKS, kind.ALL)
-
-
-def preset_table() -> str:
-    """The fields in which the presets differ, as a Markdown table."""
-    recipes = [Recipe.for_dataset("market", preset) for preset in Recipe.PRESETS]
-    names = dict.fromkeys(name for fields_of in Recipe.PRESETS.values() for name in fields_of)
-    ordered = [entry.name for entry in fields(Recipe) if entry.name in names]
-    rows = [[f"`{name}`", *(str(getattr(recipe, name)) for recipe in recipes)] for name in ordered]
-    head = [["field", *(f"`{preset}`" for preset in Recipe.PRESETS)], ["---"] * (1 + len(recipes))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (*head, *rows))

@@ -1,12 +1,15 @@
 """What a field of a recipe may hold, the grammar of tricks, and the learning rate's schedule."""
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+# what only the Bag of Tricks has
+BAG_ONLY = ("pooling", "bnneck", "label_smoothing", "center_weight", "center_lr", "freeze")
 CROSS = {"order": "modality", "p": 8, "k": 8}  # two modalities: P identities x (4 visible + 4 infrared) images
 TOY = {  # the same recipe on fewer and smaller images: a laptop trains it from scratch in about a minute
     "height": 64, "width": 32, "pad": 2, "p": 8, "iterations": 22, "epochs": 20, "checkpoint_every": 10,
@@ -123,7 +126,28 @@ def warmup_multistep(
     >>> [round(warmup_multistep(epoch, 1.0), 6) for epoch in (0, 5, 10, 40, 70)]
     [0.01, 0.505, 1.0, 0.1, 0.01]
     """
+    drops = sum(epoch + first_epoch >= milestone for milestone in milestones)
+    return base * _warmed(epoch + first_epoch, warmup_epochs, warmup_start) * gamma**drops
+
+
+def warmup_cosine(
+    epoch: int, base: float, epochs: int, warmup_epochs: int = 10, warmup_start: float = 0.01, first_epoch: int = 0
+) -> float:
+    """The learning rate during 0-based `epoch` of `epochs`: a linear rise, then half a cosine, 0 after the last epoch.
+
+    Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (ICLR 2017), equation 5.
+
+    Examples
+    --------
+    >>> [round(warmup_cosine(epoch, 1.0, 50), 6) for epoch in (0, 5, 10, 30, 49)]
+    [0.01, 0.505, 1.0, 0.5, 0.001541]
+    """
     epoch += first_epoch
+    gone = max(0, epoch - warmup_epochs) / max(1, epochs - warmup_epochs)
+    return base * _warmed(epoch, warmup_epochs, warmup_start) * (1 + math.cos(math.pi * gone)) / 2
+
+
+def _warmed(epoch: int, warmup_epochs: int, start: float) -> float:
+    """The share of the learning rate in a linear warm-up from `start`."""
     progress = min(1.0, epoch / warmup_epochs) if warmup_epochs else 1.0
-    drops = sum(epoch >= milestone for milestone in milestones)
-    return base * (warmup_start * (1 - progress) + progress) * gamma**drops
+    return start * (1 - progress) + progress

@@ -15,6 +15,7 @@ from PIL import Image
 from reidlib.data import Shots, load, loading
 from reidlib.data.checks import check
 from reidlib.data.layouts import data_root
+from reidlib.recipe import Recipe
 from reidlib.toy import sets as toy
 
 REAL = data_root() / "Market-1501-v15.09.15"
@@ -219,6 +220,25 @@ def test_shots_are_indexed_like_arrays(market):
 def test_shots_refuse_arrays_that_do_not_fit(pids, camids):
     with pytest.raises(ValueError, match=r"need paths str \(N,\), pids int64 \(N,\)"):
         Shots("mine/train", Path(), np.array(["a", "b"]), np.array(pids), np.array(camids))
+
+
+@OTHER_COUNTS
+def test_joined_sets_count_identities_and_cameras_on_and_keep_junk_and_distractors(tmp_path):
+    write(tmp_path / "Market-1501-v15.09.15", MARKET)
+    write(tmp_path / "DukeMTMC-reID", DUKE)
+    split = load("market+duke", tmp_path)
+    market, duke = load("market", tmp_path), load("duke", tmp_path)
+    assert split.train.pids.tolist() == [*market.train.pids, *(duke.train.pids + 7)], "Market's largest pid is 7"
+    assert split.train.camids.tolist() == [*market.train.camids, *(duke.train.camids + 6)]
+    assert split.gallery.pids.tolist() == [-1, 0, 1, 5 + 7, 104 + 7]
+    assert split.query.pids.tolist() == [1, 5 + 7]
+    for part in ("train", "query", "gallery"):
+        of_both = getattr(market, part).files() + getattr(duke, part).files()
+        assert getattr(split, part).files() == of_both
+        assert getattr(split, part).name == f"market+duke/{part}"
+    assert Recipe.for_dataset("toy-duke+toy").size == Recipe.for_dataset("toy-duke").size
+    with pytest.raises(ValueError, match="duke\\+duke: a data set cannot be joined with itself"):
+        load("duke+duke", tmp_path)
 
 
 @OTHER_COUNTS

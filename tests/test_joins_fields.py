@@ -82,12 +82,19 @@ def digest(net: nn.Module) -> int:
     return hash(b"".join(value.numpy().tobytes() for value in net.state_dict().values()))
 
 
-def stages(system) -> list[tuple[bool, int, bool]]:
-    """Of the first four epochs: whether parts are refined, AlignGAN's phase, whether all is in training mode."""
+def stages(system) -> list[tuple]:
+    """Of the first four epochs: whether parts are refined, AlignGAN's phase, whether all and the trunk are training."""
     found = []
     for epoch in range(4):
         system.begin_epoch(epoch)
-        found.append((getattr(system, "refined", False), int(getattr(system, "phase", 0)), system.training))
+        found.append(
+            (
+                getattr(system, "refined", False),
+                int(getattr(system, "phase", 0)),
+                system.training,
+                system.trunk.training,
+            )
+        )
     return found
 
 
@@ -223,22 +230,27 @@ def by_model(model: str) -> dict[str, tuple]:
         "milestones": ((2,), rates),
         "gamma": (0.5, rates),
         "first_epoch": (1, rates),
+        "schedule": ("cosine", rates),
     }
 
 
 HEADS = {"embedding", "heads", "loss loss"}
 UNREAD = {"bnneck": True, "label_smoothing": 0.3, "margin": 0.6, "center_weight": 1e-3, "center_lr": 0.1}
+UNREAD |= {"pooling": "gem"}
 ROWS: dict[str, dict[str, tuple]] = {
     "bot": SHARED | by_model("bot") | {
+        "pooling": ("gem", EMBEDDED["bot"] | {"start"}),
         "bnneck": (False, {"embedding", "loss ce", "loss loss"}),
         "label_smoothing": (0.3, {"loss ce", "loss loss"}),
         "margin": (0.6, {"loss triplet", "loss loss"}),
         "center_weight": (1e-3, {"loss center", "loss loss"}),
         "center_lr": (0.1, {"rate center 0"}),
+        "freeze": (True, {"stages", "rate main 0"}),
         "lr": (0.02, {"rate main 0"}),
         "weight_decay": (1e-3, {"decay main 0"}),
     },
     "pcb": SHARED | by_model("pcb") | {name: (value, NOTHING) for name, value in UNREAD.items()} | {
+        "freeze": (True, RATES["pcb"]),  # `for_dataset` refuses it; the schedule is the same for all
         "lr": (0.03, {"rate main 0"}),
         "gamma, refined": (0.5, {"rate main 2"} | RATES["pcb"], {"rpp": True}),
         "backbone_lr": (0.03, {"rate main 1"}),
@@ -250,6 +262,7 @@ ROWS: dict[str, dict[str, tuple]] = {
         "rpp_epochs": ((1, 2), {"stages", "loss loss", "rate main 2"} | RATES["pcb"], {"rpp": True}),
     },
     "aligngan": SHARED | by_model("aligngan") | {name: (value, NOTHING) for name, value in UNREAD.items()} | {
+        "freeze": (True, RATES["aligngan"]),  # `for_dataset` refuses it; the schedule is the same for all
         "k": (2, {"batches", "features", "map", "generators' images"} | EMBEDDED["aligngan"] | GAN),
         "order": ("identity", "AlignGAN needs visible and infrared images"),
         "margin": (0.6, {"loss triplet", "loss pixel_triplet", "loss loss"}),

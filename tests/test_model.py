@@ -182,6 +182,43 @@ def test_the_embedding_is_the_sum_of_what_each_place_adds(name, bnneck):
     assert not [hook for module in system.modules() for hook in module._forward_hooks]
 
 
+@pytest.mark.parametrize("name", ["trunks:small", "resnet18", "mobilenet_v2"])
+def test_gem_is_a_generalised_mean_of_the_last_map(name):
+    net = trunk(name, size=(64, 32), pooling="gem").eval()
+    maps = backbones.unpooled(net)(golden_images(2)).detach().numpy().astype(np.float64)
+    expected = (np.maximum(maps, 1e-6) ** 3).mean((2, 3)) ** (1 / 3)
+    np.testing.assert_allclose(net(golden_images(2)).detach(), expected, rtol=1e-4)
+    net.exponent.data.fill_(1.0)
+    np.testing.assert_allclose(net(golden_images(2)).detach(), maps.mean((2, 3)), rtol=1e-4, atol=1e-5)
+    net(golden_images(2)).sum().backward()
+    assert net.exponent.grad.isfinite()
+    assert net.exponent.grad != 0
+
+
+def test_a_generalised_mean_is_no_sum_over_places():
+    with pytest.raises(ValueError, match="pooling='gem' is no mean"):
+        system_of(trunk("trunks:small", pooling="gem")).regions(golden_images(2))
+
+
+def test_a_trunk_that_rests_stays_as_it_is_while_the_head_learns():
+    system = system_of(trunk("trunks:small"), frozen_epochs=1)
+    images, labels = golden_images(6), torch.tensor([0, 0, 1, 1, 2, 2])
+    before = {name: value.clone() for name, value in system.state_dict().items()}
+
+    def moved() -> set[str]:
+        system.step(images, labels)
+        state = system.state_dict()
+        return {name for name, value in state.items() if not torch.equal(value, before[name])}
+
+    system.begin_epoch(0)
+    rested = moved()
+    assert "classifier.weight" in rested
+    assert "bnneck.running_mean" in rested
+    assert not [name for name in rested if name.startswith("trunk.")]
+    system.begin_epoch(1)
+    assert moved() - {"ids"} == before.keys() - {"ids", "bnneck.bias"}
+
+
 def test_feature_maps_with_the_channels_last_are_turned():
     """As timm's Swin gives them."""
     net = nn.Identity()
@@ -206,6 +243,6 @@ def test_timm_is_asked_for_trained_weights_by_name(weights, trained, monkeypatch
     asked, net = [], nn.Identity()
     net.channels = 3
     monkeypatch.setattr(backbones, "_timm", lambda *words: asked.append(words) or net)
-    monkeypatch.setattr(backbones, "_load", lambda *_: None)
+    monkeypatch.setattr(backbones, "load_weights", lambda *_: None)
     trunk("timm:any", weights, 2, size=(64, 32))
     assert asked == [("any", trained, (64, 32))]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import reidlib as rl
-from reidlib.recipe import Recipe, preset_table
+from reidlib.recipe import Recipe
 
 FACTS = {  # REFERENCE A.1: the reference implementation's own numbers
     "height": 256, "width": 128, "resize": "bicubic", "pad": 10, "flip": 0.5, "erasing": 0.5,
@@ -204,6 +204,16 @@ def test_recipes_that_differ_have_folders_of_different_names():
     assert len(names) == len(recipes)
     assert not any(set(name) & set("/\\ :'\"") for name in names)
     assert "/" not in market(weights="../own/resnet50.pth").name()
+
+
+def preset_table() -> str:
+    """The fields in which the presets differ, as a Markdown table."""
+    recipes = [market(preset=preset) for preset in Recipe.PRESETS]
+    names = {name for fields_of in Recipe.PRESETS.values() for name in fields_of}
+    ordered = [entry.name for entry in fields(Recipe) if entry.name in names]
+    rows = [[f"`{name}`", *(str(getattr(recipe, name)) for recipe in recipes)] for name in ordered]
+    head = [["field", *(f"`{preset}`" for preset in Recipe.PRESETS)], ["---"] * (1 + len(recipes))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (*head, *rows))
 
 
 def test_the_table_of_presets_names_every_difference_and_stands_in_its_page():

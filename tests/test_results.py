@@ -302,6 +302,20 @@ def test_a_partner_that_is_absent_is_named_and_skipped(tmp_path, monkeypatch):
         splits, absent = rl.test_sets("market", root=tmp_path)
     assert list(splits) == ["market"]
     assert "duke: bounding_box_train not found" in absent["duke"]
+    assert "cuhk01: campus not found" in absent["cuhk01"]
+
+
+def test_market_is_tested_on_the_network_that_nobody_trains_on(crowd, monkeypatch):
+    monkeypatch.setattr(measuring, "load", lambda name, place: replace(crowd, name=name))
+    assert list(rl.test_sets("market")[0]) == ["market", "duke", "cuhk01"]
+    assert list(rl.test_sets("toy-duke")[0]) == ["toy-duke", "toy"]
+
+
+def test_a_model_of_joined_sets_is_tested_on_them_together_and_on_each(crowd, monkeypatch):
+    monkeypatch.setattr(measuring, "load", lambda name, place: replace(crowd, name=name))
+    splits, _ = rl.test_sets("market+cuhk03")
+    assert list(splits) == ["market+cuhk03", "market", "cuhk03", "duke", "cuhk01"]
+    assert len(splits["market+cuhk03"].train) == 2 * len(crowd.train)
 
 
 def test_a_set_of_its_own_has_no_partner(crowd, tmp_path):
@@ -370,6 +384,6 @@ def test_a_partner_that_was_named_must_be_there_and_any_other_may_be_absent(crow
 
     monkeypatch.setattr(measuring, "load", load)
     splits, absent = rl.test_sets("market", {"duke": None}, "all")
-    assert (list(splits), absent) == (["market"], {"duke": "duke is not under all"})
+    assert (list(splits), absent) == (["market", "cuhk01"], {"duke": "duke is not under all"})
     with pytest.raises(FileNotFoundError, match="duke is not under nowhere"):
         rl.test_sets("market", {"duke": "nowhere"}, "all")

@@ -3,7 +3,8 @@
 import pytest
 from golden_fill import facts
 
-from reidlib.recipe import Recipe, warmup_multistep
+from reidlib.recipe import Recipe
+from reidlib.settings import warmup_multistep
 
 # The file's own names for the two codes' rates.
 GOLDEN_RATES = {"reference": "seed_lr", "paper": "strong_baseline_lr", "fixed": "seed_lr"}
@@ -64,3 +65,22 @@ def test_the_rate_is_a_pure_function_of_the_epoch():
     forward = [warmup_multistep(e, 3.5e-4) for e in range(120)]
     backward = [warmup_multistep(e, 3.5e-4) for e in reversed(range(120))]
     assert forward == backward[::-1]
+
+
+def test_a_cosine_falls_from_the_base_rate_to_nothing_after_a_linear_warm_up():
+    recipe = Recipe.for_dataset("market", tricks="all+cosine")
+    rates = [recipe.learning_rate(e) / recipe.lr for e in range(recipe.epochs)]
+    assert rates[:11] == pytest.approx([0.01 * (1 - e / 10) + e / 10 for e in range(11)])
+    assert rates[65] == pytest.approx(0.5)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 1e-3
+    assert rates[10 + 55 - 20] + rates[10 + 55 + 20] == pytest.approx(1)
+
+
+def test_freeze_doubles_the_warm_up():
+    recipe = Recipe.for_dataset("market", tricks="all+freeze")
+    rates = [recipe.learning_rate(e) / recipe.lr for e in range(recipe.epochs)]
+    assert rates[:21] == pytest.approx([0.01 * (1 - e / 20) + e / 20 for e in range(21)])
+    assert rates[40:] == [Recipe().learning_rate(e) / recipe.lr for e in range(40, 120)]
+    with pytest.raises(ValueError, match="freeze=True with warmup_epochs=0"):
+        recipe.replace(warmup_epochs=0)

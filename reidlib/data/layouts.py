@@ -61,6 +61,12 @@ def own_name(source: Path) -> str:
     return f"own-{source.name}" if source.name.partition(":")[0] in FOLDERS else source.name
 
 
+def joined_names(name: str) -> list[str]:
+    """The built-in sets that a name such as "market+cuhk03" joins; of any other name the name itself."""
+    names = name.split("+")
+    return names if len(names) > 1 and all(part in FOLDERS for part in names) else [name]
+
+
 def home(name: str, base: Path) -> Path:
     """The set's own folder: `base` itself, or below it one of the names of FOLDERS."""
     mark = MARKS.get(name, BOXES["train"])

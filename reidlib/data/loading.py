@@ -16,7 +16,7 @@ from reidlib import toy
 from reidlib.data import infrared, layouts
 from reidlib.data.labels import numbers
 from reidlib.data.layouts import TOYS
-from reidlib.data.shots import DISTRACTOR, JUNK, Shots, Split
+from reidlib.data.shots import DISTRACTOR, JUNK, Shots, Split, joined
 from reidlib.data.tables import Frame, read_frame, read_table
 from reidlib.files import few
 from reidlib.models import imported
@@ -61,7 +61,7 @@ def load(name: str | Path | Split | Frame, root: str | Path | None = None, trial
         set is a path, as "./toy" is. A Split is returned as it is. A table with columns (a DataFrame) is read like a
         CSV table, with paths that are absolute or below `root`, here the current folder by default. A trial of RegDB
         after the first is named as in "regdb:3", a set of your own by its folder or file, after "own-" if that is the
-        name of a built-in set.
+        name of a built-in set. "market+cuhk03" joins built-in sets to train on all of them; see `joined`.
     root : path, optional
         The folder of all data sets, or the set's own folder. By default $REID_DATA, else data/ of the repository.
     trial : int, one of RegDB's ten splits; `load("regdb:3")` is `load("regdb", trial=3)`
@@ -83,6 +83,8 @@ def load(name: str | Path | Split | Frame, root: str | Path | None = None, trial
         return _returned(word)
     if numbered := re.fullmatch(r"regdb:(\d+)", word):
         word, trial = "regdb", int(numbered[1])
+    if len(names := layouts.joined_names(word)) > 1:
+        return joined([load(part, root) for part in names])
     base = layouts.data_root(root)
     if word not in layouts.FOLDERS:
         return _own(layouts.own(name, base))

@@ -1,5 +1,7 @@
 """Which images there are, who is on them and which camera took them: Shots and Split."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -119,3 +121,47 @@ class Split:
             counts = (len(shots), len(shots.ids), len(np.unique(shots.camids)), junk, distractors)
             lines.append(f"{part:<{wide}}" + "".join(f"{count:>12,}" for count in counts))
         return "\n".join(lines)
+
+
+def joined(splits: Sequence[Split]) -> Split:
+    """Several data sets as one, to train on all: identities and cameras are counted on from one set to the next.
+
+    Junk and distractors stay what they are. ValueError for a set that is joined with itself.
+
+    Examples
+    --------
+    >>> def shop(name):
+    ...     parts = [Shots(name, Path(name), np.array(["1.jpg"]), np.array([7]), np.array([2])) for _ in PARTS]
+    ...     return Split(name, *parts)
+    >>> both = joined([shop("north"), shop("south")]).train
+    >>> both.paths.tolist(), both.pids.tolist(), both.camids.tolist()
+    (['north/1.jpg', 'south/1.jpg'], [7, 14], [2, 4])
+    """
+    name, parts = (
+        "+".join(split.name for split in splits),
+        [[getattr(split, part) for part in PARTS] for split in splits],
+    )
+    if len({split.name for split in splits}) < len(splits):
+        raise ValueError(f"{name}: a data set cannot be joined with itself")
+    root = Path(os.path.commonpath([shots.root.absolute() for of_set in parts for shots in of_set]))
+    pid, camid, moved = 0, 0, []
+    for of_set in parts:
+        moved.append([_moved(shots, root, pid, camid) for shots in of_set])
+        pid = max(int(shots.pids.max(initial=pid)) for shots in moved[-1])
+        camid = max(int(shots.camids.max(initial=camid)) for shots in moved[-1])
+    train, query, gallery = (_chained(f"{name}/{part}", root, [of[i] for of in moved]) for i, part in enumerate(PARTS))
+    return Split(name, train, query, gallery)
+
+
+def _moved(shots: Shots, root: Path, pid: int, camid: int) -> Shots:
+    """Shots whose paths are relative to `root`, their identities and cameras counted on from `pid` and `camid`."""
+    below = shots.root.absolute().relative_to(root).as_posix()
+    paths = np.array([f"{below}/{path}" for path in shots.paths.tolist()], dtype=np.str_)
+    pids = np.where(shots.pids > DISTRACTOR, shots.pids + pid, shots.pids)
+    infrared = tuple(camera + camid for camera in shots.infrared_cameras)
+    return Shots(shots.name, root, paths, pids, shots.camids + camid, infrared)
+
+
+def _chained(name: str, root: Path, sets: Sequence[Shots]) -> Shots:
+    paths, pids, camids = (np.concatenate([getattr(s, of) for s in sets]) for of in ("paths", "pids", "camids"))
+    return Shots(name, root, paths, pids, camids, tuple(camera for s in sets for camera in s.infrared_cameras))

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from reidlib.data import Split, load
+from reidlib.data.layouts import joined_names
+from reidlib.data.shots import joined
 from reidlib.evaluation import sysu
 from reidlib.evaluation.score import NO_CAMERAS, rule_of, score
 from reidlib.evaluation.scores import Scores
@@ -21,7 +23,8 @@ from reidlib.provenance import code_of, data_digest, source_digest
 from reidlib.systems import System
 from reidlib.train.embedding import embed
 
-PARTNERS = {"market": "duke", "duke": "market", "toy": "toy-duke", "toy-duke": "toy"}  # the other half of the table
+# What a model is tested on beside its own set: the other half of the table, and a network that nobody trains on
+PARTNERS = {"market": ("duke", "cuhk01"), "duke": ("market", "cuhk01"), "toy": ("toy-duke",), "toy-duke": ("toy",)}
 WAYS = [(search, shot) for search in sysu.GALLERIES for shot in sysu.SHOTS]
 KEEP = 'same_camera="keep", whose scores are higher than those across cameras'
 PLAIN = {"rerank": None, "same_camera": "ignore", "ties": "pessimistic"}  # what changes scores, and its default
@@ -91,10 +94,11 @@ def test_sets(
     root: str | None = None,  # noqa: PT028
     same_camera: str = "ignore",  # noqa: PT028
 ) -> tuple[dict[str, Split], dict[str, str]]:
-    """Load the data sets that a model is tested on: its own and, of a pair, the other one.
+    """Load the data sets that a model is tested on: its own and others that it was not trained on (`PARTNERS`).
 
-    The pairs are Market-1501 and DukeMTMC-reID, toy and toy-duke. Returns the sets by name, the model's own first, and
-    why a set is left out, by name.
+    Market-1501 and DukeMTMC-reID are tested on each other and on CUHK01, toy and toy-duke on each other; a model of
+    joined sets, as "market+cuhk03", on all of them together and on each. Returns the sets by name, the model's own
+    first, and why a set is left out, by name.
 
     Parameters
     ----------
@@ -108,12 +112,14 @@ def test_sets(
     FileNotFoundError : the model's own set, or one that is named in `paths`, is missing
     ValueError : a set could not be scored, so that a training would be in vain: it lacks matches or cameras
     """
-    paths = paths or {}
-    home = load(dataset, paths.get(dataset) or root)
-    splits, absent = {home.name: home}, {}
-    if partner := PARTNERS.get(dataset):
+    paths, own = paths or {}, joined_names(dataset)
+    homes = [load(name, paths.get(name) or root) for name in own]
+    home = joined(homes) if len(homes) > 1 else homes[0]
+    splits, absent = {split.name: split for split in (home, *homes)}, {}
+    for partner in dict.fromkeys(name for known in own for name in PARTNERS.get(known, ())):
         try:
-            splits[partner] = load(partner, paths.get(partner) or root)
+            if partner not in own:
+                splits[partner] = load(partner, paths.get(partner) or root)
         except FileNotFoundError as error:
             if paths.get(partner):
                 raise

@@ -1,6 +1,5 @@
 """Backbones: networks without their heads, of torchvision, of timm or of your own, and their ImageNet weights."""
 
-import urllib.error
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +11,8 @@ import torchvision
 from torch import Tensor, nn
 
 from reidlib.models import imported
-from reidlib.progress import watched
 from reidlib.recipe import BACKBONES, Recipe
-
-HEADS = ("fc.", "classifier.", "head.")  # layers that are left out: they have another number of classes
+from reidlib.systems.weights import load_weights
 
 
 def trunk(
@@ -24,6 +21,7 @@ def trunk(
     last_stride: int = 1,
     stem_relu: bool = False,
     size: tuple[int, int] = (256, 128),
+    pooling: str = "mean",
 ) -> nn.Module:
     """A backbone without its head: images (B, 3, H, W) to pooled features (B, C).
 
@@ -43,6 +41,8 @@ def trunk(
         False leaves out the ReLU after a torchvision ResNet's first BatchNorm, as the reference implementation does.
     size
         (height, width) of the images, which a ViT is built for.
+    pooling
+        "mean" of the last map, or "gem"; see `Pooled`.
 
     Returns
     -------
@@ -71,27 +71,35 @@ def trunk(
     else:
         raise ValueError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}, timm:NAME or module:function")
     if weights not in (None, "none") and not (source == "timm" and weights == "imagenet"):
-        _load(net, name, str(weights))
+        load_weights(net, name, str(weights))
     net = _headless(net, name, stem_relu) if name in BACKBONES else Pooled(net)
     if last_stride == 1:
         _keep_resolution(net, size)
-    return net
+    return net if pooling == "mean" else Pooled(unpooled(net), gem=True)
 
 
 def trunk_of(recipe: Recipe) -> nn.Module:
     """The backbone that a recipe describes."""
-    return trunk(recipe.backbone, recipe.weights, recipe.last_stride, recipe.stem_relu, recipe.size)
+    return trunk(recipe.backbone, recipe.weights, recipe.last_stride, recipe.stem_relu, recipe.size, recipe.pooling)
 
 
 class Pooled(nn.Module):
-    """The mean over the places of the feature map that `net` gives: (B, 3, H, W) to (B, C)."""
+    """The mean over the places of the feature map that `net` gives: (B, 3, H, W) to (B, C).
 
-    def __init__(self, net: nn.Module) -> None:
+    With `gem` it is a generalised mean, whose exponent, 3 at the start, is learned: 1 is the mean, infinity the largest
+    value. Source: Radenovic, Tolias, Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (TPAMI 2018).
+    """
+
+    def __init__(self, net: nn.Module, gem: bool = False) -> None:
         super().__init__()
         self.net, self.channels = net, channels_of(net)
+        self.exponent = nn.Parameter(torch.full((1,), 3.0)) if gem else None
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.net(images).mean((2, 3))
+        maps = self.net(images)
+        if self.exponent is None:
+            return maps.mean((2, 3))
+        return maps.float().clamp(min=1e-6).pow(self.exponent).mean((2, 3)).pow(1 / self.exponent)
 
 
 class TimmMaps(nn.Module):
@@ -205,44 +213,3 @@ def uses_bf16(precision: str, device: str) -> bool:
     cpu = Path("/proc/cpuinfo")
     flags = cpu.read_text() if device == "cpu" and cpu.is_file() else ""
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _load(net: nn.Module, name: str, weights: str) -> None:
-    if weights == "imagenet" and name not in BACKBONES:
-        raise ValueError(f"no ImageNet weights are known for backbone={name!r}; write weights='none', or a path")
-    state = _download(name) if weights == "imagenet" else _read(weights)
-    body = {key: value for key, value in state.items() if not key.startswith(HEADS)}
-    if bad := [key for key, value in body.items() if not value.isfinite().all()]:
-        raise ValueError(f"weights {weights}: {bad[0]!r} holds NaN or infinity; give others, imagenet or none")
-    try:
-        missing, unexpected = getattr(net, "net", net).load_state_dict(body, strict=False)
-    except RuntimeError as error:  # sizes differ; torch lists them a line each
-        raise ValueError(f"weights {weights} do not fit {name}: {str(error).splitlines()[1].strip()}") from error
-    if wrong := [key for key in (*missing, *unexpected) if not key.startswith(HEADS)]:
-        raise ValueError(
-            f"weights {weights} do not fit {name}: {len(wrong)} entries missing or unknown, first {wrong[0]!r}"
-        )
-
-
-def _download(name: str) -> dict[str, Tensor]:
-    entry = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
-    try:
-        return entry.get_state_dict(progress=watched(), check_hash=True)
-    except (urllib.error.URLError, OSError) as error:
-        raise FileNotFoundError(
-            f"the ImageNet weights of {name} could not be fetched ({error}). On a machine with a network download "
-            f"{entry.url}, then give its path as weights; or train from scratch with weights='none'"
-        ) from error
-
-
-def _read(file: str) -> dict[str, Tensor]:
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"weights: no file {Path(file).absolute()}; give imagenet, none or a .pth file's path")
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises nearly anything for a damaged file, with advice that would run its code
-        why = f" ({error.strerror})" if isinstance(error, OSError) else ""
-        raise ValueError(f"weights {file}: no state dict that torch can read{why}; save net.state_dict()") from None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"weights {file}: no state dict, since not all of it are tensors; save net.state_dict()")
-    return state

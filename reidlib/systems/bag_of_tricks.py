@@ -36,6 +36,8 @@ class BagOfTricks(nn.Module):
         As in `Recipe`.
     schedule
         The learning rate of a 0-based epoch.
+    frozen_epochs
+        Epochs at the start in which the trunk rests: it neither learns nor updates its BatchNorms' statistics.
     precision
         Of the trunk: float32, bf16, or auto, bf16 where the device computes in it. The neck, the classifier and all
         losses are float32 always.
@@ -50,6 +52,7 @@ class BagOfTricks(nn.Module):
     LINES = ("all", "all-erasing")  # the tricks whose rows the published table compares
     RECIPE = Recipe
     flip = False
+    frozen = False  # whether the trunk rests in this epoch
     replica: nn.Module | None = None  # the same network under DistributedDataParallel, where several processes train
 
     def __init__(
@@ -64,6 +67,7 @@ class BagOfTricks(nn.Module):
         center_lr: float = 0.5,
         weight_decay: float = 5e-4,
         schedule: Callable[[int], float],
+        frozen_epochs: int = 0,
         precision: str = "float32",
     ) -> None:
         super().__init__()
@@ -75,7 +79,7 @@ class BagOfTricks(nn.Module):
             self.bnneck.bias.requires_grad_(False)  # section 3.5: the embedding stays centred on the origin
             nn.init.normal_(self.classifier.weight, std=0.001)
         self.label_smoothing, self.margin, self.center_weight = label_smoothing, margin, center_weight
-        self.schedule, self.precision = schedule, precision
+        self.schedule, self.frozen_epochs, self.precision = schedule, frozen_epochs, precision
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         # L2 on everything that is trained, BatchNorm and biases too: the reference implementation's choice
         self.optimizers: dict[str, torch.optim.Optimizer] = {
@@ -98,12 +102,15 @@ class BagOfTricks(nn.Module):
             center_lr=recipe.center_lr,
             weight_decay=recipe.weight_decay,
             schedule=recipe.learning_rate,
+            frozen_epochs=recipe.freeze * recipe.warmup_epochs,
             precision=recipe.precision,
         )
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set the learning rate of 0-based `epoch` and training mode."""
+        """Set the learning rate of 0-based `epoch`, training mode, and whether the trunk rests."""
+        self.frozen = epoch < self.frozen_epochs
         self.train()
+        self.trunk.train(not self.frozen)
         for group in self.optimizers["main"].param_groups:
             group["lr"] = self.schedule(epoch)
 
@@ -136,6 +143,8 @@ class BagOfTricks(nn.Module):
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
         loss.backward()
+        if self.frozen:
+            self.trunk.zero_grad()  # a parameter without a gradient is left alone, by the weight decay too
         if self.center_weight:
             assert self.center_loss.centers.grad is not None
             self.center_loss.centers.grad /= self.center_weight  # the centers learn at their own rate
@@ -158,6 +167,8 @@ class BagOfTricks(nn.Module):
         The map is pooled by its mean and the BNNeck is linear in evaluation mode: the embedding is a sum over places.
         Source: Stylianou, Souvenir, Pless, "Visualizing Deep Similarity Networks" (WACV 2019), section 3.
         """
+        if getattr(self.trunk, "exponent", None) is not None:
+            raise ValueError("pooling='gem' is no mean: the embedding is not a sum over the places of the map")
         with evaluating(self):
             with autocast(self.precision, images):
                 maps = unpooled(self.trunk)(images.contiguous(memory_format=torch.channels_last))

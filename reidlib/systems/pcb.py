@@ -15,7 +15,7 @@ from torch import distributed as dist
 from torch.nn import functional as F
 
 from reidlib.recipe import Recipe
-from reidlib.settings import CROSS, TOY, Trick, setting
+from reidlib.settings import BAG_ONLY, CROSS, TOY, Trick, setting
 from reidlib.systems.backbones import autocast, channels_of, evaluating, trunk_of, unpooled
 
 FEATURES = ("G", "H", "across")
@@ -41,7 +41,7 @@ class PCBRecipe(Recipe):
         "label_smoothing": 0.0, "lr": 0.5, "warmup_epochs": 0, "milestones": (50, 80, 100),
         "checkpoint_every": 35,  # the one before the refinement is kept
     }  # fmt: skip
-    UNUSED: ClassVar[tuple[str, ...]] = ("bnneck", "label_smoothing", "margin", "center_weight", "center_lr")
+    UNUSED: ClassVar[tuple[str, ...]] = (*BAG_ONLY, "margin")
     SIZES: ClassVar[Mapping[str, dict[str, Any]]] = dict.fromkeys(("sysu", "regdb"), CROSS | {"p": 18}) | {
         "toy": _TOY, "toy-duke": _TOY, "toy-sysu": CROSS | _TOY
     }  # fmt: skip

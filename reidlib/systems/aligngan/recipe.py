@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from reidlib.recipe import Recipe
-from reidlib.settings import CROSS, TOY, Trick, setting
+from reidlib.settings import BAG_ONLY, CROSS, TOY, Trick, setting
 
 _TOY = TOY | {  # 65 people to train on: batches of 13, so that the last of a pass is whole
     "p": 13, "pad": 0, "lr": 0.02, "backbone_lr": 0.02, "epochs": 20, "checkpoint_every": 4, "warmup_epochs": 0,
@@ -29,7 +29,7 @@ class AlignGANRecipe(Recipe):
         "checkpoint_every": 50, "stem_relu": True, "bnneck": False, "label_smoothing": 0.0, "margin": 1.0, "lr": 0.2,
         "order": CROSS["order"], "warmup_epochs": 0, "milestones": (200,),
     }  # fmt: skip
-    UNUSED: ClassVar[tuple[str, ...]] = ("bnneck", "label_smoothing", "center_weight", "center_lr")
+    UNUSED: ClassVar[tuple[str, ...]] = BAG_ONLY
     SIZES: ClassVar[Mapping[str, dict[str, Any]]] = {"toy": _TOY, "toy-duke": _TOY, "toy-sysu": _TOY}
     PRESETS: ClassVar[Mapping[str, dict[str, Any]]] = {"reference": {}}
     TRICKS: ClassVar[Mapping[str, Trick]] = {}

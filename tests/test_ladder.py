@@ -102,8 +102,10 @@ def test_a_missing_rung_is_named(climbed):
 def test_another_recipe_of_the_same_tricks_is_no_part_of_a_gain(climbed, other):
     short = [row | {"mAP": 1.0} | other for row in climbed]
     assert rl.gains_added(climbed + short) == rl.gains_added(climbed) == rl.gains_added(short + climbed)
-    with pytest.raises(ValueError, match=r"no rows of none, toy → toy but of another recipe \(.+\); run the grid"):
-        rl.gains_added(short)
+    assert [gain.mean for gain in rl.gains_added(short)] == [0] * 6, "a table of another recipe has gains of its own"
+    third = [row | {"changed": "iterations=9"} for row in short]
+    with pytest.raises(ValueError, match=r"no rows of none, toy → toy but of another recipe \(.+; .+\); run the grid"):
+        rl.gains_added(short + third)
 
 
 def test_a_gain_is_of_one_model(climbed):
@@ -121,6 +123,9 @@ def test_erasing_at_home_and_abroad():
     assert [gain.name for gain in found][1:3] == ["toy-duke → toy-duke", "toy → toy-duke"]
     assert ladder.published_erasing(PUBLISHED) == pytest.approx([3.43, 5.17, -10.83, -5.1], abs=0.01)
     assert {gain.of for gain in found} == {len(found)}
+    real = rows(["all", "all-erasing"], dataset="market", tests=("market", "cuhk01"))
+    real = [row | {"queries": {"market": 3368, "cuhk01": 971}[row["test"]]} for row in real]
+    assert [gain.name for gain in rl.erasing_gains(real)] == ["market → market", "market → cuhk01"]
     figure = rl.plot_erasing(both, PUBLISHED)
     assert "toy → toy-duke +1." in figure.alt
     assert "Market → Duke -10.8" in figure.alt

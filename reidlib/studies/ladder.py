@@ -67,16 +67,20 @@ def by_seed(
 ) -> dict[int, float]:
     """Seed -> score of a model's runs with these tricks (in any spelling) on one test set, `trained` by default.
 
-    Only runs of the reference recipe count, so that a gain is a difference of the tricks alone. Raises ValueError if
-    there are none, or as `one_a_seed` does.
+    Only runs of one recipe count, so that a gain is a difference of the tricks alone: of the reference recipe, or where
+    no row is of that, of the only one that all rows have. Raises ValueError if there are none, or as `one_a_seed` does.
     """
-    runs = chosen(rows, trained, tested or trained, tricks, model)
-    scores = {row["seed"]: row[metric] for row in one_a_seed([row for row in runs if not unusual(row)])}
+    tested = tested or trained
+    runs = chosen(rows, trained, tested, tricks, model)
+    cell = [row for row in rows if (row["model"], row["dataset"], row["test"]) == (model, trained, tested)]
+    recipes = {unusual(row) for row in cell}
+    recipe = recipes.pop() if len(recipes) == 1 else ""
+    scores = {row["seed"]: row[metric] for row in one_a_seed([row for row in runs if unusual(row) == recipe])}
     if not scores:
         others = sorted({unusual(row) for row in runs})
         but = f" but of another recipe ({'; '.join(others)})" if others else ""
         words = tricks if model == "bot" else f"{model}, {tricks}"
-        raise ValueError(f"no rows of {words}, {trained} → {tested or trained}{but}; run the grid that makes them")
+        raise ValueError(f"no rows of {words}, {trained} → {tested}{but}; run the grid that makes them")
     return scores
 
 
@@ -109,16 +113,16 @@ def gains_whole(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> 
     return [paired(f"all {count} - none", top, none, of=COMPARED) for count, top in zip(("five", "six"), tops)]
 
 
-def erasing_gains(rows: list[dict], sets: tuple[str, str] = ("toy", "toy-duke"), metric: str = "mAP") -> list[Gain]:
-    """The gain of random erasing on two sets: trained and tested on the same one, then on different ones.
+def erasing_gains(rows: list[dict], metric: str = "mAP") -> list[Gain]:
+    """The gain of random erasing: trained and tested on the same set, then on different ones, as the rows have them.
 
-    Four comparisons. rows: those of `collect` or results/toy.csv. Raises ValueError as `gains_added` does.
+    rows: those of `collect`, results/toy.csv or results/market1501.csv. Raises ValueError as `gains_added` does.
     """
-    a, b = sets
+    cells = dict.fromkeys((row["dataset"], row["test"]) for row in rows if row["model"] == "bot")
     gains = []
-    for trained, tested in ((a, a), (b, b), (a, b), (b, a)):
+    for trained, tested in sorted(cells, key=lambda cell: cell[0] != cell[1]):
         on, off = (by_seed(rows, tricks, metric, trained, tested) for tricks in ("all", "all-erasing"))
-        gains.append(paired(f"{trained} → {tested}", on, off, of=4))
+        gains.append(paired(f"{trained} → {tested}", on, off, of=len(cells)))
     return gains
 
 
@@ -172,22 +176,22 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
 
 @styled
 def plot_erasing(rows: list[dict], published: list[dict], metric: str = "mAP") -> Picture:
-    """The gain of random erasing within a data set and across data sets: on the drawn crowds, and as published.
+    """The gain of random erasing within a data set and across data sets: measured, and as published.
 
-    rows: those of results/toy.csv; published: those of results/published.csv. Dots are seeds, bars intervals that hold
+    rows: as in `erasing_gains`; published: those of results/published.csv. Dots are seeds, bars intervals that hold
     together at 95 %.
     """
     fig = Picture(figsize=(WIDTH, 3.0), layout="constrained")
     ours, theirs = fig.subplots(1, 2)
-    gains, given = erasing_gains(rows, metric=metric), published_erasing(published, metric)
-    _gains(ours, gains, "The drawn crowds")
+    gains, given = erasing_gains(rows, metric), published_erasing(published, metric)
+    _gains(ours, gains, "Measured here")
     names = ["Market → Market", "Duke → Duke", "Market → Duke", "Duke → Market"]
     for y, value in enumerate(given):
         theirs.plot(value, y, "o" if y < 2 else "^", color=BLUE if y < 2 else VERMILLION, markersize=8)
     _rows_of(theirs, names, "The reference implementation")
     fig.suptitle(f"{NAMES[metric]} gained by random erasing, at home (circles) and abroad (triangles)")
     fig.alt = (
-        f"What random erasing gives in {NAMES[metric]}. Drawn crowds: {_words(gains)}. Published: "
+        f"What random erasing gives in {NAMES[metric]}. Measured: {_words(gains)}. Published: "
         + "; ".join(f"{name} {value:+.1f}" for name, value in zip(names, given, strict=True)) + "."
     )  # fmt: skip
     return fig

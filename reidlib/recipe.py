@@ -10,7 +10,8 @@ from reidlib import settings
 from reidlib.models import facts
 from reidlib.settings import CROSS, LAPTOP, TOY, TOY_CROSS, Trick, check_value, chosen_fields, setting
 
-BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")  # torchvision's
+TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")  # with ImageNet weights
+BACKBONES = (*TORCHVISION, "slim")
 ORDERS = ("identity", "image", "modality")  # modality: k / 2 visible and k / 2 infrared images of each identity
 PRECISIONS = ("auto", "float32", "bf16")
 POOLINGS, SCHEDULES = ("mean", "gem"), ("steps", "cosine")

@@ -102,16 +102,43 @@ def test_the_golden_outputs_tell_the_stem_relu_apart(run):
     assert sum(deviation(run.evaluated[1], other) < EVAL for other in others) == 1
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2", "slim"])
 @pytest.mark.parametrize(("last_stride", "shape"), [(1, (4, 2)), (2, (2, 1))])
 def test_a_last_stride_of_1_doubles_the_last_map(name, last_stride, shape):
-    """Guards: 16 x 8 instead of 8 x 4 places for 256 x 128 images, here at a quarter of that size."""
+    """Guards: 16 x 8 instead of 8 x 4 places for 256 x 128 images, here at a quarter of that size.
+
+    The stem of the slim network has stride 1: its maps are those of images twice as large.
+    """
+    shape = tuple(2 * side for side in shape) if name == "slim" else shape
     net, seen = trunk(name, last_stride=last_stride).eval(), []
     last = net.features if name == "mobilenet_v2" else net.layer4
     last.register_forward_hook(lambda _module, _inputs, out: seen.append(tuple(out.shape[2:])))
     with torch.no_grad():
         assert net(torch.zeros(1, 3, 64, 32)).shape == (1, net.channels)
     assert seen == [shape]
+
+
+def test_the_slim_network_is_a_narrow_resnet():
+    net = trunk("slim", "none")
+    assert net.channels == 192
+    assert sum(p.numel() for p in net.parameters()) == 690_552
+    assert [len(getattr(net, f"layer{k}")) for k in (1, 2, 3, 4)] == [1, 1, 1, 1]
+    assert isinstance(net.relu, nn.Identity), "without a ReLU in its stem, as the other ResNets"
+    assert isinstance(trunk("slim", stem_relu=True).relu, nn.ReLU)
+    with pytest.raises(ValueError, match=r"no ImageNet weights are known for backbone='slim'; write weights='none'"):
+        trunk("slim", "imagenet")
+
+
+@pytest.mark.parametrize(("model", "dataset"), [("bot", "toy"), ("pcb", "toy"), ("aligngan", "toy-sysu")])
+def test_every_system_learns_on_the_slim_network(model, dataset):
+    recipe = Recipe.for_dataset(dataset, model=model, backbone="slim", height=64, width=32)
+    system, labels = build(recipe, np.arange(4)), torch.arange(4).repeat_interleave(recipe.k)
+    before = [parameter.clone() for parameter in system.parameters()]
+    system.begin_epoch(1)
+    assert all(value.isfinite().all() for value in system.step(torch.rand(len(labels), 3, 64, 32), labels).values())
+    assert not all(map(torch.equal, before, system.parameters()))
+    images = torch.rand(2, 3, 64, 32)
+    assert system.embed(images).shape[1] % 192 == 0
 
 
 def test_the_neck_and_the_classifier_start_as_the_reference_implementations():

@@ -12,7 +12,7 @@ from scipy.stats import ttest_ind
 from reidlib.data import PUBLISHED
 from reidlib.files import project, read_csv, write_whole
 from reidlib.models import facts
-from reidlib.recipe import BACKBONES, Recipe, trick_fields
+from reidlib.recipe import TORCHVISION, Recipe, trick_fields
 
 MARGIN = 1.0  # percent points of rank-1 and mAP: what lies closer is the same result
 LEVEL = 0.95  # of the intervals of rank-1 and mAP together
@@ -209,7 +209,7 @@ def _standard_weights(row: dict) -> bool:
 
 def _imagenet(row: dict) -> bool:
     """Whether a training started from ImageNet weights, downloaded or from torchvision's file (its name has a hash)."""
-    if not row["weights"].endswith(".pth") or row["backbone"] not in BACKBONES:
+    if not row["weights"].endswith(".pth") or row["backbone"] not in TORCHVISION:
         return row["weights"] == "imagenet"
     return row["weights"] == Path(torchvision.models.get_model_weights(row["backbone"])["IMAGENET1K_V1"].url).name
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 import torchvision
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from reidlib.models import imported
 from reidlib.recipe import BACKBONES, Recipe
@@ -28,9 +29,9 @@ def trunk(
     Parameters
     ----------
     name
-        One of `recipe.BACKBONES` (torchvision); "timm:NAME", any image model of timm; or "package.module:function",
-        your own function without arguments. It returns a module with an int `channels`, C, that maps images
-        (B, 3, H, W) to feature maps (B, C, h, w).
+        One of `recipe.BACKBONES`, torchvision's or `Slim`; "timm:NAME", any image model of timm; or
+        "package.module:function", your own function without arguments. It returns a module with an int `channels`, C,
+        that maps images (B, 3, H, W) to feature maps (B, C, h, w).
     weights
         "imagenet" (torchvision's IMAGENET1K_V1, or timm's default), None or "none", or the path of a .pth file in the
         network's own naming.
@@ -63,7 +64,7 @@ def trunk(
     """
     source, _, rest = name.partition(":")
     if name in BACKBONES:
-        net = torchvision.models.get_model(name, weights=None)
+        net = Slim() if name == "slim" else torchvision.models.get_model(name, weights=None)
     elif source == "timm":
         net = _timm(rest, weights == "imagenet", size)
     elif rest:
@@ -81,6 +82,26 @@ def trunk(
 def trunk_of(recipe: Recipe) -> nn.Module:
     """The backbone that a recipe describes."""
     return trunk(recipe.backbone, recipe.weights, recipe.last_stride, recipe.stem_relu, recipe.size, recipe.pooling)
+
+
+class Slim(ResNet):
+    """A ResNet of 0.7 million weights for small images: 24 channels for 64, one block a stage, 3 x 3 stem of stride 1.
+
+    Its maps are twice as high and wide as those of torchvision's ResNets for images of the same size.
+    """
+
+    WIDTH = 24
+
+    def __init__(self) -> None:
+        super().__init__(BasicBlock, [1, 1, 1, 1], num_classes=1)
+        self.conv1 = nn.Conv2d(3, self.WIDTH, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.bn1, self.fc = nn.BatchNorm2d(self.WIDTH), nn.Linear(8 * self.WIDTH, 1)
+
+    def _make_layer(self, block: Any, planes: int, *args: Any, **options: Any) -> nn.Sequential:
+        """A stage of torchvision's ResNet with fewer channels; the first one continues the narrow stem."""
+        self.inplanes: int = self.inplanes if planes > 64 else self.WIDTH
+        return super()._make_layer(block, planes * self.WIDTH // 64, *args, **options)
 
 
 class Pooled(nn.Module):

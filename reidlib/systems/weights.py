@@ -8,7 +8,7 @@ import torchvision
 from torch import Tensor, nn
 
 from reidlib.progress import watched
-from reidlib.recipe import BACKBONES
+from reidlib.recipe import TORCHVISION
 
 HEADS = ("fc.", "classifier.", "head.")  # layers that are left out: they have another number of classes
 
@@ -21,7 +21,7 @@ def load_weights(net: nn.Module, name: str, weights: str) -> None:
 
     Raises what `backbones.trunk` raises.
     """
-    if weights == "imagenet" and name not in BACKBONES:
+    if weights == "imagenet" and name not in TORCHVISION:
         raise ValueError(f"no ImageNet weights are known for backbone={name!r}; write weights='none', or a path")
     state = _download(name) if weights == "imagenet" else _read(weights)
     body = {key: value for key, value in state.items() if not key.startswith(HEADS)}

@@ -51,7 +51,7 @@ def tiny():
     )
 
 
-SMALL = dict(height=32, width=16, p=3, k=2, iterations=2, epochs=2, precision="float32", backbone="resnet18")
+SMALL = dict(height=32, width=16, p=3, k=2, iterations=2, epochs=2, precision="float32", backbone="slim")
 SMALL |= dict(weights="none")
 
 # What 03 does, without its figures; it notes where it began and ended, and fails for the seed 13. Once trained it waits

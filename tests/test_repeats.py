@@ -342,7 +342,8 @@ def test_a_dry_run_lists_the_jobs_and_measures_how_long_they_take(small, own, tm
 
 @pytest.mark.parametrize("model", ["bot", "pcb", "aligngan"])
 def test_a_short_run_of_every_model_is_measured(model):
-    recipe = rl.Recipe.for_dataset("toy-sysu", model=model, tricks="all+rpp" if model == "pcb" else "all")
+    tricks = "all+rpp" if model == "pcb" else "all"
+    recipe = rl.Recipe.for_dataset("toy-sysu", model=model, tricks=tricks, backbone="slim")
     speed = estimate.measured(recipe, rl.load("toy-sysu"))
     assert len(speed.steps) == (3 if model == "aligngan" else 1)
     assert all(step > 0 for step in speed.steps)

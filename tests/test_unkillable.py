@@ -82,7 +82,7 @@ def test_two_processes_train_one_model_and_test_as_one(crowd, tmp_path):
         "reidlib.train",
     ]
     options = f"--dataset {tmp_path / 'crowd'} --P 4 --K 2 --height 32 --width 16 --iterations 2 --epochs 2"
-    options += f" --backbone resnet18 --weights none --precision float32 --run-dir {tmp_path / 'run'}"
+    options += f" --backbone slim --weights none --precision float32 --run-dir {tmp_path / 'run'}"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, *options.split()], capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]

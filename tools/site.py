@@ -1,0 +1,78 @@
+"""Build the site, build/site/index.html: README, the pages of docs/, the notebooks as committed, and the reference.
+
+    python tools/site.py      # or: make docs
+
+Sphinx reads a copy of a part of the repository, so that every relative link works there as it does here.
+Nothing is executed and nothing is fetched.
+"""
+
+import re
+import shutil
+import sys
+from inspect import isclass, isfunction
+from pathlib import Path
+
+from sphinx.cmd.build import main as sphinx
+
+import reidlib as rl
+
+ROOT = Path(__file__).resolve().parents[1]
+SITE, SOURCE = ROOT / "build" / "site", ROOT / "build" / "site-source"
+COPIED = ("docs", "notebooks", "figures", "results", "benchmarks", "data/README.md", "LICENSE", "reidlib/weights")
+NAME = re.compile(r"from (\S+) import (\w+) as \2$", re.M)  # a line of __init__.pyi
+WINGS = {
+    "recipe": "Recipe", "settings": "Recipe", "data": "Data", "systems": "Systems", "train": "Training",
+    "evaluation": "Evaluation", "search": "Search", "figures": "Figures", "browser": "Browser", "runs": "Runs and grids",
+    "studies": "This project's own tables", "course": "The course", "files": "Files", "provenance": "Provenance",
+}  # fmt: skip
+CONTENTS = """
+
+```{{toctree}}
+:hidden:
+:caption: {caption}
+{pages}
+```
+"""
+PAGES = {
+    "The course": [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))],
+    "Guides": [f"docs/{path.stem}" for path in sorted((ROOT / "docs").glob("*.md"))] + ["data/README"],
+    "Reference": ["reference"],
+}
+
+
+def reference() -> str:
+    """The public names, by wing, as a page that autodoc fills."""
+    names: dict[str, list[str]] = {}
+    for module, name in NAME.findall((ROOT / "reidlib" / "__init__.pyi").read_text()):
+        wing = module.lstrip(".").partition(".")[0] or name
+        names.setdefault(WINGS[wing], []).append(name)
+    parts = ["# Reference", "Every public name is an attribute of `reidlib`, here `rl`: `import reidlib as rl`."]
+    for title, members in names.items():
+        listed = "\n".join(map(directive, members))
+        parts.append(f"## {title}\n\n```{{eval-rst}}\n{listed}\n```")
+    return "\n\n".join(parts)
+
+
+def directive(name: str) -> str:
+    """What has Sphinx describe a public name."""
+    value = getattr(rl, name)
+    if isfunction(value):
+        return f".. autofunction:: reidlib.{name}"
+    return f".. auto{'class' if isclass(value) else 'module'}:: reidlib.{name}\n   :members:\n   :exclude-members: set"
+
+
+def stage() -> None:
+    """Fill the folder that Sphinx reads."""
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    for name in filter(lambda name: (ROOT / name).exists(), COPIED):
+        here, there = ROOT / name, SOURCE / name
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(here, there) if here.is_dir() else shutil.copy(here, there)
+    contents = "".join(CONTENTS.format(caption=name, pages="\n".join(pages)) for name, pages in PAGES.items())
+    (SOURCE / "index.md").write_text((ROOT / "README.md").read_text() + contents)
+    (SOURCE / "reference.md").write_text(reference())
+
+
+if __name__ == "__main__":
+    stage()
+    sys.exit(sphinx(["-c", str(ROOT / "docs"), "-W", "--keep-going", "-q", *sys.argv[1:], str(SOURCE), str(SITE)]))

@@ -22,7 +22,7 @@ COPIED = ("docs", "notebooks", "figures", "results", "benchmarks", "data/README.
 NAME = re.compile(r"from (\S+) import (\w+) as \2$", re.M)  # a line of __init__.pyi
 WINGS = {
     "recipe": "Recipe", "settings": "Recipe", "data": "Data", "systems": "Systems", "train": "Training",
-    "evaluation": "Evaluation", "search": "Search", "figures": "Figures", "browser": "Browser", "runs": "Runs and grids",
+    "evaluation": "Evaluation", "search": "Search", "figures": "Figures", "browser": "Browser", "runs": "Runs",
     "studies": "This project's own tables", "course": "The course", "files": "Files", "provenance": "Provenance",
 }  # fmt: skip
 CONTENTS = """

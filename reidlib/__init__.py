@@ -25,6 +25,7 @@ FLAT = {
 }  # fmt: skip
 HOMES = {name: f"{wing}.{name}" for name, wing in FLAT.items()} | {
     "evaluate": "evaluation.score",
+    "publish": "runs.publish",
     "repeats": "runs.grid",
 }
 

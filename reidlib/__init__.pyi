@@ -58,6 +58,9 @@ from .runs.results import open_run as open_run
 from .runs.results import result_line as result_line
 from .runs.results import run_folder as run_folder
 from .runs.results import write_result as write_result
+from .search.gallery import Gallery as Gallery
+from .search.open_set import OpenSet as OpenSet
+from .search.open_set import open_set as open_set
 from .settings import warmup_multistep as warmup_multistep
 from .studies import alignment as alignment
 from .studies import hidden as hidden
@@ -85,6 +88,7 @@ from .train.checkpoints import restore as restore
 from .train.embedding import embed as embed
 from .train.loop import fit as fit
 from .train.loop import load_or_train as load_or_train
+from .train.pretrained import pretrained as pretrained
 from .train.rows import epoch_row as epoch_row
 
 __version__: str

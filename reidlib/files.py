@@ -15,6 +15,7 @@ import filelock
 # Columns of text, whatever a cell looks like; in the others a cell is a number if it is written as one.
 TEXT = {"dataset", "test", "model", "preset", "tricks", "backbone", "weights", "changed", "data", "source", "commit"}
 TEXT |= {"date", "torch", "device"}
+WEIGHTS = Path(__file__).parent / "weights"  # the models that come with the library, each with its card
 WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 DECIMAL = re.compile(r"-?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=e))(e[+-]?[0-9]+)?")
 
@@ -34,6 +35,12 @@ def project() -> Path:
 def cache_folder() -> Path:
     """Where decoded images are kept: $REID_CACHE, else ~/.cache/reidlib. Safe to delete at any time."""
     return Path(os.environ.get("REID_CACHE") or Path.home() / ".cache" / "reidlib")
+
+
+def weights_file(name: str | Path) -> Path:
+    """A file of weights by its path, or by its bare name if it comes with the library and no file here is called so."""
+    shipped = WEIGHTS / Path(name).name
+    return shipped if Path(name).name == str(name) and shipped.is_file() and not Path(name).exists() else Path(name)
 
 
 def regular(file: Path) -> Path:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torchvision
 
-from reidlib.files import cache_folder, regular, write_whole
+from reidlib.files import cache_folder, regular, weights_file, write_whole
 from reidlib.models import module_name
 from reidlib.recipe import Recipe
 
@@ -129,10 +129,11 @@ def in_words(found: dict[str, tuple[Any, Any]]) -> str:
 
 
 def weights_digest(weights: str) -> str | None:
-    """A short digest of the bytes of a .pth file, None if it is missing; "imagenet" and "none" as they are."""
-    if not weights.endswith(".pth"):
+    """A short digest of the bytes of a file of weights, None if it is missing; "imagenet" and "none" as they are."""
+    if weights in ("imagenet", "none"):
         return weights
-    return _file_digest(weights).hex() if Path(weights).is_file() else None
+    file = weights_file(weights)
+    return _file_digest(str(file)).hex() if file.is_file() else None
 
 
 def data_digest(*sets: Images) -> str:

@@ -67,7 +67,7 @@ class Recipe:
     checkpoint_every: int = setting(40, "epochs between checkpoints that are kept", least=1)
     # network
     backbone: str = setting("resnet50", f"{', '.join(BACKBONES)}, timm:NAME, or package.module:function")
-    weights: str = setting("imagenet", "what training starts from: imagenet, none, or the path of a .pth file")
+    weights: str = setting("imagenet", "what training starts from: imagenet, none, or a .pth or .safetensors file")
     last_stride: int = setting(1, "the stride of the backbone's last stage", choices=(1, 2))
     stem_relu: bool = setting(False, "the ReLU after the first BatchNorm, which both published codes leave out")
     pooling: str = setting("mean", "of the last map; gem has a learned exponent (Radenovic 2018)", choices=POOLINGS)
@@ -126,8 +126,8 @@ class Recipe:
 
     def check(self) -> None:
         """Raise ValueError for fields that do not fit each other; a subclass adds its own rules."""
-        if self.weights not in ("imagenet", "none") and not self.weights.endswith(".pth"):
-            raise ValueError(f"weights={self.weights!r}; write imagenet, none, or the path of a .pth file")
+        if self.weights not in ("imagenet", "none") and not self.weights.endswith((".pth", ".safetensors")):
+            raise ValueError(f"weights={self.weights!r}; write imagenet, none, or a .pth or .safetensors file's path")
         if self.backbone not in BACKBONES and ":" not in self.backbone:
             known = ", ".join(BACKBONES)
             raise ValueError(f"backbone={self.backbone!r}; choose one of {known}, timm:NAME or module:function")
@@ -173,7 +173,7 @@ class Recipe:
         """The fields in which the recipe of a data set differs from the defaults of this class."""
         if preset not in cls.PRESETS:
             raise ValueError(f"no preset {preset!r} of this model; choose one of {', '.join(cls.PRESETS)}")
-        sizes = cls.SIZES.get(re.sub(r":\d+$|\+.*", "", dataset), {})  # regdb:3 is regdb, of a+b it is a that counts
+        sizes = cls.SIZES.get(re.split("[:+]", dataset)[0], {})  # regdb:3 is regdb, of a+b it is a that counts
         return {**cls.DEFAULTS, **sizes, **cls.PRESETS[preset], **chosen_fields(tricks, cls.TRICKS, cls.ALL)}
 
     @property

@@ -17,7 +17,7 @@ FILES = {
 }
 # A module imports only from wings that stand before its own; the files of the top floor are named.
 ORDER = ("settings", "models", "recipe", "files", "progress", "provenance", "toy", "data", "systems", "train",
-         "evaluation", "figures", "browser", "runs", "studies")  # fmt: skip
+         "evaluation", "search", "figures", "browser", "runs", "studies")  # fmt: skip
 
 
 def wing(module: str) -> str:
@@ -85,7 +85,7 @@ def test_a_flat_name_leads_to_the_module_in_its_wing(name):
     assert importlib.import_module(home).__spec__.name == home
 
 
-@pytest.mark.parametrize("command", ["train", "repeats", "runs.grid"])
+@pytest.mark.parametrize("command", ["train", "repeats", "publish", "runs.grid"])
 def test_the_commands_answer_under_their_names(command):
     asked = subprocess.run([sys.executable, "-m", f"reidlib.{command}", "--help"], capture_output=True, text=True)
     assert asked.returncode == 0, asked.stderr

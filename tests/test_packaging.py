@@ -2,15 +2,19 @@
 
 import itertools
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
 from packaging.markers import Marker, default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from reidlib.files import WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -62,6 +66,30 @@ def test_pip_refuses_a_file_whose_hash_is_another(tmp_path):
     done = subprocess.run(install, capture_output=True, text=True)
     assert done.returncode
     assert "DO NOT MATCH THE HASHES" in done.stderr
+
+
+def test_the_shipped_models_are_all_that_is_large_in_the_repository():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("no git repository")
+    large = {name for name in filter(None, listed.stdout.split("\0")) if (ROOT / name).stat().st_size > 2**20}
+    assert large <= {f"reidlib/weights/{file.name}" for file in WEIGHTS.glob("*.safetensors")}
+
+
+def test_a_wheel_holds_the_models_their_cards_and_the_template_of_cards(tmp_path):
+    """Guards: files that are no Python, which a list of packages leaves out."""
+    shutil.copytree(ROOT / "reidlib", tmp_path / "reidlib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "reidlib" / "weights" / "any.safetensors").touch()
+    build = [sys.executable, "-c", "from setuptools.build_meta import *; build_wheel('.')"]
+    done = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    wanted = {*(f"reidlib/weights/{file.name}" for file in WEIGHTS.glob("*.*")), "reidlib/weights/any.safetensors"}
+    sources = {file.relative_to(ROOT).as_posix() for file in (ROOT / "reidlib").rglob("*.py")}
+    assert wanted | sources | {"reidlib/runs/card.md"} <= set(names)
 
 
 def test_torch_and_torchvision_are_a_matching_pair():

@@ -188,14 +188,18 @@ def result_line(row: dict) -> str:
 
 
 def _rows(result: dict) -> list[dict]:
-    recipe = Recipe.from_dict(result["recipe"])
-    built_in = recipe.dataset.partition(":")[0] in FOLDERS
-    dataset = recipe.dataset if built_in else own_name(Path(recipe.dataset))
-    recipe = replace(recipe, dataset=dataset, weights=Path(recipe.weights).name)  # rows are published: no paths
+    recipe = without_paths(Recipe.from_dict(result["recipe"]))
     common = {name: getattr(recipe, name) for name in TRAINED} | {"changed": _changed(recipe)}
     common |= {name: result[name] for name in RUN}
     last = {name: result[name] for name in COST} | origin_columns(result["environment"] | result)
     return [common | {"test": name} | scores | last for name, scores in result["scores"].items()]
+
+
+def without_paths(recipe: Recipe) -> Recipe:
+    """A recipe as it is published: without the folders of the user's data set and of a file of weights."""
+    built_in = recipe.dataset.partition(":")[0] in FOLDERS
+    dataset = recipe.dataset if built_in else own_name(Path(recipe.dataset))
+    return replace(recipe, dataset=dataset, weights=Path(recipe.weights).name)
 
 
 def _changed(recipe: Recipe) -> str:

@@ -1,12 +1,15 @@
 """What a backbone starts from: ImageNet weights of torchvision, or a file."""
 
+import re
 import urllib.error
 from pathlib import Path
 
 import torch
 import torchvision
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from reidlib.files import weights_file
 from reidlib.progress import watched
 from reidlib.recipe import TORCHVISION
 
@@ -17,7 +20,8 @@ def load_weights(net: nn.Module, name: str, weights: str) -> None:
     """Load the weights of a backbone, without its head, in place.
 
     net, name : a backbone, and its name in recipes
-    weights : "imagenet", or the path of a .pth file in the network's own naming
+    weights : "imagenet", or the path of a .pth or .safetensors file in the network's own naming, or of a published
+        model (see `train.pretrained`); of one that comes with the library the name will do
 
     Raises what `backbones.trunk` raises.
     """
@@ -48,9 +52,27 @@ def _download(name: str) -> dict[str, Tensor]:
         ) from error
 
 
+def read_tensors(file: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a .safetensors file, which can hold no code, and the words of its header.
+
+    Raises ValueError for a file of another kind or one that is cut off, OSError for one that cannot be opened.
+    """
+    try:
+        with safe_open(file, "pt") as content:
+            return {name: content.get_tensor(name) for name in content.keys()}, content.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{file} is no safetensors file, or it is cut off ({error}); fetch or make it again") from None
+
+
 def _read(file: str) -> dict[str, Tensor]:
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"weights: no file {Path(file).absolute()}; give imagenet, none or a .pth file's path")
+    if not (path := weights_file(file)).is_file():
+        kinds = "give imagenet, none or the path of a .pth or .safetensors file"
+        raise FileNotFoundError(f"weights: no file {path.absolute()}; {kinds}")
+    if path.suffix == ".safetensors":
+        state, _ = read_tensors(path)
+        published = {re.sub(r"^trunk\.(net\.)*", "", name): state[name] for name in state if name.startswith("trunk.")}
+        published.pop("exponent", None)  # of GeM pooling, which is no part of the network
+        return published or state
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything for a damaged file, with advice that would run its code

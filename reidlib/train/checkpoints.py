@@ -18,6 +18,7 @@ from reidlib.models import NameNotFoundError
 from reidlib.provenance import code_of, differences, in_words, joined
 from reidlib.recipe import Recipe
 from reidlib.systems import System, build
+from reidlib.train.pretrained import SUFFIX, pretrained
 
 SAVE_EVERY = 60.0  # seconds between checkpoints that only serve to resume
 RESUME = "resume.pt"
@@ -31,7 +32,7 @@ def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.d
 
     Parameters
     ----------
-    run_dir : the folder of the run
+    run_dir : the folder of the run; or a .safetensors file, as for `pretrained`
     epoch : of the checkpoint; default: the last one kept
     device : default: the GPU if there is one
 
@@ -40,6 +41,10 @@ def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.d
     FileNotFoundError : there is no such checkpoint; the message lists those there are
     ValueError : the checkpoint is damaged or belongs to another run than the folder
     """
+    if Path(run_dir).suffix == SUFFIX:
+        if epoch is not None:
+            raise ValueError(f"{run_dir} holds the model of one epoch; leave epoch={epoch} out")
+        return pretrained(run_dir, device)
     return restored(Path(run_dir), epoch, device, read_claim(Path(run_dir)))
 
 

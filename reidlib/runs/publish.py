@@ -1,0 +1,161 @@
+"""Make one file of a finished run for others to embed with, and a card beside it: python -m reidlib.publish RUN.
+
+Weights are stored in half precision, and in full where one is too large for it. Whole numbers stay what they are, such
+as the phase of AlignGAN. What has a size of the number of identities is left out: pids, classifiers, centers.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from scipy.special import stdtrit
+from torch import Tensor
+from torch.nn import functional as F
+
+from reidlib.files import write_whole
+from reidlib.models import facts
+from reidlib.recipe import Recipe
+from reidlib.runs.command import stoppable
+from reidlib.runs.results import collect, without_paths
+from reidlib.systems import System
+from reidlib.train.checkpoints import restore
+from reidlib.train.pretrained import FORMAT, HEADER, SUFFIX, assembled, described, headless
+
+KEPT = ("data", "weights", "system", "epoch", "iterations", "seconds", "precision", "tests", "environment", "date")
+ALIKE = 0.999  # the least cosine between embeddings by weights in full and in half precision
+CARD = Path(__file__).with_name("card.md")
+
+
+def publish(runs: Sequence[str | Path], name: str, folder: str | Path, licence: str, about: str = "") -> list[Path]:
+    """Write `folder`/`name`.safetensors, the model of the first run, and `name`.md, its card; returns both paths.
+
+    Parameters
+    ----------
+    runs : folders of finished runs; those after the first, which differ from it in the seed alone, show the spread
+    name : of the model
+    licence : the terms under which others may use the model, in a sentence
+    about : paragraphs in Markdown on the people and the places in the training images
+
+    Raises
+    ------
+    ValueError : runs of several recipes or data; weights that are not finite, or that half precision changes
+    FileNotFoundError, FileExistsError : a run is not finished; there is a file of that name
+    """
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise ValueError(f"name {name!r}: write letters and digits, with - _ . or + between them")
+    files = [Path(folder, f"{name}{ending}") for ending in (SUFFIX, ".md")]
+    for file in files:
+        if file.exists():
+            raise FileExistsError(f"{file} exists; delete it, or choose another name or folder")
+    results = [_result(Path(run)) for run in runs]
+    for run, result in zip(runs, results, strict=True):
+        _refuse_other(run, results[0], result)
+    system = restore(runs[0], results[0]["epoch"], "cpu")
+    tensors, recipe = _halved(system), without_paths(system.recipe)
+    said = {key: results[0][key] for key in KEPT} | {"format": FORMAT, "name": name, "licence": licence}
+    said |= {"recipe": recipe.to_dict(), "identities": len(system.ids), "cosine": _cosine(system, tensors)}
+    said |= {"scores": {str(result["recipe"]["seed"]): result["scores"] for result in results}}
+    content = save(tensors, {HEADER: described(said, tensors)})
+    text = card(said, recipe, [collect(run) for run in runs], len(content), about)
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    write_whole(files[0], content)
+    write_whole(files[1], text.encode())
+    return files
+
+
+def card(said: dict[str, Any], recipe: Recipe, rows: list[list[dict]], size: int, about: str) -> str:
+    """The card in Markdown: what the header says of a model, the rows of each of its runs, bytes, and `about`."""
+    words = recipe.to_dict() | said | said["environment"] | {"start": recipe.weights, "table": _table(rows)}
+    words |= {"label": getattr(facts(recipe.model), "LABEL", recipe.model)}
+    words |= {"size": f"{size / 1e6:.1f} MB", "hours": f"{said['seconds'] / 3600:.1f}"}
+    words |= {"changes": "; ".join(f"{key} {here}" for key, (here, _) in recipe.changes().items()) or "none"}
+    words |= {"about": about.strip() or "Who made this model wrote nothing about its training images: ask."}
+    return CARD.read_text().format_map(words)
+
+
+def _table(runs: list[list[dict]]) -> str:
+    """A line for each test set: percentages of the first run, and means over all runs."""
+    means = [f"mean {name}, {len(runs)} runs" for name in ("rank-1", "mAP")]
+    cells = [["test", "queries", "re-ranking", "rank-1", "mAP", "mINP", *means], ["---"] * 8]
+    for row in runs[0]:
+        same = [other for run in runs for other in run if other["test"] == row["test"]]
+        own = [f"{row[name]:.1f}" for name in ("rank1", "mAP", "mINP")]
+        spreads = [_spread([other[name] for other in same]) for name in ("rank1", "mAP")]
+        cells.append([row["test"], f"{row['queries']:,}", row["reranking"], *own, *spreads])
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _spread(values: list[float]) -> str:
+    if len(values) < 2:
+        return "one run"
+    half = stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / len(values) ** 0.5
+    return f"{np.mean(values):.1f} ± {half:.1f}"
+
+
+def _result(run: Path) -> dict[str, Any]:
+    if not (file := run / "result.json").is_file():
+        raise FileNotFoundError(f"{run}: no result.json; the run is not finished: train and test it to the end first")
+    return json.loads(file.read_text())
+
+
+def _refuse_other(run: str | Path, first: dict[str, Any], result: dict[str, Any]) -> None:
+    """Raise ValueError for the result of a run that differs from the first in more than the seed."""
+    found = Recipe.from_dict(first["recipe"]).differences(Recipe.from_dict(result["recipe"]))
+    found |= {key: (first[key], result[key]) for key in ("data", "weights", "epoch") if first[key] != result[key]}
+    found.pop("seed", None)
+    for key, (one, other) in found.items():
+        raise ValueError(f"{run}: {key} is {other!r}, {one!r} in the first run; give runs of other seeds alone")
+
+
+def _halved(system: System) -> dict[str, Tensor]:
+    """What is stored of a system."""
+    state = system.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor) or not value.isfinite().all():
+            raise ValueError(f"{name!r} holds NaN or infinity, or is no tensor: this model cannot be published")
+    kept = [name for name, value in headless(system.recipe, "cpu").state_dict().items() if value.numel()]
+    halves = {name: state[name].half() if state[name].is_floating_point() else state[name] for name in kept}
+    return {name: (half if half.isfinite().all() else state[name]).contiguous() for name, half in halves.items()}
+
+
+def _cosine(system: System, tensors: dict[str, Tensor]) -> float:
+    """The least cosine between embeddings of 32 images of noise by a system and by these weights in its place."""
+    images = torch.randn(32, 3, *system.recipe.size, generator=torch.Generator().manual_seed(0))
+    full, half = (each.embed(images).double() for each in (system, assembled(system.recipe, tensors, "cpu")))
+    if not (cosine := float(F.cosine_similarity(full, half).min())) >= ALIKE:
+        raise ValueError(f"half precision changes the embeddings of this model: {cosine:.4f} is a cosine with the full")
+    return round(cosine, 7)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Make one .safetensors file of a finished run, in half precision and without its classifier, and a card beside it.
+
+    rl.pretrained("FOLDER/NAME.safetensors") reads it, on a machine without the data too.
+    """
+    made = argparse.ArgumentParser(prog="python -m reidlib.publish", description=main.__doc__)
+    runs = "the folder of a finished run; further ones, of other seeds, show the spread of its scores in the card"
+    made.add_argument("run", nargs="+", metavar="RUN", help=runs)
+    made.add_argument("--name", required=True, help="of the model: the name of the file and the title of the card")
+    made.add_argument("--out", default=".", metavar="FOLDER", help="where both files go; default: the current folder")
+    terms = "the terms under which others may use the model, in a sentence"
+    made.add_argument("--licence", required=True, metavar="TEXT", help=terms)
+    people = "a Markdown file for the card: who is in the training images, where, and whether they agreed"
+    made.add_argument("--about", metavar="FILE", help=people)
+    given = made.parse_args(arguments)
+    try:
+        about = Path(given.about).read_text() if given.about else ""
+        file, page = publish(given.run, given.name, given.out, given.licence, about)
+    except (ValueError, OSError) as error:
+        made.error(str(error))
+    print(f"{page.read_text()}\n{file} ({file.stat().st_size / 1e6:.1f} MB) and {page} are written")
+
+
+if __name__ == "__main__":
+    sys.exit(stoppable(main))

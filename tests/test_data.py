@@ -263,12 +263,12 @@ def test_msmt17_follows_its_list_files(tmp_path, train, test):
 def test_toy_is_drawn_by_the_first_load_only(tmp_path, monkeypatch):
     drawn = []
 
-    def draw(folder, network, seed):
+    def draw(folder, network, seed, world):
         drawn.append((folder, network, seed))
         write(folder, DUKE if network == "duke" else MARKET)
 
-    fake = SimpleNamespace(draw=draw, is_current=lambda folder, network, seed: (folder, network, seed) in drawn)
-    monkeypatch.setattr(loading, "toy", fake)
+    monkeypatch.setattr(loading.toy, "draw", draw)
+    monkeypatch.setattr(loading.toy, "is_current", lambda *args, world: args in drawn)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # no counts are published for these
         splits = [load(name, tmp_path) for name in ("toy", "toy", "toy-duke", "toy-duke")]
@@ -289,7 +289,7 @@ def drawn_crowd(folder, network, current=True):
 def test_the_root_may_be_the_folder_of_the_crowd_itself(tmp_path, monkeypatch, current):
     drawn_crowd(tmp_path / "somewhere", "market", current)
     drawings = []
-    monkeypatch.setattr(loading.toy, "draw", lambda folder, network, seed: drawings.append(folder))
+    monkeypatch.setattr(loading.toy, "draw", lambda folder, network, seed, world: drawings.append(folder))
     assert load("toy", tmp_path / "somewhere").train.root == tmp_path / "somewhere"
     assert drawings == ([] if current else [tmp_path / "somewhere"]), "an outdated crowd is drawn again where it lies"
 
@@ -307,7 +307,7 @@ def test_a_crowd_of_which_images_were_deleted_gives_a_warning(tmp_path):
 
 def test_another_crowd_is_drawn_beside_and_not_inside_the_one_given_as_root(tmp_path, monkeypatch):
     drawn_crowd(tmp_path / "toy", "market")
-    monkeypatch.setattr(loading.toy, "draw", lambda folder, network, seed: write(folder, DUKE))
+    monkeypatch.setattr(loading.toy, "draw", lambda folder, network, seed, world: write(folder, DUKE))
     assert load("toy-duke", tmp_path / "toy").train.root == tmp_path / "toy-duke"
 
 

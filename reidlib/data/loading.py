@@ -1,6 +1,5 @@
 """load(): from the name of a data set, a path or a function to a Split."""
 
-import json
 import os
 import re
 import warnings
@@ -20,7 +19,7 @@ from reidlib.data.shots import DISTRACTOR, JUNK, Shots, Split, joined
 from reidlib.data.tables import Frame, read_frame, read_table
 from reidlib.files import few
 from reidlib.models import imported
-from reidlib.toy.sets import RECORD, drawn_counts
+from reidlib.toy.sets import drawn_counts, drawn_world
 
 # (images, identities) of train, query and gallery, junk and distractors not counted as identities. Market-1501: Zheng
 # et al., ICCV 2015; DukeMTMC-reID: Zheng et al., ICCV 2017; MSMT17: Wei et al., CVPR 2018 (train with val); SYSU-MM01:
@@ -56,10 +55,11 @@ def load(name: str | Path | Split | Frame, root: str | Path | None = None, trial
     ----------
     name : str, Path, Split or table
         A built-in name ("market", "duke", "msmt17", "cuhk01", "cuhk03", "sysu", "regdb", or "toy", "toy-duke",
-        "toy-sysu", which are drawn at the first load); "package.module:function", which is called and must return a
-        Split; or the path of a folder or CSV table (see data/README.md). Everything but the exact word of a built-in
-        set is a path, as "./toy" is. A Split is returned as it is. A table with columns (a DataFrame) is read like a
-        CSV table, with paths that are absolute or below `root`, here the current folder by default. A trial of RegDB
+        "toy-sysu", which are drawn at the first load, in another world as "toy:alike=0.5"; see `toy.World`);
+        "package.module:function", which is called and must return a Split; or the path of a folder or CSV table (see
+        data/README.md). Everything but the exact word of a built-in set is a path, as "./toy" is. A Split is returned
+        as it is. A table with columns (a DataFrame) is read like a CSV table, with paths that are absolute or below
+        `root`, here the current folder by default. A trial of RegDB
         after the first is named as in "regdb:3", a set of your own by its folder or file, after "own-" if that is the
         name of a built-in set. "market+cuhk03" joins built-in sets to train on all of them; see `joined`.
     root : path, optional
@@ -79,17 +79,18 @@ def load(name: str | Path | Split | Frame, root: str | Path | None = None, trial
     word = name if isinstance(name, str) else ""  # a Path is always a path
     if trial != 1 and word != "regdb":
         raise ValueError(f"{name} has no trial {trial!r}: only regdb is split in several ways; leave trial out")
-    if FUNCTION.fullmatch(word):
+    kind, _, knobs = word.partition(":")
+    if FUNCTION.fullmatch(word) and kind not in TOYS:
         return _returned(word)
     if numbered := re.fullmatch(r"regdb:(\d+)", word):
         word, trial = "regdb", int(numbered[1])
     if len(names := layouts.joined_names(word)) > 1:
         return joined([load(part, root) for part in names])
     base = layouts.data_root(root)
-    if word not in layouts.FOLDERS:
+    if word not in layouts.FOLDERS and kind not in TOYS:
         return _own(layouts.own(name, base))
-    network = TOYS.get(word, word)
-    folder = _drawn(word, base) if word in TOYS else layouts.home(word, base)
+    network = TOYS.get(kind, kind)
+    word, folder = _drawn(kind, knobs, base) if kind in TOYS else (word, layouts.home(word, base))
     rows = infrared.read_regdb(word, folder, trial) if word == "regdb" else READERS[network](word, folder)
     split = _split(
         word if trial == 1 else f"{word}:{trial}", folder, rows, infrared.CAMERAS.get(network, ()), word != "cuhk01"
@@ -109,7 +110,7 @@ def differences(split: Split) -> list[str]:
                 f"{shots.name} has {len(shots):,} images of {len(shots.ids):,} identities, published are {images:,} of "
                 f"{ids:,}: an incomplete copy, another version or added files; its scores cannot be compared"
             )
-    if split.name in TOYS:
+    if split.name.partition(":")[0] in TOYS:
         files = Counter(path.split("/")[0] for part in layouts.PARTS for path in getattr(split, part).paths.tolist())
         for folder, images in drawn_counts(split.train.root).items():
             if files[folder] != images:
@@ -129,18 +130,19 @@ def _returned(name: str) -> Split:
     return split
 
 
-def _drawn(name: str, base: Path) -> Path:
-    """The folder of a toy set, drawn now if its drawing is missing or outdated.
+def _drawn(name: str, knobs: str, base: Path) -> tuple[str, Path]:
+    """The name and the folder of a toy set, drawn now if its drawing is missing or outdated.
 
-    It lies in `base`, unless `base` is the folder of this crowd or, beside it, of another.
+    The folder lies in `base`, unless `base` is the folder of this crowd or, beside it, of another.
     """
-    folder, record = base / name, base / RECORD
-    if record.is_file():
-        same = json.loads(record.read_text())["network"] == TOYS[name]
-        folder = base if same else base.parent / name
-    if not toy.is_current(folder, TOYS[name], 1):
-        toy.draw(folder, network=TOYS[name], seed=1)
-    return folder
+    network, world = TOYS[name], toy.World.named(knobs)
+    name, own = (f"{name}:{world}", f"{name}-{world}") if str(world) else (name, name)
+    folder = base / own
+    if there := drawn_world(base):
+        folder = base if there == (network, str(world)) else base.parent / own
+    if not toy.is_current(folder, network, 1, world=world):
+        toy.draw(folder, network=network, seed=1, world=world)
+    return name, folder
 
 
 def _framed(frame: Frame, root: str | Path | None) -> Split:

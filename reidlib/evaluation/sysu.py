@@ -22,9 +22,14 @@ REAL_PROBES = 3803
 LOWEST = -1.25  # below every similarity
 
 
+def is_sysu(name: str) -> bool:
+    """Whether a data set is SYSU-MM01, real or drawn, in any world."""
+    return name.partition(":")[0] in SYSU
+
+
 def refuse_sysu(name: str) -> None:
     """Raise ValueError for SYSU-MM01, real or drawn, and say what to call instead."""
-    if name in SYSU:
+    if is_sysu(name):
         raise ValueError(f"{name}: SYSU-MM01 is tested by its own protocol, call rl.measure_all or rl.sysu.score")
 
 

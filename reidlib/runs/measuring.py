@@ -17,7 +17,7 @@ from reidlib.data.shots import joined
 from reidlib.evaluation import sysu
 from reidlib.evaluation.score import NO_CAMERAS, rule_of, score
 from reidlib.evaluation.scores import Scores
-from reidlib.evaluation.sysu import SYSU, SysuScores, refuse_sysu
+from reidlib.evaluation.sysu import SysuScores, is_sysu, refuse_sysu
 from reidlib.files import write_whole
 from reidlib.provenance import code_of, data_digest, source_digest
 from reidlib.systems import System
@@ -78,7 +78,7 @@ def measure_all(
     flip = system.flip if flip is None else flip
     by_protocol = {name: value for name, value in scoring.items() if name != "same_camera"}
     for name, split in splits.items():
-        if split.name not in SYSU:
+        if not is_sysu(split.name):
             results[name] = measure(system, split, run_dir, epoch, flip, **scoring)
             continue
         q, g = _embedded(system, split, run_dir, epoch, flip)
@@ -130,7 +130,7 @@ def test_sets(
 
 
 def _refuse_untestable(split: Split, same_camera: str) -> None:
-    if split.name in SYSU:
+    if is_sysu(split.name):
         if same_camera != PLAIN["same_camera"]:
             raise ValueError(f"{split.name} has a protocol of its own; leave same_camera={same_camera!r} out")
         return

@@ -7,6 +7,7 @@ from reidlib.toy.sets import (
     Camera,
     Clothed,
     Person,
+    World,
     draw,
     identities,
     is_current,
@@ -14,5 +15,5 @@ from reidlib.toy.sets import (
     render,
 )
 
-__all__ = ["ATTRIBUTES", "MATERIALS", "NETWORKS", "Camera", "Clothed", "Person", "draw", "identities", "is_current",
-           "population", "render"]  # fmt: skip
+__all__ = ["ATTRIBUTES", "MATERIALS", "NETWORKS", "Camera", "Clothed", "Person", "World", "draw", "identities",
+           "is_current", "population", "render"]  # fmt: skip

@@ -78,6 +78,12 @@ def _scaled(rings: list[Ring], wide: float) -> list[Ring]:
     return [(y, w * wide, d * (1 + wide) / 2) for y, w, d in rings]
 
 
+def _sized(rings: list[Ring], tall: float, wide: float) -> list[Ring]:
+    """Rings made taller and wider about their middle."""
+    middle = (rings[0][0] + rings[-1][0]) / 2
+    return [(middle + tall * (y - middle) if tall != 1 else y, w * wide, d * wide) for y, w, d in rings]
+
+
 def _legs(ink: Ink, person: Person, legs: Legs) -> Iterator[Part]:
     wide = BUILDS[person.build]
     radii = [radius * wide for radius in LEGS[person.bottom]]
@@ -86,7 +92,8 @@ def _legs(ink: Ink, person: Person, legs: Legs) -> Iterator[Part]:
     for hip, knee, ankle, toe in legs.values():
 
         def foot(ankle: Point = ankle, toe: Point = toe) -> None:
-            ink.limb([_mix(ankle, toe, -0.25), _mix(ankle, toe, 0.45), toe], [0.027, 0.030, 0.023], shoe)
+            sole = [ink.details * radius for radius in (0.027, 0.030, 0.023)]
+            ink.limb([_mix(ankle, toe, -0.25), _mix(ankle, toe, 0.45), toe], sole, shoe)
 
         def leg(hip: Point = hip, knee: Point = knee, ankle: Point = ankle) -> None:
             if len(radii) < 3:
@@ -128,8 +135,9 @@ def _torso(ink: Ink, person: Person) -> Iterator[Part]:
         if person.top in ("tee", "shirt"):
             ink.panel(rings[-2:], -0.7, 0.7, skin)
         if person.pattern == "logo":
-            ink.panel(rings[3:5], -0.42, 0.42, trim)
-            ink.panel(rings[2:6], pi - 0.5, pi + 0.5, trim)
+            size = ink.details
+            ink.panel(_sized(rings[3:5], size, 1), -0.42 * size, 0.42 * size, trim)
+            ink.panel(_sized(rings[2:6], size, 1), pi - 0.5 * size, pi + 0.5 * size, trim)
 
     yield 0.0, torso
     if person.top == "hoodie":
@@ -158,6 +166,7 @@ def _arms(ink: Ink, person: Person, arms: Arms) -> Iterator[Part]:
 
 def _bag(ink: Ink, person: Person, arms: Arms) -> Iterator[Part]:
     cloth, wide = Cloth(person.bag_colour, person.material("bag")), BUILDS[person.build]
+    pouch = _sized(POUCH, ink.details, ink.details)
     chest = _scaled(TORSO, wide * 1.03)
     if person.bag == "backpack":
         yield ink.depth(0, -0.1), lambda: _backpack(ink, cloth)
@@ -167,17 +176,18 @@ def _bag(ink: Ink, person: Person, arms: Arms) -> Iterator[Part]:
         hip, front = (0.118 * wide, 0.47, 0.02), 0.062 if cos(ink.yaw) > 0 else -0.062
         strap = [(-0.06 * wide, 0.825, 0), (0.0, 0.68, front), (0.09 * wide, 0.52, front)]
         yield 0.006, lambda: ink.limb(strap, [0.009] * 3, cloth)
-        yield ink.depth(hip[0] + 0.02, hip[2]), lambda: ink.lathe(POUCH, cloth, hip[0], hip[2])
+        yield ink.depth(hip[0] + 0.02, hip[2]), lambda: ink.lathe(pouch, cloth, hip[0], hip[2])
     elif person.bag == "handbag":
         x, y, z = _mix(arms[-1][1], arms[-1][2], 1.15)
-        rings = [(r + y - 0.56, w, d) for r, w, d in POUCH]
+        rings = [(r + y - 0.56, w, d) for r, w, d in pouch]
         yield ink.depth(x - 0.02, z) + 0.03, lambda: ink.lathe(rings, cloth, x, z)
         yield ink.depth(x - 0.02, z) + 0.031, lambda: ink.limb([(x, y - 0.06, z), (x, y, z)], [0.012, 0.012], cloth)
 
 
 def _backpack(ink: Ink, cloth: Cloth) -> None:
-    ink.lathe(PACK, cloth, 0, -0.105)
-    pocket = [(y * 0.45 + 0.31, w * 0.8, d) for y, w, d in PACK[1:-1]]
+    pack = _sized(PACK, ink.details, ink.details)
+    ink.lathe(pack, cloth, 0, -0.105)
+    pocket = [(y * 0.45 + 0.31, w * 0.8, d) for y, w, d in pack[1:-1]]
     ink.panel(pocket, pi - 0.9, pi + 0.9, Cloth("grey", "nylon"), 0, -0.11)
 
 

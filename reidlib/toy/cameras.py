@@ -6,7 +6,6 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageFilter
 
-CAST = 1.0  # strength of the differences between cameras (light, cast, contrast, colour): 0 none, 2 doubled
 FLICKER = 0.06  # standard deviation of the exposure between pictures of one camera, in natural logarithms
 
 
@@ -127,14 +126,17 @@ NETWORKS: dict[str, list[Camera]] = {
 }  # fmt: skip
 
 
-def develop(image: Image.Image, camera: Camera, rng: Random) -> Image.Image:
-    """A clean RGB picture as the camera records it: exposure, cast, saturation, contrast, haze, blur and grain."""
-    gain = np.exp(CAST * np.log(camera.gain) + rng.gauss(0, FLICKER))
-    contrast, colour = 1 + CAST * (camera.contrast - 1), 1 + CAST * (camera.colour - 1)
+def develop(image: Image.Image, camera: Camera, rng: Random, strength: float = 1.0) -> Image.Image:
+    """A clean RGB picture as the camera records it: exposure, cast, saturation, contrast, haze, blur and grain.
+
+    strength: of what the camera does to light and colour: 0 nothing, 2 twice as much.
+    """
+    gain = np.exp(strength * np.log(camera.gain) + rng.gauss(0, FLICKER))
+    contrast, colour = 1 + strength * (camera.contrast - 1), 1 + strength * (camera.colour - 1)
     luma = np.array([0.299, 0.587, 0.114])
     matrix = contrast * gain * (colour * np.eye(3) + (1 - colour) * luma)
-    matrix *= (1 + CAST * (np.array(camera.cast) - 1))[:, None]
-    offset = 128 * (1 - contrast) + CAST * camera.haze
+    matrix *= (1 + strength * (np.array(camera.cast) - 1))[:, None]
+    offset = 128 * (1 - contrast) + strength * camera.haze
     image = image.convert("RGB", tuple(np.column_stack([matrix, [offset] * 3]).ravel()))
     image = image.filter(ImageFilter.GaussianBlur(camera.blur * image.width / 64 * rng.uniform(0.7, 1.4)))
     noise = np.random.default_rng(rng.getrandbits(32)).normal(0, camera.grain, (image.height, image.width, 1))

@@ -57,7 +57,8 @@ class Ink:
 
     size is (width, height) and foot the point (x, y) between the feet, in pixels; unit is pixels per stature. yaw 0
     faces the camera; pitch is the angle at which the camera looks down. light is -1 from the left to 1 from the right.
-    spectrum maps a colour and a material to the RGB that the camera records.
+    spectrum maps a colour and a material to the RGB that the camera records. details is the size of shoes, bags and
+    prints, 1 by default.
     """
 
     size: tuple[int, int]
@@ -67,6 +68,7 @@ class Ink:
     pitch: float = 0.2
     light: float = -0.6
     spectrum: Callable[[str, str], RGB] = paint
+    details: float = 1.0
     sheet: Image.Image = field(init=False)
     relief: Image.Image = field(init=False)
 
@@ -127,7 +129,8 @@ class Ink:
         if pattern not in self._weaves:
             self._weaves[pattern] = weave = Image.new("L", self.size, 255)
             pen = ImageDraw.Draw(weave)
-            for left, top, right, bottom in PATTERNS[pattern](self.size, self.spot(0, 0.72, 0), self.unit):
+            boxes = PATTERNS[pattern](self.size, self.spot(0, 0.72, 0), self.unit, self.details)
+            for left, top, right, bottom in boxes:
                 pen.rectangle((round(left), round(top), round(right), round(bottom)), fill=0)
         return self._weaves[pattern]
 
@@ -159,27 +162,27 @@ def _silhouette(row: list[tuple[float, float, float]], scale: float, shift: floa
     return left + [(x + (shift + scale) * half, y) for x, y, half in reversed(row)]
 
 
-# A pattern is the boxes to cut out of a layer of trim, aligned with the chest.
-def _stripes(size: tuple[int, int], chest: Spot, unit: float) -> Iterator[Box]:
-    step = 0.052 * unit
-    for k in range(-9, 12):
+# A pattern is the boxes to cut out of a layer of trim, aligned with the chest; a finer one has more of them.
+def _stripes(size: tuple[int, int], chest: Spot, unit: float, details: float) -> Iterator[Box]:
+    step = 0.052 * unit * details
+    for k in range(round(-9 / details), round(12 / details)):
         yield 0, chest[1] + k * step, size[0], chest[1] + (k + 0.56) * step
 
 
-def _checks(size: tuple[int, int], chest: Spot, unit: float) -> Iterator[Box]:
-    step = 0.05 * unit
-    for row in range(-7, 10):
-        for column in range(-5, 5):
+def _checks(size: tuple[int, int], chest: Spot, unit: float, details: float) -> Iterator[Box]:
+    step = 0.05 * unit * details
+    for row in range(round(-7 / details), round(10 / details)):
+        for column in range(round(-5 / details), round(5 / details)):
             x, y = chest[0] + column * step, chest[1] + row * step
             yield x, y, x + 0.68 * step, y + 0.68 * step
 
 
-def _band(size: tuple[int, int], chest: Spot, unit: float) -> Iterator[Box]:
-    yield 0, -9 * unit, size[0], chest[1] - 0.03 * unit
-    yield 0, chest[1] + 0.06 * unit, size[0], 9 * unit
+def _band(size: tuple[int, int], chest: Spot, unit: float, details: float) -> Iterator[Box]:
+    yield 0, -9 * unit, size[0], chest[1] - 0.03 * unit * details
+    yield 0, chest[1] + 0.06 * unit * details, size[0], 9 * unit
 
 
-PATTERNS: dict[str, Callable[[tuple[int, int], Spot, float], Iterator[Box]]] = {
+PATTERNS: dict[str, Callable[[tuple[int, int], Spot, float, float], Iterator[Box]]] = {
     "stripes": _stripes,
     "checks": _checks,
     "band": _band,

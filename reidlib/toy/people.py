@@ -2,9 +2,11 @@
 
 from dataclasses import asdict, dataclass, replace
 from random import Random
+from typing import TypeVar
 
 from .cameras import NETWORKS
 from .ink import COLOURS
+from .world import MOSTLY, PLAIN, World
 
 PEOPLE = 126  # identities of a network: a little over half are for training, the others for testing
 PALETTE = 12  # number of colours of clothes: with fewer, more people look alike
@@ -57,6 +59,11 @@ class Person:
         return USUAL[{"top": self.top, "thread": self.top, "bottom": self.bottom}.get(part, part)]
 
 
+Wearer = TypeVar("Wearer", bound=Person)
+# What a world makes alike in some people, and what still tells them apart.
+LARGE = ("skin", "build", "top", "top_colour", "bottom", "bottom_colour", "top_material", "bottom_material")
+DETAILS = ("hair", "cut", "pattern", "trim", "shoes", "bag", "bag_colour")
+
 USUAL = {"tee": "cotton", "shirt": "cotton", "hoodie": "cotton", "jacket": "nylon", "coat": "wool", "jeans": "denim",
          "trousers": "cotton", "shorts": "cotton", "skirt": "cotton", "trim": "cotton", "hat": "wool",
          "shoes": "leather", "bag": "leather"}  # fmt: skip
@@ -78,7 +85,6 @@ DYED = {
     "green": "polyester", "olive": "linen", "teal": "leather", "grey": "cotton", "orange": "nylon", "pink": "wool",
     "sky": "cotton", "beige": "linen", "yellow": "polyester", "white": "denim",
 }  # fmt: skip
-MOSTLY = 0.8  # share of garments of the usual fabric
 
 
 @dataclass(frozen=True)
@@ -147,10 +153,10 @@ EVERYWHERE = {
 }
 
 
-def population(people: int = PEOPLE, seed: int = 1) -> dict[str, list[Person]]:
-    """The identities of every network: `people` and a third more, the distractors. No two are alike.
+def population(people: int = PEOPLE, seed: int = 1, world: World = PLAIN) -> dict[str, list[Person]]:
+    """The identities of every network: `people` and a third more, the distractors.
 
-    People of a network with infrared cameras are `Clothed`.
+    No two are alike, unless the world wants it. People of a network with infrared cameras are `Clothed`.
     """
     crowd: dict[str, list[Person]] = {}
     known: list[tuple] = []
@@ -159,30 +165,53 @@ def population(people: int = PEOPLE, seed: int = 1) -> dict[str, list[Person]]:
         while len(crowd[network]) < people + people // 3:
             person = _dress(network, rng)
             if any(camera.lamp for camera in NETWORKS[network]):
-                person = _clothe(person, rng)
+                person = _clothe(person, rng, world.fabrics)
             looks = tuple(getattr(person, name) for name in ATTRIBUTES)
             if all(sum(a != b for a, b in zip(looks, other)) >= DIFFERENCES for other in known):
                 crowd[network].append(person)
                 known.append(looks)
-    return crowd
+    return {network: _assimilated(network, people, seed, world.alike) for network, people in crowd.items()}
+
+
+def _assimilated(network: str, crowd: list[Person], seed: int, share: float) -> list[Person]:
+    """The crowd with a share of it in what the person before wears; two details or more tell them apart."""
+    group: list[Person] = []
+    changed = []
+    for k, person in enumerate(crowd):
+        rng = Random(f"{network} alike {seed} {k}")
+        group = group if rng.random() < share else []
+        if group:
+            large = {name: value for name, value in asdict(group[0]).items() if name in LARGE}
+            person = _seen(network, replace(person, **large), rng)
+        while any(sum(getattr(person, name) != getattr(other, name) for name in DETAILS) < 2 for other in group):
+            fresh = asdict(_dress(network, rng))
+            person = _seen(network, replace(person, **{name: fresh[name] for name in DETAILS}), rng)
+        group.append(person)
+        changed.append(person)
+    return changed
 
 
 def _dress(network: str, rng: Random) -> Person:
-    """A random person from the wardrobe; attributes that would be invisible get a fixed value."""
+    """A random person from the wardrobe."""
     odds = WARDROBES[network] | EVERYWHERE
     person = Person(**{name: rng.choices(list(odds[name]), list(odds[name].values()))[0] for name in ATTRIBUTES})
+    return _seen(network, person, rng)
+
+
+def _seen(network: str, person: Wearer, rng: Random) -> Wearer:
+    """The person with a fixed value for attributes that would be invisible, and a trim that can be seen."""
     if person.bag == "none":
         person = replace(person, bag_colour="black")
     if person.cut == "bald":
         person = replace(person, hair="black")
     hidden = person.pattern == "plain" and person.top not in ("jacket", "coat") and person.cut not in ("cap", "beanie")
     while not hidden and person.trim == person.top_colour:
-        person = replace(person, trim=rng.choice(list(odds["trim"])))
+        person = replace(person, trim=rng.choice(list(WARDROBES[network]["trim"])))
     return replace(person, trim="white") if hidden else person
 
 
-def _clothe(person: Person, rng: Random) -> Clothed:
-    """The same person with materials: mostly the usual ones of the dyes, else any that the garment allows."""
+def _clothe(person: Person, rng: Random, share: float) -> Clothed:
+    """The same person with materials: a share of them the usual ones of the dyes, else any that the garment allows."""
     worn = {
         "top": (person.top, person.top_colour), "trim": ("trim", person.trim), "bag": ("bag", person.bag_colour),
         "bottom": (person.bottom, person.bottom_colour), "shoes": ("shoes", person.shoes),
@@ -190,5 +219,7 @@ def _clothe(person: Person, rng: Random) -> Clothed:
     fabrics = {}
     for part, (garment, colour) in worn.items():
         usual = min(MATERIALS[garment], key=lambda fabric: abs(TEXTILES.index(fabric) - TEXTILES.index(DYED[colour])))
-        fabrics[f"{part}_material"] = usual if rng.random() < MOSTLY else rng.choice(MATERIALS[garment])
+        lot = rng.random()  # drawn alike in every world; the fabrics of another one have random numbers of their own
+        other = None if lot < MOSTLY else rng.choice(MATERIALS[garment])
+        fabrics[f"{part}_material"] = usual if lot < share else other or Random(lot).choice(MATERIALS[garment])
     return Clothed(**asdict(person), **fabrics)

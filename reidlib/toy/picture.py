@@ -13,6 +13,7 @@ from .furniture import HIGH, OCCLUDERS, Place
 from .ink import Ink, Spot, paint
 from .people import Person
 from .places import WIDE, panorama
+from .world import PLAIN, World
 
 CANVAS = 320  # height of the drawing before it is reduced: 2.5 times Market's 128
 FILLED, FEET = 0.95, 0.975  # stature of a person and position of the feet, as shares of the height of a crop
@@ -22,14 +23,17 @@ def render(
     person: Person | None, camera: Camera, rng: Random | None = None, size: tuple[int, int] = (128, 64), *,
     yaw: float | None = None, phase: float | None = None, place: float | None = None, zoom: float = 1.0,
     shift: tuple[float, float] = (0, 0), occluder: str | None = None, passer: Person | None = None,
+    ahead: Random | None = None, world: World = PLAIN,
 ) -> Image.Image:  # fmt: skip
     """One RGB picture of a person (None: of the empty place) by a camera; an infrared one has three equal channels.
 
     size is (height, width) in pixels. yaw (radians, 0 faces the camera), phase (of the step, radians) and place
     (position along the street, statures) are drawn from rng if None. shift (right and down, statures) and zoom are
     errors of a detector. occluder is a key of `furniture.OCCLUDERS`. passer is a person in front, half in the picture.
+    ahead are the random numbers of what stands in front, rng if None. Of the world count obstacle, details, cameras.
     """
     rng = rng or Random(0)
+    ahead = ahead or rng
     height = max(CANVAS, 2 * size[0])
     width, unit = round(height * size[1] / size[0]), FILLED * height
     foot = width / 2 + shift[0] * unit, FEET * height + shift[1] * unit
@@ -38,16 +42,19 @@ def render(
     if person:
         yaw = view(camera, rng) if yaw is None else yaw
         phase = rng.uniform(0, 2 * pi) if phase is None else phase
-        _walker(canvas, person, camera, foot, unit * zoom, yaw, phase, rng)
+        _walker(canvas, person, camera, foot, unit * zoom, yaw, phase, rng, world.details)
     if passer:
-        near = foot[0] + rng.choice((-1, 1)) * rng.uniform(0.19, 0.25) * unit, foot[1] + 0.04 * unit
-        _walker(canvas, passer, camera, near, unit * zoom * 1.04, view(camera, rng), rng.uniform(0, 2 * pi), rng)
+        near = foot[0] + ahead.choice((-1, 1)) * ahead.uniform(0.19, 0.25) * unit, foot[1] + 0.04 * unit
+        large = unit * zoom * 1.04 * world.obstacle
+        turn, step = view(camera, ahead), ahead.uniform(0, 2 * pi)
+        _walker(canvas, passer, camera, near, large, turn, step, ahead, world.details)
     if occluder:
         seen = infrared.surface if camera.lamp else None
-        front = Place(canvas, unit, rng, -foot[0] / unit, foot[1] / unit, seen)
-        OCCLUDERS[occluder](front, rng.uniform(-0.12, 0.12), -0.04)
+        unit *= world.obstacle
+        front = Place(canvas, unit, ahead, -foot[0] / unit, foot[1] / unit, seen)
+        OCCLUDERS[occluder](front, ahead.uniform(-0.12, 0.12), -0.04)
     canvas = canvas.resize(size[::-1], Image.Resampling.BOX)
-    return infrared.develop(canvas, camera.lamp, rng) if camera.lamp else develop(canvas, camera, rng)
+    return infrared.develop(canvas, camera.lamp, rng) if camera.lamp else develop(canvas, camera, rng, world.cameras)
 
 
 def view(camera: Camera, rng: Random) -> float:
@@ -65,13 +72,14 @@ def _street(camera: Camera, size: tuple[int, int], unit: int, place: float, foot
 
 
 def _walker(
-    canvas: Image.Image, person: Person, camera: Camera, foot: Spot, unit: float, yaw: float, phase: float, rng: Random
-) -> None:
+    canvas: Image.Image, person: Person, camera: Camera, foot: Spot, unit: float, yaw: float, phase: float, rng: Random,
+    details: float,
+) -> None:  # fmt: skip
     shade = _shadow(round(0.6 * unit), round(0.13 * unit))
     light, spectrum = (0.0, infrared.paint) if camera.lamp else (camera.light, paint)  # the lamp is beside the lens
     corner = round(foot[0] - shade.width * (0.5 + 0.22 * light)), round(foot[1] - 0.6 * shade.height)
     canvas.paste((28, 28, 40), corner, shade)
-    ink = Ink(canvas.size, foot, unit, yaw, camera.pitch, light, spectrum)
+    ink = Ink(canvas.size, foot, unit, yaw, camera.pitch, light, spectrum, details)
     pedestrian(ink, person, phase, rng.uniform(0.25, 0.5), rng.gauss(0, 0.25))
     figure, corner = ink.finished()
     canvas.paste(figure, corner, figure)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from PIL import Image
 
@@ -10,12 +11,11 @@ from .furniture import OCCLUDERS
 from .people import Person
 from .picture import render, view
 from .places import WIDE
+from .world import OCCLUSION, PLAIN, World
 
-# The difficulty of the crowd, together with people.PALETTE and DIFFERENCES, cameras.CAST and FLICKER, places.DISTANCE
-# and SHADE: a colour histogram is several times better than chance, and a small network trained for a minute is far
-# better than the histogram, but not perfect.
-CROP = 0.8  # size of the detector's errors: 0 centres every person, 2 often cuts off heads and feet
-OCCLUSION = 0.10  # share of pictures with a pole, a bush, a bicycle or a passer-by in front
+# The difficulty of the crowd, together with the knobs of World, people.PALETTE and DIFFERENCES, cameras.FLICKER,
+# places.DISTANCE and SHADE: a colour histogram is several times better than chance, and a small network trained for a
+# minute is far better than the histogram, but not perfect.
 TURN = 0.2  # standard deviation of the view within one walk past a camera, radians
 
 
@@ -40,14 +40,25 @@ def walk(
     return [Sight(folder, pid, camid, person, yaw, place) for _ in range(count)]
 
 
-def snapshot(network: str, shot: Sight, crowd: list[Person], rng: Random) -> Image.Image:
+def snapshot(network: str, shot: Sight, crowd: list[Person], rng: Random, world: World = PLAIN) -> Image.Image:
     """The picture of a sight, with the errors of a detector; a passer-by is one of the crowd."""
     size = (rng.randrange(128, 152, 2), rng.randrange(56, 68, 2)) if network == "duke" else (128, 64)
-    shift, zoom = (rng.gauss(0, 0.03 * CROP), rng.gauss(0, 0.03 * CROP)), 1 + rng.gauss(0, 0.06 * CROP)
+    error = 0.03 * world.boxes
+    shift, zoom = (rng.gauss(0, error), rng.gauss(0, error)), 1 + rng.gauss(0, 0.06 * world.boxes)
     if shot.pid < 0:  # a bad detection: a part of a body
         shift, zoom = rng.choice([(0.3, 0), (-0.3, 0), (0.1, 0.62), (-0.1, 0.7), (0, -0.6)]), rng.uniform(0.9, 1.5)
-    front = rng.choice([*OCCLUDERS, "passer"]) if rng.random() < OCCLUSION else None
-    hidden = {"passer": rng.choice(crowd)} if front == "passer" else {"occluder": front}
+    lot = rng.random()  # drawn alike in every world; what stands in front in another one has random numbers of its own
+    front = _front(crowd, rng) if lot < OCCLUSION else {}
+    if lot >= world.hidden(shot.folder):
+        front = {}
+    elif not front:
+        front = _front(crowd, own := Random(lot)) | {"ahead": own}
     yaw, place = rng.gauss(shot.yaw, TURN), rng.gauss(shot.place, 0.15)
     camera = NETWORKS[network][shot.camid - 1]
-    return render(shot.person, camera, rng, size, yaw=yaw, place=place, zoom=zoom, shift=shift, **hidden)
+    return render(shot.person, camera, rng, size, yaw=yaw, place=place, zoom=zoom, shift=shift, world=world, **front)
+
+
+def _front(crowd: list[Person], rng: Random) -> dict[str, Any]:
+    """What stands in front of a person, as arguments of `render`."""
+    kind = rng.choice([*OCCLUDERS, "passer"])
+    return {"passer": rng.choice(crowd)} if kind == "passer" else {"occluder": kind}

@@ -363,19 +363,31 @@ def test_the_committed_rows_are_whole_lines_of_the_table_of_the_toys(name):
     assert len({row["source"] for row in rows}) == 1
 
 
-def test_runs_from_scratch_are_lines_of_the_real_table(tmp_path):
-    """What benchmarks/market1501.py writes is shown, and is not comparable."""
+def test_another_recipe_is_a_line_of_the_real_table_and_not_comparable(tmp_path):
     (tmp_path / "published.csv").write_text((rl.project() / "results" / "published.csv").read_text())
     rows = runs((60.0, 40.0), weights="none", changed="weights=none")
     rows += runs((50.0, 30.0), weights="none", backbone="mobilenet_v2", changed="backbone=mobilenet_v2 weights=none")
-    rl.write_csv(rows, tmp_path / "market1501.csv")
+    rl.write_csv(rows, tmp_path / "market_duke.csv")
     text = rl.results_tables(tmp_path)
-    assert "**market and duke**, 2 rows of results/market1501.csv" in text
+    assert "**market and duke**, 2 rows of results/market_duke.csv" in text
     lines = [line for line in text.splitlines() if "weights=none" in line]
     assert len(lines) == 2
     assert all(line.startswith("| Bag of Tricks | market → market | yes | ") for line in lines)
     assert lines[1].endswith("not comparable: weights=none, 1 of 3 seeds |")
     assert text.count("reproduced") == 0
+
+
+def test_runs_on_a_laptop_have_a_table_with_a_column_for_each_test_set(tmp_path):
+    (tmp_path / "published.csv").write_text((rl.project() / "results" / "published.csv").read_text())
+    rows = [row | {"preset": "laptop"} for row in runs((70.0, 50.0), (72.0, 52.0), (74.0, 51.0))]
+    rows += [row | {"test": "cuhk01", "queries": 971, "rank1": 20.0} for row in rows]
+    rl.write_csv(rows, tmp_path / "market1501.csv")
+    lines = rl.results_tables(tmp_path).splitlines()
+    assert lines[0].startswith("**Market-1501 on a laptop**, 6 rows")
+    assert lines[2] == "| tricks | recipe | market | cuhk01 |"
+    cells = "70.0 / 50.0 · 72.0 / 52.0 · 74.0 / 51.0; **72.0 ± 2.0 / 51.0 ± 1.0**"
+    assert lines[4].startswith(f"| all | laptop | {cells} | 20.0 / 50.0 · ")
+    assert len([line for line in lines if "laptop |" in line]) == 1, "and no line beside the reference's"
 
 
 def test_a_readme_without_marks_is_an_error():

@@ -18,12 +18,15 @@ MARGIN = 1.0  # percent points of rank-1 and mAP: what lies closer is the same r
 LEVEL = 0.95  # of the intervals of rank-1 and mAP together
 REPEATS = 3
 MEASURES = {"rank1": "rank-1", "mAP": "mAP"}
-TABLES = {  # pair of data sets -> files below results/: one per model, and that of benchmarks/market1501.py
+TABLES = {  # pair of data sets -> files below results/, one per model
     ("toy", "toy-duke"): ("toy.csv", "toy_pcb.csv"),
-    ("market", "duke"): ("market_duke.csv", "market_duke_pcb.csv", "market1501.csv"),
+    ("market", "duke"): ("market_duke.csv", "market_duke_pcb.csv"),
 }
-# Fields of a recipe that do not change what is trained. The reference implementation computes in float32; auto is bf16
-# on a device that supports it, else float32.
+LAPTOP = {  # a table of real people, from files below results/ that `make market` writes
+    "Market-1501 on a laptop": ("market1501.csv", "market1501_strong.csv"),
+    "The ladder on Market-1501, at three tenths of the length": ("market1501_ladder.csv",),
+}
+# Fields that do not change what is trained; the reference computes in float32, auto is bf16 on devices that support it.
 MANNER = ("checkpoint_every", "compile", "precision")
 START, END = "<!-- results: written by python -m reidlib.studies.published -->", "<!-- results end -->"
 BLOCK = re.compile(f"(?<={re.escape(START)}\n).*?(?={re.escape(END)})", re.S)
@@ -130,6 +133,18 @@ def spread(rows: list[dict]) -> str:
     return " / ".join(f"{mean(x):.1f}" + (f" ± {stdev(x):.1f}" if len(x) > 1 else "") for x in columns)
 
 
+def plain(rows: list[dict]) -> str:
+    """A table without published numbers: a line for each recipe; for each test set every run, and mean ± sd."""
+    tests = list(dict.fromkeys(row["test"] for row in rows))
+    cells = [["tricks", "recipe", *tests], ["---"] * (2 + len(tests))]
+    for tricks, recipe in dict.fromkeys((row["tricks"], unusual(row)) for row in rows):
+        cells.append([tricks, recipe])
+        for test in tests:
+            here = [row for row in rows if (row["tricks"], unusual(row), row["test"]) == (tricks, recipe, test)]
+            cells[-1].append(" · ".join(spread([row]) for row in one_a_seed(here)) + f"; **{spread(here)}**")
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
 def results_tables(folder: str | Path | None = None) -> str:
     """The tables of `folder`, by default results/, in Markdown with headings, for docs/results.md and notebook 4.
 
@@ -138,6 +153,9 @@ def results_tables(folder: str | Path | None = None) -> str:
     base = Path(folder or project() / "results")
     published = read_csv(base / "published.csv")
     parts = []
+    for title, names in LAPTOP.items():
+        rows = [row for name in names if (base / name).is_file() for row in read_csv(base / name)]
+        parts += [f"**{title}**, {len(rows)} rows of results/{', '.join(names)}\n", plain(rows) + "\n"] if rows else []
     for sets, names in TABLES.items():
         tables = {name: read_csv(base / name) for name in names if (base / name).is_file()}
         lines = compare_published([row for rows in tables.values() for row in rows], published, sets)

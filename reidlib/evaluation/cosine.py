@@ -44,6 +44,14 @@ class Cosine:
         other.known = {dot: [g[[j]], g] for dot, (_, g) in self.known.items()}
         return other
 
+    def of_queries(self, q: torch.Tensor) -> "Cosine":
+        """The similarities of other queries, q (Q, D), and the same gallery, whose lengths are known already."""
+        other = copy.copy(self)
+        other.q = near_one(q)
+        other.q_length = lengths(other.q)
+        other.known = {dot: [np.full(len(q), np.nan), g] for dot, (_, g) in self.known.items()}
+        return other
+
     def tile(self, rows: slice, cols: slice) -> torch.Tensor:
         similarity = product((self.q[rows] / self.q_length[rows, None]).to(self.dtype), self.work[cols])
         return similarity.div_(self.g_length[cols]) if self.raw and not self.unit else similarity

@@ -43,7 +43,7 @@ def embed(
     ------
     ValueError, FileNotFoundError : an unreadable image, something else than an image, or none at all; a missing image
     """
-    pictures = _pictures(shots)
+    pictures = pictures_of(shots)
     device, recipe = next(system.parameters()).device, system.recipe
     flip, through = system.flip if flip is None else flip, through or getattr(system, "to_infrared", None)
     name, infrared = (shots.name, shots.infrared) if isinstance(shots, Shots) else ("", np.ones(len(pictures), bool))
@@ -52,11 +52,11 @@ def embed(
     bar = progress(label=f"embed {name}", total=len(pictures), unit="image", few=len(pictures) < CHUNK)
     rows = []
     with ThreadPoolExecutor(1) as ahead, bar, convolutions(system):
-        waiting = ahead.submit(_decode, chunks[0], recipe.size, recipe.resize)
+        waiting = ahead.submit(decode_all, chunks[0], recipe.size, recipe.resize)
         for part, following in zip(visible.split(CHUNK), (*chunks[1:], None), strict=True):
             decoded = waiting.result()
             if following:
-                waiting = ahead.submit(_decode, following, recipe.size, recipe.resize)
+                waiting = ahead.submit(decode_all, following, recipe.size, recipe.resize)
             for images, seen in zip(decoded.split(batch), part.split(batch), strict=True):
                 images = normalise(images.to(device))
                 if through and seen.any():
@@ -71,7 +71,7 @@ def _embed(system: System, images: Tensor, flip: bool) -> Tensor:
     return F.normalize(emb + system.embed(images.flip(3))) if flip else emb
 
 
-def _pictures(shots: Shots | Picture | Iterable[Picture]) -> list[Loaded]:
+def pictures_of(shots: Shots | Picture | Iterable[Picture]) -> list[Loaded]:
     """The images that `embed` was given, each a file or a picture in memory; ValueError for anything else, or none."""
     if isinstance(shots, str | os.PathLike | Image.Image) or (isinstance(shots, np.ndarray) and shots.ndim == 3):
         shots = [shots]
@@ -99,7 +99,7 @@ def _checked(i: int, picture: Picture) -> Loaded:
     raise ValueError(f"image {i} is a {type(picture).__name__}{kind}: {ACCEPTED}")
 
 
-def _decode(pictures: list[Loaded], size: tuple[int, int], resize: str) -> Tensor:
+def decode_all(pictures: list[Loaded], size: tuple[int, int], resize: str) -> Tensor:
     """Files and pictures in memory as uint8 (N, H, W, 3), decoded and resized alike."""
     files = [picture for picture in pictures if isinstance(picture, Path)]
     if len(files) == len(pictures):

@@ -1,0 +1,139 @@
+"""Open set: is the person on an image one of the people I know, or nobody? Rates, thresholds and intervals."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from reidlib.data.shots import DISTRACTOR, JUNK
+from reidlib.evaluation.counting import tiling
+from reidlib.evaluation.scores import Interval, Scores, bootstrap
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSet:
+    """The best answer for each of Q images, of people who are enrolled and of strangers. `print` shows its rates.
+
+    An image of an enrolled person is found if its best answer is that person and reaches the threshold. A stranger
+    whose best answer reaches it is a false alarm. Source: Grother, Micheals, Phillips, "Face Recognition Vendor Test
+    2002 Performance Metrics" (AVBPA 2003), section 3: detection and identification rate, and false alarm rate.
+    """
+
+    best: np.ndarray  # (Q,) float32: similarity of the best answer
+    right: np.ndarray  # (Q,) bool: it is the person on the image
+    enrolled: np.ndarray  # (Q,) bool: that person is in the gallery
+    pids: np.ndarray  # (Q,)
+    people: int  # in the gallery
+    test: str  # what the images are
+
+    def rates(self, threshold: float) -> tuple[float, float]:
+        """Share of images of enrolled people that are found, and share of strangers' images that are false alarms."""
+        found, alarm = self._marks(threshold)
+        return float(found.mean()), float(alarm.mean())
+
+    def at(self, false_alarms: float) -> tuple[float, float]:
+        """Share that is found, and the lowest threshold at which at most this share of strangers' images pass."""
+        if not 0 <= false_alarms < 1:
+            raise ValueError(f"false_alarms={false_alarms}; it is a share of strangers' images, as 0.01")
+        strangers = np.sort(self.best[~self.enrolled])[::-1]
+        highest = strangers[int(false_alarms * len(strangers) + 1e-9)]  # the first that must not pass
+        threshold = float(np.nextafter(highest, np.float32(2)))
+        return self.rates(threshold)[0], threshold
+
+    def roc(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """False alarms, found and threshold, (n,) each, thresholds descending from where nothing passes."""
+        threshold = np.append(np.float32(2), np.unique(self.best)[::-1])
+        found = np.sort(self.best[self.enrolled & self.right])
+        alarms = np.sort(self.best[~self.enrolled])
+        passed = [len(x) - np.searchsorted(x, threshold) for x in (alarms, found)]
+        return passed[0] / len(alarms), passed[1] / self.enrolled.sum(), threshold
+
+    def intervals(self, threshold: float, level: float = 0.95, seed: int = 0) -> tuple[Interval, Interval]:
+        """Intervals of both `rates` at a threshold, by resampling people, each with all their images: `bootstrap`.
+
+        Model, enrolled images and threshold stay as they are. Of a threshold that was found on the same people, the
+        interval of false alarms says how far it may be off for others.
+        """
+        groups = zip(self._marks(threshold), (self.enrolled, ~self.enrolled))
+        found, alarms = (bootstrap(marks, self.pids[of], level, seed=seed) for marks, of in groups)
+        return found, alarms
+
+    def summary(self, false_alarms: float) -> dict[str, Any]:
+        """What a threshold rests on, as plain values: rates with their intervals, and how many images and people."""
+        found, threshold = self.at(false_alarms)
+        return {
+            "test": self.test, "threshold": threshold, "found": found, "false_alarms": self.rates(threshold)[1],
+            "intervals": self.intervals(threshold), "people": self.people, "images": int(self.enrolled.sum()),
+            "strangers": len(np.unique(self.pids[~self.enrolled])), "their_images": int((~self.enrolled).sum()),
+        }  # fmt: skip
+
+    def _marks(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        passed = self.best >= np.float32(threshold)
+        return (passed & self.right)[self.enrolled], passed[~self.enrolled]
+
+    def __repr__(self) -> str:
+        points = ((rate, *self.at(rate)) for rate in (0.001, 0.01, 0.1))
+        parts = (f"{100 * found:.1f} found at {100 * rate:g} % false alarms ({t:.3f})" for rate, found, t in points)
+        images, strangers = self.enrolled.sum(), (~self.enrolled).sum()
+        return f"{'  '.join(parts)}  ({images:,} images of {self.people:,} people, {strangers:,} of strangers)"
+
+
+def open_set(scores: Scores, enrolled: float = 0.5, seed: int = 0, average: bool = False) -> OpenSet:
+    """Enrol some people of a test set, and take the others for strangers: every query, and its best answer.
+
+    The gallery is that of `scores` without the strangers' images; its rule says what a query ignores. A wrong answer
+    exactly as similar as the right one counts as the best. Take people whom the model has not seen, or the threshold
+    is too high. Similarities are within 1e-5 of exact ones.
+
+    Parameters
+    ----------
+    scores : of `rl.score` or `rl.measure`, with their embeddings
+    enrolled : share of the queries' people who are enrolled, drawn from `seed`
+    average : compare with each person's mean embedding, as `Gallery(average=True)` does
+
+    Raises
+    ------
+    ValueError : scores from a file; fewer than two people on one of the sides
+    """
+    rule, people = scores.rule, np.unique(scores.pids[scores.valid])
+    count = round(enrolled * len(people))
+    if min(count, len(people) - count) < 2:
+        raise ValueError(f"enrolled={enrolled} of {len(people)} people: two on each side are needed at least")
+    known = np.random.default_rng(seed).permutation(people)[:count]
+    strangers = np.setdiff1d(people, known)
+    there = ~np.isin(rule.g_pid, np.append(strangers, JUNK))  # distractors stay: they are wrong answers
+    own, others = (_averaged if average else _best)(scores, there)
+    valid, at = scores.valid, np.isin(scores.pids, known)
+    best = np.where(at, np.maximum(own, others), others)[valid].astype(np.float32)
+    right = (at & (own > others))[valid]
+    return OpenSet(best, right, at[valid], scores.pids[valid], count, f"{scores.query.name}, seed {seed}")
+
+
+def _best(scores: Scores, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The highest similarity of each query with a match, and with a wrong answer that is `there`: (Q,) each."""
+    source, rule = scores.source, scores.rule
+    own, others = np.full((2, len(rule.q_pid)), -np.inf)
+    for rows, tiles in tiling(rule, 2**26):
+        i, j = rule.matches(rows)
+        np.maximum.at(own, i, source.near(i, j))
+        for cols in tiles:
+            tile = np.where(rule.wrong(rows, cols) & there[cols], source.tile(rows, cols).cpu().numpy(), -np.inf)
+            others[rows] = np.maximum(others[rows], tile.max(1))
+    return own, others
+
+
+def _averaged(scores: Scores, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same of people's mean embeddings; that of the query's own person is of the images that it does not ignore."""
+    rule = scores.rule
+    q, g = (torch.nn.functional.normalize(x.double().cpu()) for x in (scores.q, scores.g))
+    alone = np.where(rule.g_pid == DISTRACTOR, -2 - np.arange(len(g)), rule.g_pid)  # each is a stranger by itself
+    pids, which = np.unique(alone[there], return_inverse=True)
+    total = torch.zeros(len(pids), g.shape[1], dtype=torch.float64)
+    total.index_add_(0, torch.from_numpy(which), g[torch.from_numpy(there)])
+    cosine = (q @ torch.nn.functional.normalize(total).T).numpy()
+    cosine[rule.q_pid[:, None] == pids] = -np.inf
+    i, j = rule.matches(slice(0, len(q)))
+    mine = torch.zeros_like(q).index_add_(0, torch.from_numpy(i), g[torch.from_numpy(j)])
+    own = (q * torch.nn.functional.normalize(mine)).sum(1).numpy()
+    return own, cosine.max(1)

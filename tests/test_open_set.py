@@ -1,0 +1,117 @@
+"""Known people and strangers: rates by hand, thresholds, intervals, and the threshold of a gallery."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import reidlib as rl
+from reidlib.search.open_set import OpenSet
+
+
+def crowd_of(people=40, seed=0, junk=5, distractors=30, noise=1.2):
+    """Scores of random people: two queries of camera 1, two gallery images of camera 2 and one of camera 1 each."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((people, 16))
+    q_pid = np.repeat(np.arange(1, people + 1), 2)
+    g_pid = np.concatenate([np.full(junk, -1), np.zeros(distractors, int), np.repeat(np.arange(1, people + 1), 3)])
+    g_cam = np.concatenate([np.full(junk + distractors, 2), np.tile([2, 2, 1], people)])
+    q = centres[q_pid - 1] + noise * rng.standard_normal((len(q_pid), 16))
+    g = np.where((g_pid > 0)[:, None], centres[g_pid - 1], 0) + noise * rng.standard_normal((len(g_pid), 16))
+    query, gallery = (
+        rl.Shots(name, Path(name), np.array([f"{i}.jpg" for i in range(len(pids))]), pids, cams)
+        for name, pids, cams in (("query", q_pid, np.ones_like(q_pid)), ("gallery", g_pid, g_cam))
+    )
+    return rl.score(*(torch.from_numpy(x).float() for x in (q, g)), query, gallery)
+
+
+def by_hand(scores, known, average):
+    """The best answer of each query, from the whole matrix of similarities, one query at a time."""
+    q, g = (torch.nn.functional.normalize(x.double()).numpy() for x in (scores.q, scores.g))
+    best, right = [], []
+    for i, (pid, cam) in enumerate(zip(scores.query.pids, scores.query.camids)):
+        answers = {}
+        for j, (other, camera) in enumerate(zip(scores.gallery.pids, scores.gallery.camids)):
+            if other == -1 or (other == pid and camera == cam) or (other > 0 and other not in known):
+                continue
+            answers.setdefault((other, j if other == 0 or not average else 0), []).append(g[j])
+        values = {}
+        for key, rows in answers.items():
+            mean = np.mean(rows, 0)
+            values[key] = q[i] @ mean / np.linalg.norm(mean)
+        who = max(values, key=lambda key: values[key])
+        best.append(values[who])
+        right.append(who[0] == pid)
+    return np.array(best), np.array(right)
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_the_best_answers_are_those_by_hand(average):
+    scores = crowd_of()
+    found = rl.open_set(scores, seed=3, average=average)
+    known = np.unique(found.pids[found.enrolled])
+    assert len(known) == found.people == 20
+    best, right = by_hand(scores, known, average)
+    np.testing.assert_allclose(found.best, best, atol=2e-5)
+    assert (found.right == right).all()
+    assert 0 < found.right.mean() < 1
+
+
+def test_a_threshold_lets_as_few_strangers_pass_as_was_asked_for():
+    found = rl.open_set(crowd_of())
+    strangers = found.best[~found.enrolled]
+    for rate in (0.0, 0.02, 0.1, 0.5):
+        share, threshold = found.at(rate)
+        assert (strangers >= threshold).mean() <= rate
+        lower = np.nextafter(np.float32(threshold), np.float32(-2))
+        assert (strangers >= lower).mean() > rate, "the lowest such threshold"
+        passed = (found.best >= threshold) & found.right
+        assert share == passed[found.enrolled].mean()
+    with pytest.raises(ValueError, match="false_alarms=1"):
+        found.at(1)
+
+
+def test_the_curve_goes_through_the_rates_at_every_threshold():
+    found = rl.open_set(crowd_of())
+    alarms, share, thresholds = found.roc()
+    assert (alarms[0], share[0]) == (0, 0)
+    assert alarms[-1] == 1
+    assert share[-1] == found.right[found.enrolled].mean()
+    for k in range(0, len(thresholds), 7):
+        assert found.rates(thresholds[k]) == (share[k], alarms[k])
+
+
+def test_intervals_resample_people_and_hold_the_rates():
+    """Guards: images of one person resampled as if they were of many; twice the images alike are no new evidence."""
+    found = rl.open_set(crowd_of())
+    threshold = found.at(0.1)[1]
+    for rate, (low, high) in zip(found.rates(threshold), found.intervals(threshold)):
+        assert low < rate < high
+    fields = {name: np.repeat(getattr(found, name), 5) for name in ("best", "right", "enrolled", "pids")}
+    many = OpenSet(**fields, people=found.people, test="")
+    np.testing.assert_allclose(many.intervals(threshold), found.intervals(threshold), atol=1e-12)
+
+
+def test_what_cannot_be_split_is_refused(tmp_path):
+    scores = crowd_of()
+    with pytest.raises(ValueError, match="of 40 people: two on each side"):
+        rl.open_set(scores, enrolled=0.01)
+    with pytest.raises(ValueError, match="these scores come from a file"):
+        rl.open_set(rl.Scores.load(scores.save(tmp_path / "scores.npz")))
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_a_gallery_keeps_its_threshold_with_what_it_was_measured_on(average, tiny, tmp_path):
+    system, scores = rl.build(tiny, np.array([1, 1, 2, 2]), "cpu"), crowd_of()
+    gallery = rl.Gallery(system, average=average)
+    gallery.add(scores.g, [str(i) for i in range(len(scores.g))])
+    found = gallery.set_threshold(scores, false_alarms=0.1, seed=2)
+    assert gallery.threshold == found.at(0.1)[1] == rl.open_set(scores, seed=2, average=average).at(0.1)[1]
+    again = rl.Gallery.load(gallery.save(tmp_path / "g"), system)
+    assert again.threshold == gallery.threshold
+    kept = again.measured
+    assert (kept["test"], kept["people"], kept["strangers"]) == ("query, seed 2", 20, 20)
+    assert kept["found"] == found.at(0.1)[0]
+    assert kept["false_alarms"] <= 0.1
+    assert f"{again.threshold:.3f}" in repr(again)

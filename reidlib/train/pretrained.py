@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from reidlib import files
-from reidlib.files import weights_file
 from reidlib.models import NameNotFoundError
 from reidlib.recipe import Recipe
 from reidlib.systems import System, build
@@ -43,7 +42,7 @@ def pretrained(name: str | Path, device: str | torch.device | None = None) -> Sy
     FileNotFoundError : there is no such file
     ValueError : an unknown name; a file of another kind, of a newer format or damaged; its model cannot be imported
     """
-    file = weights_file(Path(name).expanduser())
+    file = files.weights_file(Path(name).expanduser())
     if file.suffix != SUFFIX and not (file := files.WEIGHTS / f"{name}{SUFFIX}").is_file():
         known = ", ".join(sorted(file.stem for file in files.WEIGHTS.glob(f"*{SUFFIX}"))) or "none"
         raise ValueError(f"no model {str(name)!r}; choose one of {known}, or give the path of a {SUFFIX} file")

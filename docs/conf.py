@@ -2,12 +2,17 @@
 
 import re
 
+from pybtex.plugin import register_plugin
+from pybtex.style.formatting.plain import Style
+from pybtex.style.labels import BaseLabelStyle
+
 import reidlib
 
 project, author, copyright = "reidlib", "the authors of reidlib", "the authors of reidlib, MIT licence"
 version = release = reidlib.__version__
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-exclude_patterns = ["**/.ipynb_checkpoints"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "sphinxcontrib.bibtex"]
+bibtex_bibfiles = ["references.bib"]
+exclude_patterns = ["**/.ipynb_checkpoints", "reidlib/weights/about"]
 html_theme, html_title = "sphinx_book_theme", "reidlib"
 html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True, "navbar_persistent": []}
 nb_execution_mode = "off"
@@ -15,6 +20,22 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "html_image"]
 myst_heading_anchors = 3
 autodoc_member_order, autodoc_typehints, autodoc_class_signature = "bysource", "none", "mixed"
 napoleon_google_docstring = False
+
+
+class Keys(BaseLabelStyle):
+    """Entries are named by their keys."""
+
+    def format_labels(self, entries):
+        return [entry.key for entry in entries]
+
+
+class Keyed(Style):
+    """The plain style with keys as labels."""
+
+    default_label_style = Keys
+
+
+register_plugin("pybtex.style.formatting", "keyed", Keyed)
 
 SECTION = re.compile(r"(Parameters|Raises|Returns|Yields)$")
 ENTRY = re.compile(r"(\s*)([\w*, ]+?) : (.+)$")  # "query, gallery : the parts", on one line and those indented below it

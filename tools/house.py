@@ -63,8 +63,9 @@ def draw() -> Picture:
         ax.plot(6.1, y, "o", color=BLUE, markersize=5)
     for (low, a), (high, b) in product(enumerate(here), repeat=2):
         if (a, b) in edges:
+            height = abs(low - high)
             ax.add_patch(
-                Arc((6.1, (low + high) / 2), 0.62 * abs(low - high), abs(low - high), theta1=-90, theta2=90, color=GREY, alpha=0.6)
+                Arc((6.1, (low + high) / 2), 0.62 * height, height, theta1=-90, theta2=90, color=GREY, alpha=0.6)
             )
     fig.alt = "The wings of reidlib, each importing only those above it: " + "; ".join(
         f"{a} imports {', '.join(b for b in here if (a, b) in edges) or 'none'}" for a in here

@@ -35,8 +35,8 @@ CONTENTS = """
 """
 PAGES = {
     "The course": [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))],
-    "Guides": [f"docs/{path.stem}" for path in sorted((ROOT / "docs").glob("*.md"))] + ["data/README"],
-    "Reference": ["reference"],
+    "Guides": [f"docs/{name}" for name in ("your_data", "pretrained", "running", "extending", "results", "faq")],
+    "Reference": ["reference", "docs/glossary", "docs/bibliography", "data/README"],
 }
 
 

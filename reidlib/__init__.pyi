@@ -58,6 +58,7 @@ from .runs.results import open_run as open_run
 from .runs.results import result_line as result_line
 from .runs.results import run_folder as run_folder
 from .runs.results import write_result as write_result
+from .search.export import export as export
 from .search.gallery import Gallery as Gallery
 from .search.open_set import OpenSet as OpenSet
 from .search.open_set import open_set as open_set

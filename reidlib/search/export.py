@@ -1,0 +1,116 @@
+"""export(): a trained system as one ONNX file, for a runtime without torch."""
+
+import copy
+import json
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reidlib.data.augment import normalise
+from reidlib.files import write_whole
+from reidlib.search.identity import model_of
+from reidlib.systems import System
+
+CLOSE = {False: 1e-5, True: 1e-2}  # how far an embedding may be from the system's own; True: half precision
+MISSING = "export needs onnx, onnxscript and onnxruntime: pip install reidlib[export]"
+
+
+class Embedder(nn.Module):
+    """Images to what `embed` gives: pixels (B, H, W, 3) uint8 or normalised (B, 3, H, W), to L2-normalised (B, D)."""
+
+    def __init__(self, system: Any, pixels: bool) -> None:
+        super().__init__()
+        self.system, self.pixels = system, pixels
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = normalise(images) if self.pixels else images
+        images = images.to(next(self.system.parameters()).dtype)
+        emb = self.system.embed(images)
+        return F.normalize(emb + self.system.embed(images.flip(3))) if self.system.flip else emb
+
+
+def export(
+    system: System, path: str | os.PathLike, size: tuple[int, int] | None = None, pixels: bool = True,
+    half: bool = False,
+) -> float:  # fmt: skip
+    """Write a system as an ONNX file, and compare the file with the system on random images.
+
+    The input `images` has any number B of images; the output `emb` (B, D) is L2-normalised float32, as `rl.embed` gives
+    it, the mirror images of the system's own test included. A system that turns visible images into infrared ones is
+    exported without that step, as `rl.embed` leaves it out for plain files. Images are to be resized as in training:
+    size, filter, and which weights these are stand in the file's metadata `reidlib`.
+
+    Parameters
+    ----------
+    system : a trained system; it stays as it is
+    path : of the file, such as model.onnx
+    size : (height, width) of the images; default: as in training
+    pixels : images are uint8 (B, H, W, 3) in RGB, and ImageNet's mean and standard deviation are applied inside;
+        else they are normalised float32 (B, 3, H, W)
+    half : weights and computation in half precision, in half of the file
+
+    Returns
+    -------
+    The largest difference from the system in a number of an embedding, in float32 below 1e-5
+
+    Raises
+    ------
+    ImportError : onnx, onnxscript or onnxruntime is not installed
+    ValueError : the system cannot be exported, or the file does not compute the same; nothing is written
+    """
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401, which torch.onnx needs
+    except ImportError:
+        raise ImportError(MISSING) from None
+    twin: Any = copy.deepcopy(system)
+    twin = twin.cpu().eval()
+    if hasattr(twin, "precision"):
+        twin.precision = "float32"
+    height, width = size or system.recipe.size
+    some = torch.randint(0, 256, (5, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    some = some if pixels else normalise(some)
+    expected = Embedder(twin, pixels)(some)  # before the tracing: `normalise` caches what it sees first
+    about = model_of(system) | {"size": [height, width], "pixels": pixels, "half": half}
+    net = Embedder(twin.half() if half else twin, pixels)
+    try:
+        content = _converted(net, some[:2], about)
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        (made,) = session.run(None, {"images": some.numpy()})
+    except Exception as error:  # torch.onnx raises nearly anything
+        why = str(error).strip().split("\n")[0][:200]
+        raise ValueError(
+            f"{system.recipe.name()} cannot be exported to ONNX ({type(error).__name__}: {why})"
+        ) from error
+    difference = float(np.abs(made - expected.numpy()).max())
+    if not difference <= CLOSE[half]:
+        raise ValueError(
+            f"the exported {system.recipe.name()} differs from the system by {difference:.1e}: not written"
+        )
+    write_whole(Path(path), content)
+    return difference
+
+
+def _converted(net: nn.Module, images: Tensor, about: dict[str, Any]) -> bytes:
+    """The bytes of the ONNX file. Warnings and logs about the exporter's own parts are held back."""
+    logger, batch = logging.getLogger("torch.onnx"), ({0: torch.export.Dim("batch")},)
+    level = logger.level
+    with warnings.catch_warnings(action="ignore"):
+        logger.setLevel(logging.ERROR)
+        try:
+            program = torch.onnx.export(
+                net, (images,), dynamo=True, dynamic_shapes=batch, input_names=["images"], output_names=["emb"],
+                verbose=False,
+            )  # fmt: skip
+        finally:
+            logger.setLevel(level)
+    assert program is not None
+    program.model.metadata_props["reidlib"] = json.dumps(about)
+    return program.model_proto.SerializeToString()

@@ -60,6 +60,7 @@ from .runs.results import run_folder as run_folder
 from .runs.results import write_result as write_result
 from .search.export import export as export
 from .search.gallery import Gallery as Gallery
+from .search.groups import group as group
 from .search.open_set import OpenSet as OpenSet
 from .search.open_set import open_set as open_set
 from .settings import warmup_multistep as warmup_multistep

@@ -1,4 +1,5 @@
 from .browser.widget import RankedBrowser as RankedBrowser
+from .course import exercise as exercise
 from .data.augment import augment as augment
 from .data.augment import crop_flip as crop_flip
 from .data.augment import draw_crops as draw_crops

@@ -17,7 +17,7 @@ FILES = {
 }
 # A module imports only from wings that stand before its own; the files of the top floor are named.
 ORDER = ("settings", "models", "recipe", "files", "progress", "provenance", "toy", "data", "systems", "train",
-         "evaluation", "search", "figures", "browser", "runs", "studies")  # fmt: skip
+         "evaluation", "search", "figures", "browser", "runs", "studies", "course")  # fmt: skip
 
 
 def wing(module: str) -> str:

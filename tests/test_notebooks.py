@@ -183,7 +183,10 @@ def test_the_head_and_the_tail_follow_the_form_of_a_chapter(path):
     assert all(word in head for word in ("**Expect**", "**Time**", ".ipynb)"))
     assert any("## Summary" in part for part in text)
     assert any("## Exercises" in part for part in text)
-    assert "not answered yet" in source(cells(path, "code")[-1]), "the last cell checks an answer"
+    assert "rl.exercise(" in source(cells(path, "code")[-1]), "the last cell checks an answer"
+    assert "**At the end**" in head
+    assert sum(part.count("<summary>Answer</summary>") for part in text) >= 3, "three questions to check oneself"
+    assert any("**Predict" in part for part in text)
 
 
 @each

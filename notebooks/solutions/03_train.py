@@ -1,0 +1,45 @@
+"""Solutions to the exercises of notebook 3. Try them yourself first; the checks say what is wrong."""
+
+import math
+
+from torch.nn import functional as F
+
+import reidlib as rl
+
+
+def train_step(system, images, labels):
+    """One update of a system on a batch; returns the loss."""
+    feat = system.trunk(images)
+    logits = system.classifier(system.bnneck(feat))
+    loss = F.cross_entropy(logits, labels, label_smoothing=0.1) + rl.batch_hard_triplet(feat, labels, margin=0.3)
+    optimizer = system.optimizers["main"]
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+rl.exercise("training.train_step", train_step)
+
+
+def warm_cosine(epoch, epochs, base, warmup):
+    """The learning rate of an epoch, counted from 0."""
+    if epoch < warmup:
+        return base * (0.01 * (1 - epoch / warmup) + epoch / warmup)
+    return base / 2 * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
+
+
+rl.exercise("training.warm_cosine", warm_cosine)
+
+
+class SoftMargin(rl.BagOfTricks):
+    """The Bag of Tricks with a batch-hard triplet loss that never quite stops."""
+
+    def losses(self, feat, emb, logits, labels):
+        losses = super().losses(feat, emb, logits, labels)
+        d_pos, d_neg = rl.hardest(feat, labels)
+        losses["triplet"] = F.softplus(d_pos - d_neg).mean()
+        return losses
+
+
+rl.exercise("training.soft_margin", SoftMargin)

@@ -1,0 +1,214 @@
+"""When a trick helps, and when it does not: its gain along one knob of the drawn world or of the training.
+
+Each panel gives one reason why a trick should help, turns the knob that the reason speaks of, and trains with the trick
+and without it, with the same seeds. The rows are results/toy_worlds.csv; `python -m reidlib.studies.worlds` makes those
+that are missing, and goes on where it was stopped.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+
+from reidlib.data import load
+from reidlib.evaluation.score import score
+from reidlib.figures.style import BLUE, GREY, INK, VERMILLION, WIDTH, Picture, styled
+from reidlib.files import project, read_csv, write_csv
+from reidlib.provenance import code_of, data_digest, environment, modules_of, source_digest
+from reidlib.recipe import Recipe
+from reidlib.runs.estimate import SHAPE
+from reidlib.runs.results import origin_columns, score_columns
+from reidlib.studies.ladder import Gain, paired
+from reidlib.studies.panels import PANELS, Panel
+from reidlib.systems import build
+from reidlib.train.embedding import embed
+from reidlib.train.loop import fit
+
+SEEDS = tuple(range(1, 11))
+PROCESSES = 2
+TABLE = "toy_worlds.csv"
+KEY = ("dataset", "test", "model", "tricks", "changed", "seed")  # what a row is about; "" changed: the toy's own recipe
+COLUMNS = (
+    *KEY, "iterations", "rank1", "mAP", "mINP", "queries", "flip", "reranking", "seconds", "device", "torch", "data",
+    "source", "commit",
+)  # fmt: skip
+COMPARED = sum(len(panel.settings) for panel in PANELS)
+
+
+def plan(seeds: Iterable[int] = SEEDS) -> dict[Recipe, tuple[str, ...]]:
+    """All trainings, each once although several panels may read it, and the data sets that each is tested on."""
+    tests: dict[Recipe, dict[str, None]] = {}
+    for seed in seeds:
+        for panel in PANELS:
+            for setting in panel.settings:
+                for on in (True, False):
+                    tests.setdefault(panel.recipe(setting, on, seed), {})[panel.tested(setting)] = None
+    return {recipe: tuple(names) for recipe, names in tests.items()}
+
+
+def key(recipe: Recipe, test: str) -> tuple:
+    """What the row of a training and a test is about: the values of `KEY`."""
+    changed = " ".join(f"{name}={here}".replace(" ", "") for name, (here, _) in recipe.changes().items())
+    return recipe.dataset, test, recipe.model, recipe.tricks, changed, recipe.seed
+
+
+def trained(recipe: Recipe, tests: Iterable[str]) -> list[dict[str, Any]]:
+    """Train by a recipe in a folder that is thrown away; the rows of its tests."""
+    split = load(recipe.dataset)
+    system = build(recipe, split.train)
+    with tempfile.TemporaryDirectory(prefix="reid-") as folder:
+        log = list(fit(system, split.train, folder))
+    known = origin_columns(environment(*code_of(system)))
+    known |= {"iterations": log[-1]["iteration"], "seconds": round(sum(row["seconds"] for row in log), 1)}
+    table = []
+    for test in tests:
+        on = load(test)
+        scores = score(embed(system, on.query), embed(system, on.gallery), on.query, on.gallery)
+        row = known | score_columns(scores, recipe, system.flip) | {"data": data_of(recipe.dataset, test)}
+        row |= dict(zip(KEY, key(recipe, test), strict=True))
+        table.append({column: row[column] for column in COLUMNS})
+    return table
+
+
+def data_of(dataset: str, test: str) -> str:
+    """The digest of the training images of one data set and of the test images of another."""
+    split = load(test)
+    return data_digest(load(dataset).train, split.query, split.gallery)
+
+
+def missing(rows: list[dict], planned: dict[Recipe, tuple[str, ...]]) -> dict[Recipe, tuple[str, ...]]:
+    """The trainings, and their tests, that no row is about, or one of other code or images."""
+    known = {tuple(row[name] for name in (*KEY, "data", "source")) for row in rows}
+    digests = {pair: data_of(*pair) for pair in {(r.dataset, t) for r, tests in planned.items() for t in tests}}
+    left = {}
+    for recipe, tests in planned.items():
+        source = source_digest(*modules_of(recipe))
+        undone = [t for t in tests if (*key(recipe, t), digests[recipe.dataset, t], source) not in known]
+        if undone:
+            left[recipe] = tuple(undone)
+    return left
+
+
+def gains(rows: list[dict], metric: str = "mAP") -> dict[Panel, dict[float, Gain]]:
+    """The gain of each trick at each setting that has two seeds or more on both sides.
+
+    The intervals allow for all `COMPARED` comparisons of the figure.
+    """
+    scores = {tuple(row[name] for name in KEY): row[metric] for row in rows}
+    seeds = sorted({row["seed"] for row in rows})
+    found: dict[Panel, dict[float, Gain]] = {}
+    for panel in PANELS:
+        found[panel] = {}
+        for setting in panel.settings:
+            sides = []
+            for on in (True, False):
+                keys = {seed: key(panel.recipe(setting, on, seed), panel.tested(setting)) for seed in seeds}
+                sides.append({seed: scores[k] for seed, k in keys.items() if k in scores})
+            if len(sides[0].keys() & sides[1].keys()) > 1:
+                found[panel][setting] = paired(f"{panel.trick}, {setting:g}", sides[0], sides[1], of=COMPARED)
+    return found
+
+
+@styled
+def plot_worlds(rows: list[dict], metric: str = "mAP") -> Picture:
+    """The gain of each trick along its knob, a panel a trick: means, intervals that hold together at 95 %, seeds.
+
+    rows: of results/toy_worlds.csv. A gain is a blue circle, a loss a vermillion triangle, an open case grey.
+    """
+    found = gains(rows, metric)
+    columns = 3
+    lines = -(-len(found) // columns)
+    fig = Picture(figsize=(WIDTH, 2.5 * lines), layout="constrained")
+    axes = fig.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    for ax, (panel, at) in zip(axes, found.items(), strict=False):
+        _panel(ax, panel, at)
+    for ax in axes[len(found) :]:
+        ax.set_axis_off()
+    for ax in axes[::columns]:
+        ax.set_ylabel(f"{metric} gained")
+    fig.suptitle(f"What each trick gives along one knob; intervals for {COMPARED} comparisons")
+    fig.alt = f"{metric} gained by each trick, intervals for {COMPARED} comparisons. " + " ".join(
+        f"{panel.trick} by {panel.knob}: {'; '.join(_words(panel, *pair) for pair in at.items()) or 'not measured'}."
+        for panel, at in found.items()
+    )
+    return fig
+
+
+def _panel(ax: Axes, panel: Panel, at: dict[float, Gain]) -> None:
+    ax.axhline(0, color=INK, linewidth=1)
+    for x, setting in enumerate(panel.settings):
+        if setting in at:
+            gain = at[setting]
+            colour, marker = (BLUE, "o") if gain.low > 0 else (VERMILLION, "v") if gain.high < 0 else (GREY, "s")
+            bar = [[gain.mean - gain.low], [gain.high - gain.mean]]
+            ax.plot([x + 0.15] * len(gain.values), gain.values, ".", color=colour, markersize=4, alpha=0.5)
+            ax.errorbar(x, gain.mean, yerr=bar, color=colour, marker=marker, markersize=7, capsize=3)
+    places = [x for x, setting in enumerate(panel.settings) if setting in at]
+    ax.plot(places, [at[panel.settings[x]].mean for x in places], color=GREY, linewidth=1, zorder=0)
+    ax.set_xticks(range(len(panel.settings)), [panel.label(setting) for setting in panel.settings])
+    ax.set(title=panel.trick, xlabel=panel.knob, xlim=(-0.5, len(panel.settings) - 0.5))
+
+
+def _words(panel: Panel, setting: float, gain: Gain) -> str:
+    return f"{panel.label(setting)}: {gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
+
+
+def _ready() -> None:
+    """What a process does before its first training: one thread, so that two do not wait for each other."""
+    torch.set_num_threads(1)
+
+
+def duration(planned: Iterable[Recipe], steps: int = 5) -> float:
+    """The seconds that trainings take in one process on this machine: each shape of network is tried for some steps."""
+    speeds: dict[tuple, float] = {}
+    seconds = 0.0
+    for recipe in planned:
+        shape = tuple(getattr(recipe, name) for name in SHAPE)
+        if shape not in speeds:
+            train, short = load(recipe.dataset).train, recipe.shortened(steps)
+            with tempfile.TemporaryDirectory(prefix="reid-") as folder:
+                speeds[shape] = list(fit(build(short, train), train, folder))[-1]["seconds"] / steps
+        seconds += recipe.epochs * (recipe.iterations or 1) * speeds[shape]
+    return seconds
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure what is missing of results/toy_worlds.csv, a row for each training and test, and print the gains."""
+    parser = argparse.ArgumentParser(prog="python -m reidlib.studies.worlds", description=main.__doc__)
+    parser.add_argument("--dry-run", action="store_true", help="say how many trainings are missing, and how long")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="the paired seeds (default: 1 to 10)")
+    parser.add_argument("--processes", type=int, default=PROCESSES, help="trainings at a time, one thread each")
+    options, file = parser.parse_args(arguments), project() / "results" / TABLE
+    rows = read_csv(file) if file.is_file() else []
+    planned = plan(options.seeds)
+    left = missing(rows, planned)
+    print(f"{len(planned) - len(left)} of {len(planned)} trainings are in {TABLE}", flush=True)
+    if options.dry_run:
+        _ready()
+        minutes = duration(left) / 60 / options.processes
+        print(
+            f"{len(left)} are missing: {minutes:.0f} minutes in {options.processes} processes on this machine as it is"
+        )
+        return
+    os.environ["OMP_NUM_THREADS"] = "1"
+    pool = ProcessPoolExecutor(options.processes, get_context("spawn"), _ready)
+    try:
+        for job in as_completed([pool.submit(trained, *pair) for pair in left.items()]):
+            new = {tuple(row[name] for name in KEY): row for row in job.result()}
+            rows = [row for row in rows if tuple(row[name] for name in KEY) not in new] + list(new.values())
+            write_csv(sorted(rows, key=lambda row: [row[name] for name in KEY]), file)
+            print(*(f"{row['test']} {row['mAP']:.1f}" for row in new.values()), *next(iter(new)), flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    for panel, at in gains(rows).items():
+        print(f"\n{panel.trick}: {panel.reason}", *at.values(), sep="\n  ")
+
+
+if __name__ == "__main__":  # python -m reidlib.studies.worlds [--dry-run]
+    main()

@@ -1,0 +1,143 @@
+"""When a trick helps: which trainings the panels need, the rows that they leave, and the gains read from them."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import reidlib as rl
+from reidlib.studies import panels, worlds
+from reidlib.studies.panels import PANELS, Panel
+from reidlib.toy import sets
+
+HIDDEN = Panel("erasing", "why", "hidden", (0, 1), ("all", "all-erasing"), "", "hidden_query={}")
+RATE = Panel("warm-up", "why", "rate", (1e-3, 1e-2), ("all", "all-warmup"), field="lr")
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Two panels of a crowd of ten and networks that train in milliseconds; the folder of the project."""
+    monkeypatch.setenv("REID_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(sets, "SIZES", dict.fromkeys(sets.SIZES, 10))
+    monkeypatch.setattr(worlds, "PANELS", (HIDDEN, RATE))
+    base = dict(height=32, width=16, p=3, k=2, iterations=2, precision="float32", backbone="trunks:small")
+    monkeypatch.setattr(panels, "BASE", {"bot": base | {"lr": 1e-3}})
+    monkeypatch.setattr(panels, "EPOCHS", {"bot": 2})
+    monkeypatch.setattr(worlds, "project", lambda: tmp_path)
+    monkeypatch.setattr(worlds, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    (tmp_path / "results").mkdir()
+    return tmp_path
+
+
+def rows_of(seeds=(1, 2, 3)):
+    """Rows of all panels in which a trick gives what its setting's place in the panel is, minus one."""
+    rng, table = np.random.default_rng(0), {}
+    for panel in PANELS:
+        for i, setting in enumerate(panel.settings):
+            for seed in seeds:
+                for on in (True, False):
+                    key = worlds.key(panel.recipe(setting, on, seed), panel.tested(setting))
+                    score = 60 + seed + on * (i - 1) + rng.normal(0, 0.1)
+                    table.setdefault(key, dict(zip(worlds.KEY, key, strict=True)) | {"mAP": score})
+    return list(table.values())
+
+
+def test_each_trick_has_a_reason_a_knob_and_settings_that_can_be_trained():
+    tricks = {"warm-up", "random erasing", "label smoothing", "last stride 1", "BNNeck", "center loss", "PCB's parts"}
+    assert tricks | {"RPP"} <= {panel.trick for panel in PANELS}
+    for panel in PANELS:
+        assert len(panel.settings) in (4, 5)
+        assert panel.reason.endswith(".")
+        for setting in panel.settings:
+            on, off = (panel.recipe(setting, flag, 1) for flag in (True, False))
+            assert on.differences(off), f"{panel.trick}: both sides are the same training"
+            assert on.dataset == off.dataset
+        assert panel.field or "{}" in panel.train + (panel.test or ""), f"{panel.trick}: nothing is turned"
+        assert len({(panel.recipe(s, True, 1), panel.tested(s)) for s in panel.settings}) == len(panel.settings)
+
+
+def test_a_training_that_several_settings_read_is_done_once(monkeypatch):
+    monkeypatch.setattr(worlds, "PANELS", (HIDDEN,))
+    planned = worlds.plan([1, 2])
+    assert [(r.tricks, r.seed) for r in planned] == [("all", 1), ("all-erasing", 1), ("all", 2), ("all-erasing", 2)]
+    assert {r.dataset for r in planned} == {"toy"}
+    assert set(planned.values()) == {("toy:hidden_query=0", "toy:hidden_query=1")}
+
+
+def test_a_longer_training_has_the_same_schedule():
+    toy = rl.Recipe.for_dataset("toy")
+    longer = panels.lengthened(toy, 3 * toy.epochs)
+    assert longer.warmup_epochs == 3 * toy.warmup_epochs
+    for epoch in range(toy.epochs):
+        if epoch >= toy.warmup_epochs:
+            assert longer.learning_rate(3 * epoch) == toy.learning_rate(epoch)
+    assert panels.lengthened(replace(toy, warmup_epochs=0), 7).warmup_epochs == 0
+
+
+def test_what_is_missing_is_trained_and_what_is_there_is_not(small, capsys, monkeypatch):
+    worlds.main(["--dry-run", "--seeds", "1"])
+    said = capsys.readouterr().out
+    assert "0 of 5 trainings are in toy_worlds.csv\n5 are missing: 0 minutes in 2 processes" in said
+    assert not (small / "results" / "toy_worlds.csv").exists()
+    worlds.main(["--seeds", "1"])
+    rows = rl.read_csv(small / "results" / "toy_worlds.csv")
+    assert list(rows[0]) == list(worlds.COLUMNS)
+    assert len(rows) == 8, "five trainings, two of them tested in the open and hidden, one of these at home as well"
+    one = next(row for row in rows if "lr=0.01" in row["changed"] and row["tricks"] == "all")
+    assert (one["dataset"], one["test"], one["iterations"], one["reranking"]) == ("toy", "toy", 4, "off")
+    capsys.readouterr()
+    monkeypatch.setattr(worlds, "trained", lambda *_: pytest.fail("there already"))
+    worlds.main(["--seeds", "1"])
+    assert "5 of 5 trainings are in toy_worlds.csv" in capsys.readouterr().out
+
+
+def test_rows_of_other_code_or_images_are_made_again(small, capsys):
+    worlds.main(["--seeds", "1"])
+    file = small / "results" / "toy_worlds.csv"
+    rows = rl.read_csv(file)
+    old = [row | ({"source": "0"} if i == 0 else {"data": "0"} if i == 1 else {}) for i, row in enumerate(rows)]
+    rl.write_csv(old, file)
+    planned = worlds.plan([1])
+    left = worlds.missing(old, planned)
+    again = {worlds.key(recipe, test) for recipe, tests in left.items() for test in tests}
+    assert again == {tuple(row[name] for name in worlds.KEY) for row in rows[:2]}
+    worlds.main(["--seeds", "1"])
+    assert [{**row, "seconds": 0} for row in rl.read_csv(file)] == [{**row, "seconds": 0} for row in rows]
+
+
+def test_a_training_that_fails_leaves_the_rows_before_it(small, monkeypatch):
+    done = worlds.trained
+
+    def trained(recipe, tests):
+        return 1 / 0 if recipe.changes().get("lr", (0,))[0] == 1e-2 else done(recipe, tests)
+
+    monkeypatch.setattr(worlds, "trained", trained)
+    with pytest.raises(ZeroDivisionError):
+        worlds.main(["--seeds", "1"])
+    assert len(rl.read_csv(small / "results" / "toy_worlds.csv")) >= 1
+
+
+def test_a_gain_is_read_for_each_setting_and_allows_for_all_of_the_figure():
+    found = worlds.gains(rows_of())
+    assert list(found) == list(PANELS)
+    assert {gain.of for at in found.values() for gain in at.values()} == {sum(len(panel.settings) for panel in PANELS)}
+    fresh = found[PANELS[0]]
+    assert [round(gain.mean) for gain in fresh.values()] == [-1, 0, 1, 2][: len(fresh)]
+    assert worlds.gains(rows_of([1])) == {panel: {} for panel in PANELS}, "one seed has no interval"
+
+
+def test_the_figure_says_every_gain_in_words_and_draws_what_there_is():
+    figure = worlds.plot_worlds(rows_of())
+    assert all(f"{panel.trick} by {panel.knob}: {panel.label(panel.settings[0])}: " in figure.alt for panel in PANELS)
+    drawn = [ax for ax in figure.axes if ax.axison]
+    assert [ax.get_title("left") for ax in drawn] == [panel.trick for panel in PANELS]
+    assert "not measured" in worlds.plot_worlds(rows_of([1])).alt
+
+
+def test_the_committed_rows_are_those_of_the_panels():
+    file = rl.project() / "results" / worlds.TABLE
+    if not file.is_file():
+        pytest.skip("results/toy_worlds.csv has not been measured: make worlds")
+    keys = {worlds.key(recipe, test) for recipe, tests in worlds.plan().items() for test in tests}
+    assert {tuple(row[name] for name in worlds.KEY) for row in rl.read_csv(file)} == keys

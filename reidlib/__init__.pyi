@@ -89,6 +89,7 @@ from .systems.pcb import PCB as PCB
 from .train.checkpoints import checkpoints as checkpoints
 from .train.checkpoints import restore as restore
 from .train.embedding import embed as embed
+from .train.foreign import foreign as foreign
 from .train.loop import fit as fit
 from .train.loop import load_or_train as load_or_train
 from .train.pretrained import pretrained as pretrained

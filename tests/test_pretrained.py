@@ -67,6 +67,13 @@ def moved(recipe):
     return system
 
 
+@pytest.fixture
+def halving(monkeypatch):
+    """The convolutions of networks as small as these are stored in half precision too."""
+    monkeypatch.setattr(publishing, "SMALL", 200)
+
+
+@pytest.mark.usefixtures("halving")
 @pytest.mark.parametrize("model", MODELS)
 def test_every_system_embeds_the_same_in_half_precision_without_its_classifier(model):
     full = moved(MODELS[model])
@@ -78,7 +85,9 @@ def test_every_system_embeds_the_same_in_half_precision_without_its_classifier(m
     assert half.ids.numel() == 0
     assert not half.training
     assert not any(5 in value.shape for value in tensors.values()), "nothing has a size of the five identities"
-    assert all(value.dtype == torch.float16 for value in tensors.values() if value.is_floating_point())
+    half_of_them = [name for name, value in tensors.items() if value.dtype == torch.float16]
+    assert half_of_them == [name for name, value in tensors.items() if value.numel() > 200]
+    assert half_of_them
     if model == "AlignGAN":
         generated = [system.to_infrared(images).flatten(1) for system in (full, half)]
         assert F.cosine_similarity(*generated).min() > 0.999
@@ -86,7 +95,8 @@ def test_every_system_embeds_the_same_in_half_precision_without_its_classifier(m
         assert half.refined
 
 
-def test_a_number_too_large_for_half_precision_is_kept_in_full(tiny):
+def test_a_number_too_large_for_half_precision_is_kept_in_full(tiny, monkeypatch):
+    monkeypatch.setattr(publishing, "SMALL", 0)
     system = rl.build(tiny, np.arange(5), "cpu")
     system.bnneck.running_var[3] = 1e6
     tensors = publishing._halved(system)
@@ -94,6 +104,30 @@ def test_a_number_too_large_for_half_precision_is_kept_in_full(tiny):
     assert tensors["bnneck.running_mean"].dtype == torch.float16
 
 
+@pytest.mark.parametrize(("small", "least"), [(0, -1), (publishing.SMALL, 0.9999)])
+def test_channels_that_vary_little_about_a_large_mean_keep_their_embedding(tiny, monkeypatch, small, least):
+    """Guards: a MobileNetV2 trained on people lost 1e-3 of its cosines where every tensor was rounded."""
+    monkeypatch.setattr(publishing, "SMALL", small)
+    full = rl.build(tiny, np.arange(5), "cpu")
+    images = torch.rand(8, 3, 32, 16, generator=torch.Generator().manual_seed(2))
+    full.eval()
+    with torch.no_grad():
+        full.trunk.net[4].bias += 100 + torch.rand(16, generator=torch.Generator().manual_seed(3))
+        full.bnneck.running_mean.copy_(full.trunk(images).mean(0))
+    half = reading.assembled(full.recipe, publishing._halved(full), "cpu")
+    cosine = F.cosine_similarity(full.embed(images), half.embed(images)).min()
+    assert cosine >= least
+    assert small or cosine < 0.99
+
+
+def test_the_network_of_the_shipped_model_fits_five_megabytes_and_embeds_the_same():
+    full = moved(rl.Recipe.for_dataset("market", preset="laptop", weights="none"))
+    tensors = publishing._halved(full)
+    assert sum(value.nbytes for value in tensors.values()) < 5e6
+    assert 0.9999 <= publishing._cosine(full, tensors) < 1
+
+
+@pytest.mark.usefixtures("halving")
 def test_the_scores_of_a_published_model_are_those_of_the_run(run, file, crowd, tmp_path):
     """Rank-1 to the digit; mAP of these six queries within 0.001 (measured: equal), as no two similarities swap."""
     full, half = rl.restore(run, device="cpu"), rl.pretrained(file, "cpu")

@@ -1,7 +1,8 @@
 """Make one file of a finished run for others to embed with, and a card beside it: python -m reidlib.publish RUN.
 
-Weights are stored in half precision, and in full where one is too large for it. Whole numbers stay what they are, such
-as the phase of AlignGAN. What has a size of the number of identities is left out: pids, classifiers, centers.
+Large tensors are stored in half precision; small ones, and those with a number too large for it, stay in full. Whole
+numbers stay too, such as the phase of AlignGAN. What has a size of the number of identities is left out: pids,
+classifiers, centers.
 """
 
 import argparse
@@ -29,7 +30,11 @@ from reidlib.train.checkpoints import restore
 from reidlib.train.pretrained import FORMAT, HEADER, SUFFIX, assembled, described, headless
 
 KEPT = ("data", "weights", "system", "epoch", "iterations", "seconds", "precision", "tests", "environment", "date")
-ALIKE = 0.999  # the least cosine between embeddings by weights in full and in half precision
+# Tensors of at most so many numbers stay in full: statistics and first layers, where rounding shows if a channel varies
+# little about a large mean. After 12 epochs of a MobileNetV2 on Market-1501 the least cosine of 421 queries in half and
+# in full precision was 0.9993 with none of them in full, and 0.999998 with these, which take 0.2 MB.
+SMALL = 4096
+ALIKE = 0.999  # the least such cosine that is published
 CARD = Path(__file__).with_name("card.md")
 
 
@@ -121,13 +126,21 @@ def _halved(system: System) -> dict[str, Tensor]:
         if not isinstance(value, Tensor) or not value.isfinite().all():
             raise ValueError(f"{name!r} holds NaN or infinity, or is no tensor: this model cannot be published")
     kept = [name for name, value in headless(system.recipe, "cpu").state_dict().items() if value.numel()]
-    halves = {name: state[name].half() if state[name].is_floating_point() else state[name] for name in kept}
-    return {name: (half if half.isfinite().all() else state[name]).contiguous() for name, half in halves.items()}
+    return {name: _stored(state[name]).contiguous() for name in kept}
+
+
+def _stored(value: Tensor) -> Tensor:
+    half = value.half() if value.is_floating_point() and value.numel() > SMALL else value
+    return half if half.isfinite().all() else value
 
 
 def _cosine(system: System, tensors: dict[str, Tensor]) -> float:
-    """The least cosine between embeddings of 32 images of noise by a system and by these weights in its place."""
-    images = torch.randn(32, 3, *system.recipe.size, generator=torch.Generator().manual_seed(0))
+    """The least cosine between embeddings by a system and by these weights, of 64 images of two colours, one below.
+
+    Such images show rounding as people in clothes do; on plain noise it is hardly seen.
+    """
+    colours = torch.randn(64, 3, 2, 1, generator=torch.Generator().manual_seed(0))
+    images = F.interpolate(colours, system.recipe.size, mode="bilinear")
     full, half = (each.embed(images).double() for each in (system, assembled(system.recipe, tensors, "cpu")))
     if not (cosine := float(F.cosine_similarity(full, half).min())) >= ALIKE:
         raise ValueError(f"half precision changes the embeddings of this model: {cosine:.4f} is a cosine with the full")

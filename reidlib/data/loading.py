@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from reidlib import toy
-from reidlib.data import infrared, layouts
+from reidlib.data import infrared, layouts, tracks
 from reidlib.data.labels import numbers
 from reidlib.data.layouts import TOYS
 from reidlib.data.shots import DISTRACTOR, JUNK, Shots, Split, joined
@@ -156,6 +156,8 @@ def _framed(frame: Frame, root: str | Path | None) -> Split:
 def _own(source: Path) -> Split:
     """Images of the user's, named so that they cannot be taken for a built-in set."""
     name = layouts.own_name(source)
+    if source.is_dir() and (found := tracks.read_tracks(name, source)):
+        return _split(name, *found, (), False)
     if source.is_dir():
         return _split(name, source, layouts.read_folder(name, source), (), True)
     return _split(name, source.parent, read_table(source), (), False)

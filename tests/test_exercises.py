@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 import reidlib as rl
 from reidlib import course
@@ -91,7 +92,7 @@ def test_an_unknown_exercise_is_refused():
 
 def test_an_answer_that_fails_does_not_stop_the_notebook(capsys):
     for answer, said in ((lambda *_: None, "returns nothing"), (lambda *_: 1 / 0, "ZeroDivisionError"),
-                         (lambda *_: [1, 2], "the shape (2,)")):  # fmt: skip
+                         (lambda *_: [1, 2], "the shape (2,)"), (lambda *_: "?", "ValueError")):  # fmt: skip
         rl.exercise("training.warm_cosine", answer)
         assert said in capsys.readouterr().out
 
@@ -201,6 +202,27 @@ def test_a_typical_wrong_answer_gets_the_right_remark(name, old, new, words, cap
     said = verdict(name, head, answer, code.replace(old, new), capsys)
     assert said.startswith(f"{name.split('.')[1]}: not yet. ")
     assert words in said
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("data.true_matches", "same & ~here,", "(same & ~here).tolist(),"),
+        ("data.pk_batch", "np.concatenate(batch)", "np.concatenate(batch).tolist()"),
+        ("tricks.neck", ", unbiased=False", ""),
+        ("tricks.draw_box", "round(", "int("),
+        ("evaluation.people_interval", "return tuple(np.", "return (np."),
+        ("evaluation.reciprocal", "return {j for j in nearest(i) if i in nearest(j)}",
+         "return [j for j in nearest(i) if i in nearest(j)]"),
+        ("parts.part_head", "self.dropout(part)", "F.dropout(part, 0.5, self.training)"),
+        ("parts.shifted", ".mean() for", ".mean().item() for"),
+    ],
+)  # fmt: skip
+def test_another_right_answer_passes_and_leaves_the_random_state_alone(name, old, new, capsys):
+    head, answer, code = solution(name)
+    before = torch.get_rng_state()
+    assert verdict(name, head, answer, code.replace(old, new), capsys).endswith(": solved")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_every_exercise_has_two_wrong_answers_or_more():

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import torch
+
 from reidlib.course.remarks import NotYetError
 
 CHAPTERS = ("data", "tricks", "training", "evaluation", "ranking", "parts", "infrared")
@@ -34,7 +36,8 @@ def exercise(name: str, answer: Callable[..., Any]) -> None:
     if name not in checks:
         raise ValueError(f"no exercise {name!r}; choose one of {', '.join(checks)}")
     try:
-        getattr(_module(chapter), short)(answer)
+        with torch.random.fork_rng(devices=[]):  # the notebook's own random numbers stay as they are
+            getattr(_module(chapter), short)(answer)
     except NotImplementedError:
         said = "not solved yet"
     except NotYetError as remark:

@@ -14,23 +14,30 @@ from reidlib.course.remarks import array, compare, expect
 def part_head(answer: Callable[..., Any]) -> None:
     """The head of one part: dropout, a layer down, BatchNorm, leaky ReLU, classifier."""
     torch.manual_seed(1)
-    mine, part = answer(12, 5, 7), 2 * torch.randn(64, 12)
+    mine, part = answer(12, 5, 7), 5 * torch.randn(64, 12)
     ours = nn.Sequential(nn.Dropout(0.5), nn.Linear(12, 5), nn.BatchNorm1d(5), nn.LeakyReLU(0.1), nn.Linear(5, 7))
     array(mine(part), (64, 7))
-    sizes, wanted = ([tuple(p.shape) for p in head.parameters()] for head in (mine, ours))
-    expect(sizes == wanted, f"Your parameters have the shapes {sizes}: which layers are there?")
+    layers, theirs = (sorted(_layers(head), key=_size) for head in (mine, ours))
+    sizes, wanted = ([_size(layer) for layer in some] for some in (layers, theirs))
+    expect(sizes == wanted, f"The weights of your layers have the shapes {sizes}: which layers has a head?")
     expect(not torch.equal(mine(part), mine(part)), "Two passes in training are equal: nothing is dropped out.")
-    with torch.no_grad():
-        for own, other in zip(mine.parameters(), ours.parameters(), strict=True):
-            own.copy_(other.normal_())
-        for running, theirs in zip(mine.buffers(), ours.buffers(), strict=True):
-            running.copy_(theirs.fill_(2))
+    for layer, other in zip(layers, theirs, strict=True):
+        changed = {name: torch.rand_like(value.float()) + 0.5 for name, value in other.state_dict().items()}
+        layer.load_state_dict(changed), other.load_state_dict(changed)
     mine.eval(), ours.eval()
     expect(torch.equal(mine(part), mine(part)), "In evaluation two passes differ: is dropout told about it?")
     relu = ours[4](F.relu(ours[2](ours[1](part))))
     hint = "in which order are the layers, and how steep is the leaky ReLU below zero?"
     hint = "a ReLU is not leaky." if torch.allclose(mine(part), relu, atol=1e-4) else hint
     expect(torch.allclose(mine(part), ours(part), atol=1e-4), f"In evaluation your logits are not right: {hint}")
+
+
+def _layers(head: nn.Module) -> list[nn.Module]:
+    return [layer for layer in head.modules() if isinstance(layer, nn.Linear | nn.BatchNorm1d)]
+
+
+def _size(layer: nn.Module) -> tuple[int, ...]:
+    return tuple(layer.get_parameter("weight").shape)
 
 
 def shared_parts(answer: Callable[..., Any]) -> None:

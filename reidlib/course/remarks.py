@@ -1,5 +1,6 @@
 """How a check speaks to the reader: `expect` is an assertion whose message is a remark."""
 
+from collections.abc import Sequence
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -27,8 +28,17 @@ def array(value: Any, shape: tuple[int, ...] = ()) -> np.ndarray:
 
 def pair(value: Any) -> tuple[Any, Any]:
     """An answer of two parts."""
-    expect(isinstance(value, tuple | list) and len(value) == 2, "Your function should return two things.")
+    expect(hasattr(value, "__len__") and len(value) == 2, "Your function should return two things.")
     return value[0], value[1]
+
+
+def slopes(loss: Any, inputs: Sequence[torch.Tensor]) -> None:
+    """Raise NotYetError unless a loss has a finite gradient in every input."""
+    expect(getattr(loss, "requires_grad", False), "Nothing can learn from your loss: return a tensor, not a number.")
+    found = torch.autograd.grad(loss, inputs, allow_unused=True)
+    expect(all(slope is not None for slope in found), "Your loss has no gradient in some of what it depends on.")
+    finite = all(bool(slope.isfinite().all()) for slope in found)
+    expect(finite, "The gradient is NaN: where do you take the root of a zero distance?")
 
 
 def compare(found: SupportsFloat, wanted: SupportsFloat, what: str, hint: str, rtol: float = 1e-4) -> None:

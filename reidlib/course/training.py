@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from reidlib.course.remarks import array, compare, expect
+from reidlib.course.remarks import array, compare, expect, slopes
 from reidlib.systems.bag_of_tricks import BagOfTricks
 from reidlib.systems.losses import batch_hard_triplet
 
@@ -89,5 +89,4 @@ def soft_margin(answer: Callable[..., Any]) -> None:
         close = [hint for hint, slip in hints.items() if np.isclose(value, float(slip.detach()), rtol=1e-4)]
         compare(value, wanted, "Your triplet loss", (close or ["log(1 + exp(x)) of what?"])[0], 1e-3)
         compare(array(losses["ce"]), F.cross_entropy(logits, labels, label_smoothing=0.1), "ce", "leave it as it was.")
-        (slope,) = torch.autograd.grad(losses["triplet"], feat)
-        expect(bool(slope.isfinite().all()), "The gradient is NaN: where do you take the root of a zero distance?")
+        slopes(losses["triplet"], [feat])

@@ -67,6 +67,7 @@ from .search.open_set import open_set as open_set
 from .settings import warmup_multistep as warmup_multistep
 from .studies import alignment as alignment
 from .studies import hidden as hidden
+from .studies import worlds as worlds
 from .studies.ladder import erasing_gains as erasing_gains
 from .studies.ladder import gains_added as gains_added
 from .studies.ladder import gains_left_out as gains_left_out
@@ -77,6 +78,7 @@ from .studies.ladder import published_gains as published_gains
 from .studies.published import compare_published as compare_published
 from .studies.published import markdown as markdown
 from .studies.published import results_tables as results_tables
+from .studies.worlds import plot_worlds as plot_worlds
 from .systems import build as build
 from .systems.aligngan import AlignGAN as AlignGAN
 from .systems.backbones import trunk as trunk

@@ -125,7 +125,7 @@ def plot_worlds(rows: list[dict], metric: str = "mAP") -> Picture:
     columns = 3
     lines = -(-len(found) // columns)
     fig = Picture(figsize=(WIDTH, 2.5 * lines), layout="constrained")
-    axes = fig.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    axes = fig.subplots(lines, columns, squeeze=False).ravel()
     for ax, (panel, at) in zip(axes, found.items(), strict=False):
         _panel(ax, panel, at)
     for ax in axes[len(found) :]:

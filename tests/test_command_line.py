@@ -1,0 +1,112 @@
+"""reid check | train | grid | embed | search | export: what each prints, writes and returns."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import reidlib as rl
+from reidlib.__main__ import main
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A published model's file."""
+    from reidlib.systems.osnet import x0_25
+
+    torch.manual_seed(0)
+    torch.save(x0_25().state_dict(), tmp_path / "tiny.pth")
+    return str(tmp_path / "tiny.pth")
+
+
+def said(capsys):
+    return capsys.readouterr().out
+
+
+def test_check_says_by_its_status_whether_all_is_well(crowd, tmp_path, capsys):
+    folder = str(tmp_path / "crowd")
+    assert main(["check", folder]) == 0
+    assert "no kinds of problem found" in said(capsys)
+    crowd.query.files()[0].write_bytes(b"")
+    assert main(["check", folder, "--json"]) == 1
+    assert json.loads(said(capsys))["problems"][0]["files"] == [crowd.query.paths[0]]
+    assert main(["check", folder]) == 1
+
+
+def test_embed_writes_what_rl_embed_gives(crowd, model, tmp_path, capsys):
+    files, folder = crowd.query.files(), str(tmp_path / "crowd" / "query")
+    assert main(["embed", model, folder, "--out", str(tmp_path / "emb.npz")]) == 0
+    expected = rl.embed(rl.foreign(model), files).numpy()
+    with np.load(tmp_path / "emb.npz") as kept:
+        assert (kept["embeddings"] == expected).all()
+        assert kept["paths"].tolist() == [str(file) for file in files]
+    assert main(["embed", model, str(files[0]), "--out", str(tmp_path / "emb.csv")]) == 0
+    (row,) = rl.read_csv(tmp_path / "emb.csv")
+    assert row["path"] == str(files[0])
+    np.testing.assert_allclose([row[f"x{i}"] for i in range(512)], expected[0], atol=1e-6)
+
+
+def test_search_prints_a_row_for_each_answer_and_says_whether_anybody_is_known(crowd, model, tmp_path, capsys):
+    people, file = str(tmp_path / "crowd" / "gallery"), str(crowd.query.files()[0])
+    assert main(["search", model, people, file, "-k", "3", "--save", str(tmp_path / "g")]) == 0
+    rows = list(csv.DictReader(io.StringIO(said(capsys))))
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    assert rows[0]["query"] == file
+    assert rows[0]["name"] in {f"{pid:04d}" for pid in range(7, 13)}
+    assert main(["search", model, str(tmp_path / "g"), file, "--json", "--threshold", "-1"]) == 0
+    again = json.loads(said(capsys))
+    assert [row["name"] for row in again[:3]] == [row["name"] for row in rows]
+    assert again[0]["known"] is True
+    assert main(["search", model, str(tmp_path / "g"), file, "--threshold", "1.1"]) == 1
+    said(capsys)
+    assert main(["search", model, people, file, "--average", "-k", "9", "--json"]) == 0
+    assert len(json.loads(said(capsys))) == 6, "an answer is a person"
+
+
+def test_a_run_is_a_model(crowd, tiny, tmp_path, capsys):
+    list(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path / "run"))
+    file = str(crowd.query.files()[0])
+    assert main(["search", str(tmp_path / "run"), str(tmp_path / "crowd" / "gallery"), file, "--device", "cpu"]) == 0
+
+
+def test_export_passes_on_what_was_asked_for(model, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(rl, "export", lambda *words: asked.append(words[1:]) or 2e-7)
+    assert main(["export", model, "m.onnx"]) == 0
+    assert json.loads(said(capsys)) == {"file": "m.onnx", "largest_difference": 2e-7}
+    assert main(["export", model, "m.onnx", "--size", "64", "32", "--normalised", "--half"]) == 0
+    assert asked == [("m.onnx", None, True, False), ("m.onnx", (64, 32), False, True)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["check", "nothing-here"], "reid check: "),
+        (["embed", "no-model", "a.jpg", "--out", "x.npz"], "no model 'no-model'"),
+        (["embed", "no-model", "a.jpg", "--out", "x.txt"], "write .npz or .csv"),
+        (["search", "MODEL", "GALLERY", "gone.jpg"], "gone.jpg: no such file"),
+        (["search", "MODEL", "no.gallery", "gone.jpg"], "no.gallery: no such gallery"),
+        (["embed", "MODEL", ".", "--out", "x.npz"], "holds no images"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_status_2(words, message, crowd, model, tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    real = {"MODEL": model, "GALLERY": str(tmp_path / "crowd" / "gallery")}
+    with pytest.raises(SystemExit) as exit:
+        main([real.get(word, word) for word in words])
+    assert exit.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["check"], ["train"], ["grid"], ["embed"], ["search"], ["export"]])
+def test_every_command_has_help(words, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main([*words, "--help"])
+    assert exit.value.code == 0
+    assert said(capsys).startswith("usage: ")

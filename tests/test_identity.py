@@ -46,7 +46,7 @@ def swap(shots, first, second):
     return replace(shots, pids=pids)
 
 
-def weights(file, seed, backbone="resnet18"):
+def weights(file, seed, backbone="slim"):
     torch.manual_seed(seed)
     net = trunk(backbone)
     torch.save(getattr(net, "net", net).state_dict(), file)  # those of a function of one's own are pooled

@@ -44,6 +44,15 @@ def test_a_benchmark_of_training_prints_every_row_small(name, rows):
     assert all(row in printed for row in rows), printed
 
 
+def test_search_runs_small_and_its_contenders_agree():
+    pytest.importorskip("onnxruntime")
+    printed = run("search.py", "--small", "--rounds", "1")
+    rows = [line for line in printed.splitlines() if line.startswith("Gallery  ")]
+    assert [line.split()[-1] for line in rows] == ["1.0000", "1.0000"]
+    for table in ("exact search", "peak memory", "ONNX Runtime beside torch"):
+        assert f"\n{table}" in printed
+
+
 def test_one_call_for_a_gpu_trains_and_tests_and_goes_on_where_it_was_left(tmp_path):
     options = ("--small", "--only", "equal", "mobilenet", "--out", tmp_path)
     first, again = (run("gpu.py", *options) for _ in range(2))

@@ -42,15 +42,13 @@ def export(
 ) -> float:  # fmt: skip
     """Write a system as an ONNX file, and compare the file with the system on random images.
 
-    The input `images` has any number B of images; the output `emb` (B, D) is L2-normalised float32, as `rl.embed` gives
-    it, the mirror images of the system's own test included. A system that turns visible images into infrared ones is
-    exported without that step, as `rl.embed` leaves it out for plain files. Images are to be resized as in training:
-    size, filter, and which weights these are stand in the file's metadata `reidlib`.
+    The input is `images`, any number B of them; the output `emb` (B, D) is L2-normalised float32, as `rl.embed` gives
+    it for plain files: with mirror images if the system's test has them, and visible images not turned into infrared
+    ones. Resize images as in training: the file's metadata `reidlib` says how, and which weights these are.
 
     Parameters
     ----------
-    system : a trained system; it stays as it is
-    path : of the file, such as model.onnx
+    system, path : a trained system, which stays as it is, and the file, such as model.onnx
     size : (height, width) of the images; default: as in training
     pixels : images are uint8 (B, H, W, 3) in RGB, and ImageNet's mean and standard deviation are applied inside;
         else they are normalised float32 (B, 3, H, W)

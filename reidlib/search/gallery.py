@@ -27,6 +27,7 @@ from reidlib.train.embedding import Picture, embed, pictures_of
 
 FORMAT = "reidlib gallery 1"
 Images = Shots | Picture | Iterable[Picture] | Tensor  # a tensor: embeddings (N, D) that were computed before
+Entries = tuple[Iterable[Cosine], np.ndarray | None]
 FIELDS = ("names", "cameras", "sources")
 DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -50,7 +51,7 @@ class Gallery:
         self.threshold: float | None = None  # the least similarity of somebody who is known
         self.measured: dict[str, Any] = {}  # what the threshold was found on
         self._blocks: list[Tensor] = []  # (n, D) each, COLUMNS rows but for the last
-        self._ready: tuple[list[Cosine], list[int]] | None = None  # what is searched, and the image of each entry
+        self._ready: Entries | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -120,12 +121,12 @@ class Gallery:
         if not self.names or k < 1:
             raise ValueError("the gallery is empty: add(images, names)" if k > 0 else f"k={k}: ask for one or more")
         q, pictures = self._embedded(images)
-        blocks, rows = self._entries()
-        index, similarity = nearest(q, blocks, min(k, len(rows)))
-        images_of = np.array(rows)[index]
-        found = [[Path(self.sources[j]) if self.sources[j] else None for j in line] for line in images_of.tolist()]
-        names = np.array([[self.names[j] for j in line] for line in images_of.tolist()])
-        return Answers(names, similarity.astype(np.float32), images_of, self.threshold, pictures, found)
+        blocks, first = self._entries()
+        index, similarity = nearest(q, blocks, min(k, len(self) if first is None else len(first)))
+        index = index if first is None else first[index]
+        found = [[Path(self.sources[j]) if self.sources[j] else None for j in line] for line in index.tolist()]
+        names = np.array([[self.names[j] for j in line] for line in index.tolist()])
+        return Answers(names, similarity.astype(np.float32), index, self.threshold, pictures, found)
 
     def set_threshold(self, value: float | Scores, false_alarms: float = 0.01, seed: int = 0) -> OpenSet | None:
         """From which similarity on somebody is known: a number, or found on people whom the model was not trained on.
@@ -213,25 +214,23 @@ class Gallery:
         self._blocks += [part.clone() for part in emb.split(COLUMNS)] if len(emb) else []
         self._ready = None
 
-    def _entries(self) -> tuple[Iterable[Cosine], Sequence[int]]:
-        """What is searched, in blocks, and the image of each entry: every image, or each person's first."""
+    def _entries(self) -> Entries:
+        """What is searched, in blocks; of averages also each person's first image."""
         if self.dtype == torch.float16 and not self.average:  # float32 a block at a time, not all of it
-            return (Cosine(block[:1], block) for block in map(Tensor.float, self._blocks)), range(len(self))
+            return (Cosine(block[:1], block) for block in map(Tensor.float, self._blocks)), None
         if self._ready is None:
-            blocks, rows = self._means() if self.average else (self._blocks, list(range(len(self))))
-            self._ready = [Cosine(block[:1], block) for block in blocks], rows
+            blocks, first = self._means() if self.average else (self._blocks, None)
+            self._ready = [Cosine(block[:1], block) for block in blocks], first
         return self._ready
 
-    def _means(self) -> tuple[list[Tensor], list[int]]:
+    def _means(self) -> tuple[Sequence[Tensor], np.ndarray]:
         """The mean embedding of each person, in the order of enrolment, and the person's first image."""
-        first: dict[str, int] = {}
-        for i, name in enumerate(self.names):
-            first.setdefault(name, i)
-        people = {name: i for i, name in enumerate(first)}
-        total = torch.zeros(len(people), self._blocks[0].shape[1], dtype=torch.float64)
-        for block, part in zip(self._blocks, torch.tensor([people[n] for n in self.names]).split(COLUMNS), strict=True):
+        _, first, which = np.unique(np.array(self.names), return_index=True, return_inverse=True)
+        total = torch.zeros(len(first), self._blocks[0].shape[1], dtype=torch.float64)
+        for block, part in zip(self._blocks, torch.from_numpy(which).split(COLUMNS), strict=True):
             total.index_add_(0, part, block.double())
-        return list(F.normalize(total).float().split(COLUMNS)), list(first.values())
+        order = np.argsort(first)
+        return F.normalize(total[torch.from_numpy(order)]).float().split(COLUMNS), first[order]
 
 
 def _pids(shots: Shots) -> list[str]:

@@ -82,9 +82,9 @@ class OpenSet:
 def open_set(scores: Scores, enrolled: float = 0.5, seed: int = 0, average: bool = False) -> OpenSet:
     """Enrol some people of a test set, and take the others for strangers: every query, and its best answer.
 
-    The gallery is that of `scores` without the strangers' images; its rule says what a query ignores. A wrong answer
-    exactly as similar as the right one counts as the best. Take people whom the model has not seen, or the threshold
-    is too high. Similarities are within 1e-5 of exact ones.
+    The gallery is that of `scores` without the strangers' images; its rule says what a query ignores. Of a right and a
+    wrong answer exactly as similar, the wrong one is the best. Take people whom the model has not seen. Similarities
+    are within 1e-5 of exact ones.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def open_set(scores: Scores, enrolled: float = 0.5, seed: int = 0, average: bool
 
 
 def _best(scores: Scores, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The highest similarity of each query with a match, and with a wrong answer that is `there`: (Q,) each."""
+    """The highest similarity of each query's matches, and of the wrong answers that are `there`: (Q,) each."""
     source, rule = scores.source, scores.rule
     own, others = np.full((2, len(rule.q_pid)), -np.inf)
     for rows, tiles in tiling(rule, 2**26):

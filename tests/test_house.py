@@ -2,16 +2,21 @@
 
 import ast
 import importlib
+import io
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import reidlib as rl
+from reidlib.figures.style import FILE_DPI, encode
 
 PACKAGE = Path(rl.__file__).parent
+FIGURE = rl.project() / "figures" / "house.png"
 FILES = {
     ".".join(("reidlib", *file.relative_to(PACKAGE).with_suffix("").parts)): file for file in PACKAGE.rglob("*.py")
 }
@@ -96,3 +101,10 @@ def test_the_wings_are_listed_in_the_order_of_the_imports():
     text = (rl.project() / "docs" / "extending.md").read_text()
     places = [text.index(f"| `{name}/` |") for name in ORDER if (PACKAGE / name).is_dir()]
     assert all(a < b for a, b in pairwise(places))
+
+
+def test_the_picture_of_the_house_is_drawn_from_the_imports(monkeypatch):
+    monkeypatch.syspath_prepend(rl.project() / "tools")
+    drawn = encode(importlib.import_module("house").draw(), FILE_DPI)
+    here, kept = (np.asarray(Image.open(file).convert("RGB")) for file in (io.BytesIO(drawn), FIGURE))
+    assert np.array_equal(here, kept), "run python tools/house.py"

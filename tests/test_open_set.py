@@ -72,6 +72,20 @@ def test_a_threshold_lets_as_few_strangers_pass_as_was_asked_for():
         found.at(1)
 
 
+def test_a_rate_that_so_few_strangers_cannot_tell_is_not_claimed(tiny):
+    """Guards: 40 images of strangers, none of which passes, reported as one false alarm in a thousand."""
+    scores = crowd_of()
+    found = rl.open_set(scores)
+    assert "at 0 % false" in repr(found)
+    assert "at 10 % false" in repr(found)
+    assert "at 1 % false" not in repr(found)
+    gallery = rl.Gallery(rl.build(tiny, np.array([1, 1, 2, 2]), "cpu"))
+    with pytest.warns(UserWarning, match="40 images of strangers cannot tell a rate of 0.01"):
+        gallery.set_threshold(scores, false_alarms=0.01)
+    assert gallery.threshold > found.best[~found.enrolled].max()
+    assert gallery.measured["false_alarms"] == 0
+
+
 def test_the_curve_goes_through_the_rates_at_every_threshold():
     found = rl.open_set(crowd_of())
     alarms, share, thresholds = found.roc()

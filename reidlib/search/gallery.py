@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -145,6 +146,9 @@ class Gallery:
         found = open_set(value, seed=seed, average=self.average)
         self.measured = found.summary(false_alarms)
         self.threshold = self.measured["threshold"]
+        if 0 < false_alarms < 1 / (strangers := self.measured["their_images"]):
+            few_images = f"{strangers} images of strangers cannot tell a rate of {false_alarms:g}"
+            warnings.warn(f"{few_images}: the threshold is above all of them", stacklevel=2)
         return found
 
     def save(self, path: str | os.PathLike) -> Path:

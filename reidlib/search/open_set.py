@@ -73,9 +73,9 @@ class OpenSet:
         return (passed & self.right)[self.enrolled], passed[~self.enrolled]
 
     def __repr__(self) -> str:
-        points = ((rate, *self.at(rate)) for rate in (0.001, 0.01, 0.1))
-        parts = (f"{100 * found:.1f} found at {100 * rate:g} % false alarms ({t:.3f})" for rate, found, t in points)
         images, strangers = self.enrolled.sum(), (~self.enrolled).sum()
+        points = ((rate, *self.at(rate)) for rate in (0, 0.001, 0.01, 0.1) if not 0 < rate < 1 / strangers)
+        parts = (f"{100 * found:.1f} found at {100 * rate:g} % false alarms ({t:.3f})" for rate, found, t in points)
         return f"{'  '.join(parts)}  ({images:,} images of {self.people:,} people, {strangers:,} of strangers)"
 
 

@@ -101,11 +101,11 @@ def test_a_larger_obstacle_hides_more_and_shows_only_where_there_is_one():
 
 
 def test_boxes_move_and_scale_the_person_and_change_nothing_else(asked):
-    plain, exact, rough = (asked(TRAIN, World(boxes=size)) for size in (0.8, 0, 4))
+    plain, exact, rough = (asked(TRAIN, World(boxes=size)) for size in (0.8, 0, 2))
     assert {(*options["shift"], options["zoom"]) for *_, options in exact} == {(0, 0, 1)}
     for name in ("shift", "zoom"):
         a, b = (np.array([options[name] for *_, options in found]) - (name == "zoom") for found in (plain, rough))
-        np.testing.assert_allclose(b, 5 * a)
+        np.testing.assert_allclose(b, 2.5 * a)
     leave = {"shift", "zoom", "world", "ahead"}
     for found in (exact, rough):
         for (*words, options), (*others, known) in zip(found, plain, strict=True):
@@ -113,6 +113,18 @@ def test_boxes_move_and_scale_the_person_and_change_nothing_else(asked):
             assert {k: v for k, v in options.items() if k not in leave} == {
                 k: v for k, v in known.items() if k not in leave
             }
+
+
+def test_the_worst_boxes_can_be_drawn(asked):
+    world = World(boxes=5, obstacle=4, details=2, hidden_train=1)
+    zooms = [options["zoom"] for *_, options in asked(TRAIN, world)]
+    assert min(zooms) == 0.4 < 1.6 < max(zooms)
+    assert all(-1 < shift < 1 for *_, options in asked(TRAIN, world) for shift in options["shift"])
+    person, camera = CROWD[0], toy.NETWORKS["market"][0]
+    for zoom, shift in ((0.4, (1, 1)), (0.4, (-1, -1)), (2.2, (1, -1)), (2.2, (-1, 1))):
+        for front in ({"occluder": name} for name in ("pole", "bush", "bicycle")):
+            assert toy.render(person, camera, zoom=zoom, shift=shift, world=world, **front).size == (64, 128)
+        assert toy.render(person, camera, zoom=zoom, shift=shift, world=world, passer=CROWD[1]).size == (64, 128)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 2.5])
@@ -206,8 +218,8 @@ def test_fabrics_follow_the_dyes_or_do_not():
     ("words", "message"),
     [
         ("alike=2", r"World: alike=2.0; choose from 0 to 0.9"),
-        ("boxes=-1", r"World: boxes=-1.0; choose from 0 to 8"),
-        ("boxes=nan", r"World: boxes=nan; choose from 0 to 8"),
+        ("boxes=-1", r"World: boxes=-1.0; choose from 0 to 5"),
+        ("boxes=nan", r"World: boxes=nan; choose from 0 to 5"),
         ("crop=1", r"world 'crop=1': no knob 'crop'; choose from hidden_train, .*fabrics"),
         ("alike", r"world 'alike': write knob=number, not 'alike', as in alike=0.5,boxes=3"),
         ("alike=some", r"write knob=number, not 'alike=some'"),

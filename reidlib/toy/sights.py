@@ -16,6 +16,7 @@ from .world import OCCLUSION, PLAIN, World
 # The difficulty of the crowd, together with the knobs of World, people.PALETTE and DIFFERENCES, cameras.FLICKER,
 # places.DISTANCE and SHADE: a colour histogram is several times better than chance, and a small network trained for a
 # minute is far better than the histogram, but not perfect.
+SMALLEST = 0.4  # a person in a box that is far too large, as a share of the size in a good one
 TURN = 0.2  # standard deviation of the view within one walk past a camera, radians
 
 
@@ -44,7 +45,7 @@ def snapshot(network: str, shot: Sight, crowd: list[Person], rng: Random, world:
     """The picture of a sight, with the errors of a detector; a passer-by is one of the crowd."""
     size = (rng.randrange(128, 152, 2), rng.randrange(56, 68, 2)) if network == "duke" else (128, 64)
     error = 0.03 * world.boxes
-    shift, zoom = (rng.gauss(0, error), rng.gauss(0, error)), 1 + rng.gauss(0, 0.06 * world.boxes)
+    shift, zoom = (rng.gauss(0, error), rng.gauss(0, error)), max(SMALLEST, 1 + rng.gauss(0, 0.06 * world.boxes))
     if shot.pid < 0:  # a bad detection: a part of a body
         shift, zoom = rng.choice([(0.3, 0), (-0.3, 0), (0.1, 0.62), (-0.1, 0.7), (0, -0.6)]), rng.uniform(0.9, 1.5)
     lot = rng.random()  # drawn alike in every world; what stands in front in another one has random numbers of its own

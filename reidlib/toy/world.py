@@ -59,7 +59,7 @@ class World:
     hidden_train: float = knob(OCCLUSION, 0, 1, "colour")
     hidden_query: float = knob(OCCLUSION, 0, 1, "colour")
     obstacle: float = knob(1.0, 0.2, 4)
-    boxes: float = knob(0.8, 0, 8)
+    boxes: float = knob(0.8, 0, 5)
     images: float = knob(1.0, 0.01, 8, "colour")
     wrong_labels: float = knob(0.0, 0, 0.9, "colour")
     alike: float = knob(0.0, 0, 0.9)

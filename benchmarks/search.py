@@ -46,7 +46,7 @@ def asked(g: torch.Tensor, queries: int) -> torch.Tensor:
 
 
 def system() -> torch.nn.Module:
-    recipe = rl.Recipe.for_dataset("toy", backbone="resnet18", weights="none")
+    recipe = rl.Recipe.for_dataset("toy", backbone="slim", weights="none")
     return rl.build(recipe, np.array([1, 1, 2, 2]), "cpu")
 
 
@@ -149,26 +149,27 @@ def per_query(search, q) -> float:
     return float(np.median(took))
 
 
-def peak(rows: int, half: bool) -> tuple[float, float]:
-    """Megabytes of this whole process after enrolling rows in blocks and searching, and of the rows themselves."""
+def peak(rows: int, half: bool) -> tuple[float, float, float]:
+    """Megabytes of this whole process at its peak, before anything is enrolled, and of the rows themselves."""
     made = rl.Gallery(system(), half=half)
+    before = megabytes("VmRSS")
     for i, top in enumerate(range(0, rows, BLOCK)):
         made.add(people(min(BLOCK, rows - top), i), "somebody", more=True)
     made.search(people(100, 99), K)
     with tempfile.TemporaryDirectory() as folder:
         made.save(Path(folder, "g"))
-    return megabytes("VmHWM"), rows * DIM * (2 if half else 4) / 2**20
+    return megabytes("VmHWM"), before, rows * DIM * (2 if half else 4) / 2**20
 
 
 def memory(rows: int) -> None:
-    print(f"\n{'peak memory of the process':32}{'rows':>10}{'MiB':>10}{'of rows':>10}")
+    print(f"\n{'peak memory of the process':32}{'rows':>10}{'MiB':>10}{'before':>10}{'of rows':>10}")
     for name, half in (("Gallery", False), ("Gallery, half", True)):
         if rows < BLOCK:
-            whole, needed = peak(rows, half)
+            whole, before, needed = peak(rows, half)
         else:
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                whole, needed = pool.submit(peak, rows, half).result()
-        print(f"{name + ': add, search, save':32}{rows:10,}{whole:10.0f}{needed:10.0f}", flush=True)
+                whole, before, needed = pool.submit(peak, rows, half).result()
+        print(f"{name + ': add, search, save':32}{rows:10,}{whole:10.0f}{before:10.0f}{needed:10.0f}", flush=True)
 
 
 MODELS = {

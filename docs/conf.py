@@ -1,6 +1,7 @@
 """Settings of the site; tools/site.py builds it."""
 
 import re
+from itertools import zip_longest
 
 from pybtex.plugin import register_plugin
 from pybtex.style.formatting.plain import Style
@@ -44,7 +45,7 @@ ENTRY = re.compile(r"(\s*)([\w*, ]+?) : (.+)$")  # "query, gallery : the parts",
 def spread(app, what, name, obj, options, lines: list[str]) -> None:
     """Give the description of a parameter or an error lines of its own, as numpydoc wants it."""
     section, out = False, []
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+    for line, following in zip_longest(lines, lines[1:], fillvalue=""):
         if set(following) == {"-"}:
             section = bool(SECTION.match(line.strip()))
         entry = ENTRY.match(line) if section else None

@@ -18,7 +18,8 @@ import reidlib as rl
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE, SOURCE = ROOT / "build" / "site", ROOT / "build" / "site-source"
-COPIED = ("docs", "notebooks", "figures", "results", "benchmarks", "data/README.md", "LICENSE", "reidlib/weights")
+COPIED = ("docs", "notebooks", "figures", "results", "benchmarks", "data/README.md", "reidlib/weights")
+COPIED += ("LICENSE", "CONTRIBUTING.md", "CHANGELOG.md")
 NAME = re.compile(r"from (\S+) import (\w+) as \2$", re.M)  # a line of __init__.pyi
 WINGS = {
     "recipe": "Recipe", "settings": "Recipe", "data": "Data", "systems": "Systems", "train": "Training",
@@ -34,9 +35,11 @@ CONTENTS = """
 ```
 """
 PAGES = {
-    "The course": [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))],
+    "The course": [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))]
+    + ["notebooks/solutions/README"],
     "Guides": [f"docs/{name}" for name in ("your_data", "pretrained", "running", "extending", "results", "faq")],
-    "Reference": ["reference", "docs/glossary", "docs/bibliography", "data/README"],
+    "Reference": ["reference", "docs/glossary", "docs/bibliography", "data/README", "reidlib/weights/market-laptop"],
+    "Joining in": ["CONTRIBUTING", "CHANGELOG"],
 }
 
 

@@ -1,7 +1,6 @@
 """What load() and check() make of SYSU-MM01's and RegDB's layouts, and what they say where they cannot."""
 
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,12 +77,13 @@ def test_shots_know_which_images_are_infrared(sysu):
 def test_toy_sysu_is_drawn_at_the_first_load(tmp_path, monkeypatch):
     drawn = []
 
-    def draw(folder, network, seed):
+    def draw(folder, network, seed, world):
+        assert world == loading.toy.World()
         drawn.append((folder.name, network, seed))
         sysu_folder(folder)
 
-    toy = SimpleNamespace(draw=draw, is_current=lambda folder, network, seed: (folder.name, network, seed) in drawn)
-    monkeypatch.setattr(loading, "toy", toy)
+    monkeypatch.setattr(loading.toy, "draw", draw)
+    monkeypatch.setattr(loading.toy, "is_current", lambda folder, *given, world: (folder.name, *given) in drawn)
     splits = [load("toy-sysu", tmp_path) for _ in range(2)]
     assert drawn == [("toy-sysu", "sysu", 1)]
     assert splits[1].query.infrared.all()

@@ -45,12 +45,12 @@ docs: .venv/ready
 	$(BIN)/python tools/site.py
 	@echo "open build/site/index.html"
 
-# side by side with peers, ratios printed: a quarter of an hour on two cores that do nothing else
+# side by side with peers, ratios printed, on two cores that do nothing else
 bench: .venv/ready
 	for name in evaluate pipeline train browser search; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# changes the library in one place at a time and counts the changes that some test notices: half an hour on two cores
-# for 15 changes of each module, all of them with make mutants ALL=1
+# changes the library in one place at a time and counts the changes that some test notices: 15 changes of each module,
+# all of them with make mutants ALL=1
 mutants: .venv/ready
 	$(BIN)/python tools/mutants.py $(if $(ALL),--most 0)
 

@@ -59,9 +59,9 @@ def load(name: str | Path | Split | Frame, root: str | Path | None = None, trial
         "package.module:function", which is called and must return a Split; or the path of a folder or CSV table (see
         data/README.md). Everything but the exact word of a built-in set is a path, as "./toy" is. A Split is returned
         as it is. A table with columns (a DataFrame) is read like a CSV table, with paths that are absolute or below
-        `root`, here the current folder by default. A trial of RegDB
-        after the first is named as in "regdb:3", a set of your own by its folder or file, after "own-" if that is the
-        name of a built-in set. "market+cuhk03" joins built-in sets to train on all of them; see `joined`.
+        `root`, here the current folder by default. A trial of RegDB after the first is named as in "regdb:3", a set of
+        your own by its folder or file, after "own-" if that is the name of a built-in set.
+        "market+cuhk03" joins built-in sets to train on all of them; see `joined`.
     root : path, optional
         The folder of all data sets, or the set's own folder. By default $REID_DATA, else data/ of the repository.
     trial : int, one of RegDB's ten splits; `load("regdb:3")` is `load("regdb", trial=3)`

@@ -137,16 +137,13 @@ def joined(splits: Sequence[Split]) -> Split:
     >>> both.paths.tolist(), both.pids.tolist(), both.camids.tolist()
     (['north/1.jpg', 'south/1.jpg'], [7, 14], [2, 4])
     """
-    name, parts = (
-        "+".join(split.name for split in splits),
-        [[getattr(split, part) for part in PARTS] for split in splits],
-    )
+    name = "+".join(split.name for split in splits)
     if len({split.name for split in splits}) < len(splits):
         raise ValueError(f"{name}: a data set cannot be joined with itself")
-    root = Path(os.path.commonpath([shots.root.absolute() for of_set in parts for shots in of_set]))
+    root = Path(os.path.commonpath([getattr(split, part).root.absolute() for split in splits for part in PARTS]))
     pid, camid, moved = 0, 0, []
-    for of_set in parts:
-        moved.append([_moved(shots, root, pid, camid) for shots in of_set])
+    for split in splits:
+        moved.append([_moved(getattr(split, part), root, pid, camid) for part in PARTS])
         pid = max(int(shots.pids.max(initial=pid)) for shots in moved[-1])
         camid = max(int(shots.camids.max(initial=camid)) for shots in moved[-1])
     train, query, gallery = (_chained(f"{name}/{part}", root, [of[i] for of in moved]) for i, part in enumerate(PARTS))

@@ -6,10 +6,6 @@ from typing import Any
 from reidlib.recipe import Recipe
 from reidlib.toy import World
 
-# What the study trains with where it is not the recipe of the toy: shorter, so that there is time for ten seeds.
-BASE: dict[str, dict[str, Any]] = {"bot": {"backbone": "slim", "lr": 2e-3}, "pcb": {"backbone": "slim"}}
-EPOCHS = {"bot": 20, "pcb": 17}
-
 
 @dataclass(frozen=True)
 class Panel:
@@ -33,10 +29,8 @@ class Panel:
 
     def recipe(self, setting: float, on: bool, seed: int) -> Recipe:
         """The recipe of one training, with or without the trick."""
-        recipe = Recipe.for_dataset(
-            _set(self.train, setting), tricks=self.sides[not on], seed=seed, model=self.model, **BASE[self.model]
-        )
-        recipe = lengthened(recipe, int(setting) if self.field == "epochs" else EPOCHS[self.model])
+        recipe = Recipe.for_dataset(_set(self.train, setting), tricks=self.sides[not on], seed=seed, model=self.model)
+        recipe = lengthened(recipe, int(setting) if self.field == "epochs" else recipe.epochs)
         changes = {self.field: setting} if self.field not in ("", "epochs") else {}
         return recipe.replace(**changes, **({} if on else dict(self.without)))
 

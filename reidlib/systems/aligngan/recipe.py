@@ -8,8 +8,8 @@ from reidlib.recipe import Recipe
 from reidlib.settings import BAG_ONLY, CROSS, TOY, Trick, setting
 
 _TOY = TOY | {  # 65 people to train on: batches of 13, so that the last of a pass is whole
-    "p": 13, "pad": 0, "lr": 0.02, "backbone_lr": 0.02, "epochs": 20, "checkpoint_every": 4, "warmup_epochs": 0,
-    "milestones": (19,), "phases": (10, 6), "gan_size": (64, 32), "gan_p": 2, "gan_channels": 8,
+    "backbone": "resnet18", "p": 13, "pad": 0, "lr": 0.02, "backbone_lr": 0.02, "epochs": 20, "checkpoint_every": 4,
+    "warmup_epochs": 0, "milestones": (19,), "phases": (10, 6), "gan_size": (64, 32), "gan_p": 2, "gan_channels": 8,
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 from .browser.widget import RankedBrowser as RankedBrowser
 from .course import exercise as exercise
+from .course.hard import hard_query as hard_query
 from .data.augment import augment as augment
 from .data.augment import crop_flip as crop_flip
 from .data.augment import draw_crops as draw_crops
@@ -24,6 +25,7 @@ from .evaluation.scores import Ranking as Ranking
 from .evaluation.scores import Scores as Scores
 from .evaluation.statistics import compare as compare
 from .evaluation.statistics import verification as verification
+from .figures.diagrams import plot_diagram as plot_diagram
 from .figures.pairs import part_similarities as part_similarities
 from .figures.pairs import plot_parts as plot_parts
 from .figures.pairs import similarity_maps as similarity_maps

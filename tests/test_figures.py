@@ -14,7 +14,7 @@ import reidlib as rl
 from reidlib.data import Shots, Split
 from reidlib.data.augment import normalise
 from reidlib.evaluation.score import score
-from reidlib.figures import plots, ranked, shots, style
+from reidlib.figures import diagrams, plots, ranked, shots, style
 from reidlib.figures.ranked import visualize
 from reidlib.train.rows import BOOKKEEPING
 
@@ -64,7 +64,11 @@ ROWS = [
     | {"seconds": 1.0, "images_per_s": 64.0}
     for e in (1, 2, 3)
 ]
+BOXES = {
+    "image": (0, 0, "data", "3 × 64 × 32"), "trunk": (1, 0, "layer", ""), "triplet": (1, 1, "loss", "margin 0.3"),
+}  # fmt: skip
 DRAWINGS = {
+    "diagram": lambda split, scores: diagrams.plot_diagram(BOXES, [("image", "trunk"), ("trunk", "triplet")]),
     "shots": lambda split, scores: shots.show_shots(split.train, [0, 3], title="Two shots"),
     "identity": lambda split, scores: shots.plot_identity(split.train, [1, 3]),
     "batch": lambda split, scores: shots.plot_batch(np.zeros((4, 32, 16, 3), np.uint8), pids=[1, 1, 2, 2]),
@@ -99,6 +103,26 @@ def test_the_alt_text_of_batches_schedules_and_tables():
     assert schedule.alt == "Learning rate by epoch: steps starts at 0.001, reaches 0.001 and ends at 0.0001"
     table = plots.plot_matrix([[61.5, 80.2]], ["market"], ["none", "all"], "mAP", ylabel="trained on", xlabel="tricks")
     assert table.alt == "mAP (trained on / tricks). market / none: 61.5; market / all: 80.2."
+
+
+def test_words_under_a_batch_and_their_lines():
+    fig = shots.plot_batch(np.zeros((2, 32, 16, 3), np.uint8), ["A\ncamera 1", "A\ncamera 2"])
+    assert texts(fig) == ["A", "camera 1", "A", "camera 2"]
+
+
+def test_a_diagram_has_its_boxes_where_they_belong_and_arrows_between_facing_sides():
+    fig = diagrams.plot_diagram(BOXES, [("image", "trunk"), ("trunk", "triplet")], "Net")
+    assert fig.alt == "Net. image (3 × 64 × 32) to trunk; trunk to triplet (margin 0.3)."
+    boxes, arrows = ([p for p in fig.axes[0].patches if type(p).__name__ == kind]
+                     for kind in ("FancyBboxPatch", "FancyArrowPatch"))  # fmt: skip
+    image, trunk, triplet = (box.get_bbox() for box in boxes)
+    assert image.x1 < trunk.x0 == triplet.x0
+    assert image.y0 == trunk.y0 < triplet.y0, "row 0 is above row 1: the axis points down"
+    (right, down) = (arrow._posA_posB for arrow in arrows)
+    assert np.allclose(right, [(image.x1, (image.y0 + image.y1) / 2), (trunk.x0, (trunk.y0 + trunk.y1) / 2)])
+    assert np.allclose(down, [((trunk.x0 + trunk.x1) / 2, trunk.y1), ((trunk.x0 + trunk.x1) / 2, triplet.y0)])
+    with pytest.raises(KeyError):
+        diagrams.plot_diagram(BOXES, [("image", "nothing")])
 
 
 @pytest.mark.parametrize("name", ["shots", "cmc", "ranked"])

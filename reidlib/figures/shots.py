@@ -106,9 +106,9 @@ def plot_identity(shots: Shots, pids: Index | int, title: str | None = None) -> 
 
 @styled
 def plot_batch(
-    images: Tensor | np.ndarray, pids: Index | None = None, columns: int = 16, title: str | None = None
+    images: Tensor | np.ndarray, pids: Index | Sequence[str] | None = None, columns: int = 16, title: str | None = None
 ) -> Picture:
-    """Draw a training batch as the network sees it, with the (B,) `pids` under the images.
+    """Draw a training batch as the network sees it, with the (B,) `pids`, or words of your own, under the images.
 
     images: (B, 3, H, W) float, normalised with ImageNet's mean and standard deviation, which is undone; or
     (B, H, W, 3) uint8. ValueError for another shape and for an empty batch.
@@ -118,8 +118,9 @@ def plot_batch(
     pixels = images.cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
     if pixels.dtype != np.uint8:
         pixels = (pixels.transpose(0, 2, 3, 1) * STD + MEAN).clip(0, 1)
-    captions: list[Sequence[str]] = [()] * len(pixels) if pids is None else [(f"{pid:04d}",) for pid in pids]
+    names = [] if pids is None else [pid if isinstance(pid, str) else f"{pid:04d}" for pid in pids]
+    captions: list[list[str]] = [name.split("\n") for name in names] or [[] for _ in pixels]
     fig = image_grid(pixels, captions, columns, title)
     fig.alt = f"{title or 'A training batch'}: {len(pixels)} images of {pixels.shape[1]} x {pixels.shape[2]} pixels"
-    fig.alt += "." if pids is None else f" of {len(set(map(int, pids)))} identities."
+    fig.alt += "." if pids is None else f" of {len(set(names))} identities."
     return fig

@@ -132,6 +132,10 @@ def test_the_figure_says_every_gain_in_words_and_draws_what_there_is():
     drawn = [ax for ax in figure.axes if ax.axison]
     assert [ax.get_title("left") for ax in drawn] == [panel.trick for panel in PANELS]
     assert "not measured" in worlds.plot_worlds(rows_of([1])).alt
+    two = worlds.plot_worlds(rows_of(), trick="random erasing")
+    assert [ax.get_title("left") for ax in two.axes] == ["random erasing"] * 2
+    with pytest.raises(ValueError, match=r"no panel for 'flip'; choose from warm-up, random erasing, "):
+        worlds.plot_worlds(rows_of(), trick="flip")
 
 
 def test_the_committed_rows_are_those_of_the_panels():

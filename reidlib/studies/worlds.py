@@ -116,15 +116,19 @@ def gains(rows: list[dict], metric: str = "mAP") -> dict[Panel, dict[float, Gain
 
 
 @styled
-def plot_worlds(rows: list[dict], metric: str = "mAP") -> Picture:
+def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "") -> Picture:
     """The gain of each trick along its knob, a panel a trick: means, intervals that hold together at 95 %, seeds.
 
-    rows: of results/toy_worlds.csv. A gain is a blue circle, a loss a vermillion triangle, an open case grey.
+    rows: of results/toy_worlds.csv. A gain is a blue circle, a loss a vermillion triangle, an open case grey. With
+    `trick` only its own panels are drawn; their intervals allow for all comparisons all the same. Raises ValueError
+    for a trick without a panel.
     """
-    found = gains(rows, metric)
-    columns = 3
+    found = {panel: at for panel, at in gains(rows, metric).items() if trick in ("", panel.trick)}
+    if not found:
+        raise ValueError(f"no panel for {trick!r}; choose from {', '.join(dict.fromkeys(p.trick for p in PANELS))}")
+    columns = min(3, len(found))
     lines = -(-len(found) // columns)
-    fig = Picture(figsize=(WIDTH, 2.5 * lines), layout="constrained")
+    fig = Picture(figsize=(WIDTH if lines > 1 else 1 + 3.6 * columns, 2.5 * lines), layout="constrained")
     axes = fig.subplots(lines, columns, squeeze=False).ravel()
     for ax, (panel, at) in zip(axes, found.items(), strict=False):
         _panel(ax, panel, at)
@@ -132,7 +136,8 @@ def plot_worlds(rows: list[dict], metric: str = "mAP") -> Picture:
         ax.set_axis_off()
     for ax in axes[::columns]:
         ax.set_ylabel(f"{metric} gained")
-    fig.suptitle(f"What each trick gives along one knob; intervals for {COMPARED} comparisons")
+    if not trick:
+        fig.suptitle(f"What each trick gives along one knob; intervals for {COMPARED} comparisons")
     fig.alt = f"{metric} gained by each trick, intervals for {COMPARED} comparisons. " + " ".join(
         f"{panel.trick} by {panel.knob}: {'; '.join(_words(panel, *pair) for pair in at.items()) or 'not measured'}."
         for panel, at in found.items()

@@ -21,7 +21,7 @@ from reidlib.systems.backbones import autocast, channels_of, evaluating, trunk_o
 FEATURES = ("G", "H", "across")
 _TOY = TOY | {  # a row of the last map for each part; from scratch the backbone needs the rate of the heads
     "height": 96, "pad": 0, "warmup_epochs": 0, "lr": 0.1, "backbone_lr": 0.1, "epochs": 17, "milestones": (11, 14),
-    "rpp_epochs": (2, 2), "checkpoint_every": 13,
+    "rpp_epochs": (2, 2), "checkpoint_every": 13, "part_dim": 96,
 }  # fmt: skip
 
 

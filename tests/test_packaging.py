@@ -2,13 +2,13 @@
 
 import itertools
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
 from pathlib import Path
 
+import bare
 import pytest
 from packaging.markers import Marker, default_environment
 from packaging.requirements import Requirement
@@ -76,20 +76,19 @@ def test_the_shipped_models_are_all_that_is_large_in_the_repository():
     assert large <= {f"reidlib/weights/{file.name}" for file in WEIGHTS.glob("*.safetensors")}
 
 
-def test_a_wheel_holds_the_models_their_cards_and_the_template_of_cards(tmp_path):
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return bare.wheel(tmp_path_factory.mktemp("wheel"))
+
+
+def test_a_wheel_holds_the_models_their_cards_the_styles_and_the_page(wheel):
     """Guards: files that are no Python, which a list of packages leaves out."""
-    shutil.copytree(ROOT / "reidlib", tmp_path / "reidlib", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "reidlib" / "weights" / "any.safetensors").touch()
-    build = [sys.executable, "-c", "from setuptools.build_meta import *; build_wheel('.')"]
-    done = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    wanted = {*(f"reidlib/weights/{file.name}" for file in WEIGHTS.glob("*.*")), "reidlib/weights/any.safetensors"}
-    sources = {file.relative_to(ROOT).as_posix() for file in (ROOT / "reidlib").rglob("*.py")}
-    assert wanted | sources | {"reidlib/runs/card.md"} <= set(names)
+    listed = subprocess.run(["git", "ls-files", "-z", "reidlib"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("no git repository")
+    wanted = set(filter(None, listed.stdout.split("\0")))
+    assert {"reidlib/browser/browser.js", "reidlib/weights/market-laptop.safetensors"} <= wanted
+    assert wanted - {"reidlib/weights/about/market.md"} <= set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_torch_and_torchvision_are_a_matching_pair():
@@ -104,30 +103,90 @@ def test_conda_takes_python_from_conda_forge_and_all_else_from_the_lock():
     assert PROJECT["requires-python"] == ">=3.11"
 
 
-def test_the_library_imports_trains_and_scores_without_jupyter(tmp_path):
-    """A GPU box has no Jupyter: every module of it is blocked, and the main job is done all the same."""
-    script = tmp_path / "train_without_jupyter.py"
-    script.write_text(WITHOUT_JUPYTER)
-    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "rank-1" in done.stdout
+def test_the_wheel_works_with_only_what_it_requires_and_each_extra_brings_its_part(wheel, tmp_path):
+    """Guards: a GPU box without Jupyter. A part that needs an extra says which, and all else works."""
+    python = bare.environment(tmp_path / "env", wheel)
+    held, extras = bare.site(python), ("export", "groups", "timm", "cluster")
+    said = bare.run(python, CORE, tmp_path, *(bare.link(tmp_path / f"of-{extra}", held, extra) for extra in extras))
+    said = said.splitlines()
+    needs = dict(line.split(" needs ") for line in said if " needs " in line)
+    pages = re.findall(r"^from \.browser\.\S+ import (\w+) as", (ROOT / "reidlib" / "__init__.pyi").read_text(), re.M)
+    assert "RankedBrowser" in pages
+    parts = dict.fromkeys([*pages, "reidlib.browser", "run_grid"], "notebooks")
+    assert needs == parts | {"export": "export", "group": "groups", "timm": "timm"}
+    assert [line for line in said if line.startswith("rank-1")]
+    assert said[-1] == "export groups timm notebooks cluster"
+    assert (tmp_path / "env" / "bin" / "reid").is_file()
 
 
-WITHOUT_JUPYTER = """
-import sys
-from pathlib import Path
+# Where it runs, a small crowd is drawn; its arguments are folders, each with what one extra brings.
+CORE = r"""
+import pkgutil, re, sys
+from importlib import import_module, metadata
 
-for name in ("IPython", "ipykernel", "ipywidgets", "anywidget", "jupyter_client", "nbformat", "papermill", "notebook"):
-    sys.modules[name] = None  # importing it raises ImportError
+import torch
 
 import reidlib as rl
 from reidlib import toy
 
-folder = Path(sys.argv[1])
-toy.draw(folder / "toy", people=8)
-split = rl.load(folder / "toy")
-recipe = rl.Recipe.for_dataset("toy", p=2, k=2, height=32, width=16, epochs=1, iterations=2)
-for row in rl.fit(rl.build(recipe, split.train), split.train, folder / "run"):
-    print(rl.epoch_row(row))
-print(rl.measure(rl.restore(folder / "run"), split, folder / "run"))
+assert metadata.version("reidlib") == rl.__version__
+assert rl.__file__.startswith(sys.prefix)
+
+
+def need(name, use):
+    try:
+        use()
+    except ImportError as error:
+        print(name, "needs", re.search(r"pip install reidlib\[(\w+)\]", str(error))[1])
+
+
+for name in rl.__all__:
+    need(name, lambda: getattr(rl, name))
+for module in pkgutil.walk_packages(rl.__path__, "reidlib."):
+    if not module.name.endswith("__main__"):
+        need(module.name, lambda: import_module(module.name))
+
+toy.draw("crowd", people=8)
+split = rl.load("crowd")
+small = dict(p=2, k=2, height=32, width=16, epochs=1, iterations=2, backbone="slim", weights="none")
+recipe = rl.Recipe.for_dataset("crowd", **small)
+for row in rl.fit(rl.build(recipe, split.train), split.train, "run"):
+    rl.epoch_row(row)
+system = rl.restore("run")
+scores = rl.measure(system, split, "run")
+rl.save_figure(rl.plot_ranked(scores, [0]), "ranked")
+
+published = rl.pretrained("market-laptop")
+files = split.gallery.files()[:2]
+assert rl.embed(published, files).shape == (2, 1280)
+gallery = rl.Gallery(published)
+gallery.add(files, ["anna", "ben"])
+assert gallery.search(files[0]).rows()[0]["name"] == "anna"
+print(scores)
+
+(command,) = metadata.distribution("reidlib").entry_points
+reid = command.load()
+assert reid(["check", "crowd"]) == 0
+assert reid(["train", "--dataset", "crowd", *[str(word) for name in small for word in (f"--{name}", small[name])]]) == 0
+
+uses = {
+    "export": lambda: rl.export(system, "model.onnx"),
+    "group": lambda: rl.group(torch.eye(30)),
+    "timm": lambda: rl.trunk("timm:resnet18", "none"),
+    "run_grid": lambda: rl.run_grid("none.ipynb", []),
+}
+for name, use in uses.items():
+    need(name, use)
+for folder, name in zip(sys.argv[1:], uses):
+    sys.path.append(folder)
+    try:
+        uses[name]()
+    except FileNotFoundError:
+        assert name == "run_grid"
+    if name == "run_grid":
+        import ipykernel, ipywidgets, jupyterlab, ray
+
+        rl.RankedBrowser(scores)
+    sys.path.remove(folder)
+print("export groups timm notebooks cluster")
 """

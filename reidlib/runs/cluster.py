@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from reidlib.files import write_whole
 from reidlib.runs.jobs import Engine, Job, attempt, is_free, set_aside, state
 
@@ -34,6 +32,8 @@ def engine(notebook: str | Path, base: Path, address: str, say: Callable[[str], 
     `base`. Raises ImportError without Ray, ConnectionError if no cluster answers or it wants another token, ValueError
     for an invalid address.
     """
+    import nbformat
+
     ray = _connect(address)
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     resources = share(machines)
@@ -66,6 +66,8 @@ def share(machines: list[dict[str, float]]) -> dict[str, int]:
 
 def on_node(content: str, name: str, job: Job, source: str) -> tuple[str | None, dict[str, bytes]]:
     """Run a job on the machine that this is; returns its last error line, and the small files of its folder by name."""
+    import nbformat
+
     if job.source != source:
         return f"{platform.node()} has another version of reidlib; install the same one on every machine", {}
     print(f"{job.name} begins on {platform.node()}", flush=True)  # Ray shows this where the grid was started

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,10 @@ def run_grid(
     Raises
     ------
     ValueError, FileNotFoundError : a mistake in the parameters; missing data. Nothing has run then
+    ImportError : papermill is not installed, or Ray where a cluster is asked for
     """
+    if find_spec("papermill") is None:
+        raise ImportError("a grid runs notebooks by papermill: pip install reidlib[notebooks]")
     planned, base = with_data(plan(notebook, jobs), here=not ray), _base(runs)
     if ray:
         from reidlib.runs.cluster import engine

@@ -12,10 +12,6 @@ from typing import Any
 from unittest.mock import patch
 
 import filelock
-import papermill
-from nbformat import NotebookNode
-from papermill.exceptions import PapermillExecutionError
-from traitlets.config import Config
 
 from reidlib.data.batches import PKSampler
 from reidlib.provenance import data_digest, differences, identity, modules_of, source_digest
@@ -188,7 +184,7 @@ def set_aside(folder: Path) -> Path:
     return folder.rename(free)
 
 
-def attempt(notebook: Path | NotebookNode, name: str, job: Job, folder: Path) -> str | None:
+def attempt(notebook: Path | dict[str, Any], name: str, job: Job, folder: Path) -> str | None:
     """Run a job in its folder, or resume it; returns None if it is done, else its last error line.
 
     notebook: a path, or the notebook itself as nbformat reads it; name: of the executed notebook, kept in the folder.
@@ -203,10 +199,9 @@ def attempt(notebook: Path | NotebookNode, name: str, job: Job, folder: Path) ->
             set_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
         _execute(notebook, folder / name, job.parameters | {"run_dir": str(folder)})
-    except PapermillExecutionError as error:
-        return f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
-    except Exception as error:  # a kernel that died or did not start, a full disk: the other jobs go on
-        return f"{type(error).__name__}: {error}".strip().splitlines()[-1]
+    except Exception as error:  # also a kernel that died or did not start, a full disk: the other jobs go on
+        kind = getattr(error, "ename", type(error).__name__)  # papermill's error names the notebook's own
+        return f"{kind}: {getattr(error, 'evalue', error)}".strip().splitlines()[-1]
     after = state(job, folder)
     return None if after == "done" else f"the notebook ran to its end, but its folder is not done ({after})"
 
@@ -220,7 +215,10 @@ def is_free(folder: Path, seconds: float = 0) -> bool:
         return False
 
 
-def _execute(notebook: Path | NotebookNode, output: Path, parameters: dict[str, Any]) -> None:
+def _execute(notebook: Path | dict[str, Any], output: Path, parameters: dict[str, Any]) -> None:
+    import papermill  # here, since the library trains and is imported without it
+    from traitlets.config import Config
+
     unseen = {"TQDM_DISABLE": "1"} | os.environ  # a headless notebook keeps a progress bar as a widget that says 0 %
     with (
         tempfile.TemporaryDirectory(prefix="reid-") as sockets,  # the default ports are shared by all on a machine

@@ -1,3 +1,4 @@
+from .browser.search import SearchBrowser as SearchBrowser
 from .browser.widget import RankedBrowser as RankedBrowser
 from .course import exercise as exercise
 from .course.hard import hard_query as hard_query
@@ -78,8 +79,8 @@ from .studies.ladder import plot_erasing as plot_erasing
 from .studies.ladder import plot_ladder as plot_ladder
 from .studies.ladder import published_gains as published_gains
 from .studies.published import compare_published as compare_published
-from .studies.published import markdown as markdown
-from .studies.published import results_tables as results_tables
+from .studies.tables import markdown as markdown
+from .studies.tables import results_tables as results_tables
 from .studies.worlds import plot_worlds as plot_worlds
 from .systems import build as build
 from .systems.aligngan import AlignGAN as AlignGAN

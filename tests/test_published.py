@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 import reidlib as rl
-from reidlib.studies.published import TABLES, chosen, in_page, spread, welch
+from reidlib.studies.published import chosen, welch
+from reidlib.studies.tables import TABLES, in_page, listed, spread
 from reidlib.systems.backbones import trunk
 from reidlib.systems.pcb import PCB
 
@@ -35,6 +36,13 @@ def line(rows, position=0):
 
 
 HOME = (94.0, 85.8), (94.4, 85.9), (94.2, 85.8)
+
+
+def test_a_few_runs_are_listed_and_many_are_counted():
+    few = [{"rank1": 80.0 + seed, "mAP": 70.0 + seed} for seed in range(5)]
+    assert listed(few[:2]) == "80.0 / 70.0 · 81.0 / 71.0"
+    assert listed(few).count(" · ") == 4
+    assert listed([*few, {"rank1": 1.0, "mAP": 99.0}]) == "6 runs, mAP 70.0 to 99.0"
 
 
 def test_reproduced_means_that_both_intervals_lie_within_a_point():
@@ -339,7 +347,7 @@ def test_every_number_of_the_papers_pcb_says_which_feature_it_is_of():
 
 def test_the_page_of_results_and_the_readme_show_what_the_committed_rows_say():
     text = (rl.project() / "docs" / "results.md").read_text()
-    assert in_page(text, rl.results_tables()) == text, "run python -m reidlib.studies.published"
+    assert in_page(text, rl.results_tables()) == text, "run python -m reidlib.studies.tables"
     toy = rl.read_csv(rl.project() / "results" / "toy.csv")
     rows = {test: chosen(toy, "toy", test, "all") for test in ("toy", "toy-duke")}
     home, away = (mean(row["mAP"] for row in rows[test]) for test in rows)

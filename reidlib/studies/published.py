@@ -1,16 +1,14 @@
-"""Measured rows beside published ones: repeats, means, spreads and a verdict, and the tables of docs/results.md."""
+"""Measured rows beside published ones: which are comparable, and a verdict with its intervals."""
 
-import re
 from dataclasses import dataclass
 from itertools import groupby, product
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import torchvision
 from scipy.stats import ttest_ind
 
 from reidlib.data import PUBLISHED
-from reidlib.files import project, read_csv, write_whole
 from reidlib.models import facts
 from reidlib.recipe import TORCHVISION, Recipe, trick_fields
 
@@ -18,18 +16,8 @@ MARGIN = 1.0  # percent points of rank-1 and mAP: what lies closer is the same r
 LEVEL = 0.95  # of the intervals of rank-1 and mAP together
 REPEATS = 3
 MEASURES = {"rank1": "rank-1", "mAP": "mAP"}
-TABLES = {  # pair of data sets -> files below results/, one per model
-    ("toy", "toy-duke"): ("toy.csv", "toy_pcb.csv"),
-    ("market", "duke"): ("market_duke.csv", "market_duke_pcb.csv"),
-}
-LAPTOP = {  # a table of real people, from files below results/ that `make market` writes
-    "Market-1501 on a laptop": ("market1501.csv", "market1501_strong.csv"),
-    "The ladder on Market-1501, at three tenths of the length": ("market1501_ladder.csv",),
-}
 # Fields that do not change what is trained; the reference computes in float32, auto is bf16 on devices that support it.
 MANNER = ("checkpoint_every", "compile", "precision")
-START, END = "<!-- results: written by python -m reidlib.studies.published -->", "<!-- results end -->"
-BLOCK = re.compile(f"(?<={re.escape(START)}\n).*?(?={re.escape(END)})", re.S)
 
 
 @dataclass(frozen=True)
@@ -100,78 +88,6 @@ def compare_published(rows: list[dict], published: list[dict], sets: tuple[str, 
     return lines
 
 
-def markdown(lines: list[Line]) -> str:
-    """The lines as a table in Markdown, rank-1 / mAP in percent. Empty columns are left out."""
-    head = ("model", "trained → tested", "erasing", "recipe", "each run", "mean ± sd", "reference", "paper", "verdict")
-    table = [
-        (
-            getattr(facts(line.model), "LABEL", line.model) + "".join(f" + {x.upper()}" for x in added(line.tricks)),
-            f"{line.trained} → {line.tested}",
-            "no" if "-erasing" in line.tricks else "yes",
-            line.recipe,
-            " · ".join(f"{row['rank1']:.1f} / {row['mAP']:.1f}" for row in line.rows),
-            spread(line.rows),
-            spread(line.reference),
-            spread(line.paper),
-            line.verdict,
-        )
-        for line in lines
-    ]
-    kept = [i for i in range(len(head)) if i in (4, 5) or any(cells[i] for cells in table)]
-    cells = [[row[i] for i in kept] for row in (head, ["---"] * len(head), *table)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
-
-
-def added(tricks: str) -> list[str]:
-    """The tricks that a word adds, as ["rpp"] of "all-erasing+rpp"."""
-    return re.findall(r"\+(\w+)", tricks)
-
-
-def spread(rows: list[dict]) -> str:
-    """Mean rank-1 / mAP of rows, ± standard deviation from two rows on; empty without rows."""
-    columns = [[row[name] for row in rows] for name in MEASURES] if rows else []
-    return " / ".join(f"{mean(x):.1f}" + (f" ± {stdev(x):.1f}" if len(x) > 1 else "") for x in columns)
-
-
-def plain(rows: list[dict]) -> str:
-    """A table without published numbers: a line for each recipe; for each test set every run, and mean ± sd."""
-    tests = list(dict.fromkeys(row["test"] for row in rows))
-    cells = [["tricks", "recipe", *tests], ["---"] * (2 + len(tests))]
-    for tricks, recipe in dict.fromkeys((row["tricks"], unusual(row)) for row in rows):
-        cells.append([tricks, recipe])
-        for test in tests:
-            here = [row for row in rows if (row["tricks"], unusual(row), row["test"]) == (tricks, recipe, test)]
-            cells[-1].append(" · ".join(spread([row]) for row in one_a_seed(here)) + f"; **{spread(here)}**")
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
-
-
-def results_tables(folder: str | Path | None = None) -> str:
-    """The tables of `folder`, by default results/, in Markdown with headings, for docs/results.md and notebook 4.
-
-    Raises FileNotFoundError if the folder has no published.csv.
-    """
-    base = Path(folder or project() / "results")
-    published = read_csv(base / "published.csv")
-    parts = []
-    for title, names in LAPTOP.items():
-        rows = [row for name in names if (base / name).is_file() for row in read_csv(base / name)]
-        parts += [f"**{title}**, {len(rows)} rows of results/{', '.join(names)}\n", plain(rows) + "\n"] if rows else []
-    for sets, names in TABLES.items():
-        tables = {name: read_csv(base / name) for name in names if (base / name).is_file()}
-        lines = compare_published([row for rows in tables.values() for row in rows], published, sets)
-        made = " and ".join(f"{len(rows)} rows of results/{name}" for name, rows in tables.items())
-        notes = [f"{row['note']}\n" for line in lines for row in line.paper if row["note"]]
-        parts += [f"**{sets[0]} and {sets[1]}**, {made or 'not measured yet'}\n", markdown(lines) + "\n", *notes]
-    return "\n".join(parts)
-
-
-def in_page(text: str, tables: str) -> str:
-    """The `text` of docs/results.md with `tables` between its two marks. ValueError if the marks are missing."""
-    if not BLOCK.search(text):
-        raise ValueError(f"docs/results.md has no pair of marks for the tables; put {START} and {END} on own lines")
-    return BLOCK.sub(lambda _: f"\n{tables}\n", text)
-
-
 def chosen(rows: list[dict], trained: str, tested: str, tricks: str, model: str = "bot") -> list[dict]:
     """A model's rows, measured or published, with these tricks (in any spelling), on one test set, not re-ranked."""
     fields, wanted = trick_fields(tricks, model), (model, trained, tested, "off")
@@ -234,17 +150,14 @@ def _imagenet(row: dict) -> bool:
 
 def _reasons(line: Line) -> list[str]:
     """Why a line cannot be compared with the reference implementation; empty if it can."""
-    reasons = [] if line.reference else ["no number of the reference implementation"]
-    if not _imagenet(line.rows[0]) and "weights=" not in line.recipe:
-        reasons.append("no ImageNet weights")
-    reasons += [line.recipe] if line.recipe else []
-    return reasons + ([f"{len(line.rows)} of {REPEATS} seeds"] if len(line.rows) < REPEATS else [])
+    found = {
+        "no number of the reference implementation": not line.reference,
+        "no ImageNet weights": not _imagenet(line.rows[0]) and "weights=" not in line.recipe,
+        line.recipe: bool(line.recipe),
+        f"{len(line.rows)} of {REPEATS} seeds": len(line.rows) < REPEATS,
+    }
+    return [reason for reason, holds in found.items() if holds]
 
 
 def _named(values: dict[str, str]) -> str:
     return ", ".join(f"{value} {MEASURES[name]}" for name, value in values.items())
-
-
-if __name__ == "__main__":  # write the tables of results/ into their page
-    page = project() / "docs" / "results.md"
-    write_whole(page, in_page(page.read_text(), results_tables()).encode())

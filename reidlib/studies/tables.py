@@ -1,0 +1,104 @@
+"""The tables of results/ in Markdown, for docs/results.md and notebook 4: measured rows beside published ones."""
+
+import re
+from pathlib import Path
+from statistics import mean, stdev
+
+from reidlib.files import project, read_csv, write_whole
+from reidlib.models import facts
+from reidlib.studies.published import MEASURES, Line, compare_published, one_a_seed, unusual
+
+TABLES = {  # pair of data sets -> files below results/, one per model
+    ("toy", "toy-duke"): ("toy.csv", "toy_pcb.csv"),
+    ("market", "duke"): ("market_duke.csv", "market_duke_pcb.csv"),
+}
+LAPTOP = {  # a table of real people, from files below results/ that `make market` writes
+    "Market-1501 on a laptop": ("market1501.csv", "market1501_strong.csv"),
+    "The ladder on Market-1501, at three tenths of the length": ("market1501_ladder.csv",),
+}
+START, END = "<!-- results: written by python -m reidlib.studies.tables -->", "<!-- results end -->"
+BLOCK = re.compile(f"(?<={re.escape(START)}\n).*?(?={re.escape(END)})", re.S)
+
+
+def markdown(lines: list[Line]) -> str:
+    """The lines as a table in Markdown, rank-1 / mAP in percent. Empty columns are left out."""
+    head = ("model", "trained → tested", "erasing", "recipe", "each run", "mean ± sd", "reference", "paper", "verdict")
+    table = [
+        (
+            getattr(facts(line.model), "LABEL", line.model) + "".join(f" + {x.upper()}" for x in added(line.tricks)),
+            f"{line.trained} → {line.tested}",
+            "no" if "-erasing" in line.tricks else "yes",
+            line.recipe,
+            listed(line.rows),
+            spread(line.rows),
+            spread(line.reference),
+            spread(line.paper),
+            line.verdict,
+        )
+        for line in lines
+    ]
+    kept = [i for i in range(len(head)) if i in (4, 5) or any(cells[i] for cells in table)]
+    cells = [[row[i] for i in kept] for row in (head, ["---"] * len(head), *table)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def added(tricks: str) -> list[str]:
+    """The tricks that a word adds, as ["rpp"] of "all-erasing+rpp"."""
+    return re.findall(r"\+(\w+)", tricks)
+
+
+def spread(rows: list[dict]) -> str:
+    """Mean rank-1 / mAP of rows, ± standard deviation from two rows on; empty without rows."""
+    columns = [[row[name] for row in rows] for name in MEASURES] if rows else []
+    return " / ".join(f"{mean(x):.1f}" + (f" ± {stdev(x):.1f}" if len(x) > 1 else "") for x in columns)
+
+
+def listed(rows: list[dict]) -> str:
+    """The rank-1 / mAP of each run; of more than five how many there are, and between which mAP they lie."""
+    if len(rows) <= 5:
+        return " · ".join(spread([row]) for row in rows)
+    return f"{len(rows)} runs, mAP {min(row['mAP'] for row in rows):.1f} to {max(row['mAP'] for row in rows):.1f}"
+
+
+def plain(rows: list[dict]) -> str:
+    """A table without published numbers: a line for each recipe; for each test set every run, and mean ± sd."""
+    tests = list(dict.fromkeys(row["test"] for row in rows))
+    cells = [["tricks", "recipe", *tests], ["---"] * (2 + len(tests))]
+    for tricks, recipe in dict.fromkeys((row["tricks"], unusual(row)) for row in rows):
+        cells.append([tricks, recipe])
+        for test in tests:
+            here = [row for row in rows if (row["tricks"], unusual(row), row["test"]) == (tricks, recipe, test)]
+            cells[-1].append(f"{listed(one_a_seed(here))}; **{spread(here)}**")
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def results_tables(folder: str | Path | None = None) -> str:
+    """The tables of `folder`, by default results/, in Markdown with headings, for docs/results.md and notebook 4.
+
+    Raises FileNotFoundError if the folder has no published.csv.
+    """
+    base = Path(folder or project() / "results")
+    published = read_csv(base / "published.csv")
+    parts = []
+    for title, names in LAPTOP.items():
+        rows = [row for name in names if (base / name).is_file() for row in read_csv(base / name)]
+        parts += [f"**{title}**, {len(rows)} rows of results/{', '.join(names)}\n", plain(rows) + "\n"] if rows else []
+    for sets, names in TABLES.items():
+        tables = {name: read_csv(base / name) for name in names if (base / name).is_file()}
+        lines = compare_published([row for rows in tables.values() for row in rows], published, sets)
+        made = " and ".join(f"{len(rows)} rows of results/{name}" for name, rows in tables.items())
+        notes = [f"{row['note']}\n" for line in lines for row in line.paper if row["note"]]
+        parts += [f"**{sets[0]} and {sets[1]}**, {made or 'not measured yet'}\n", markdown(lines) + "\n", *notes]
+    return "\n".join(parts)
+
+
+def in_page(text: str, tables: str) -> str:
+    """The `text` of docs/results.md with `tables` between its two marks. ValueError if the marks are missing."""
+    if not BLOCK.search(text):
+        raise ValueError(f"docs/results.md has no pair of marks for the tables; put {START} and {END} on own lines")
+    return BLOCK.sub(lambda _: f"\n{tables}\n", text)
+
+
+if __name__ == "__main__":  # write the tables of results/ into their page
+    page = project() / "docs" / "results.md"
+    write_whole(page, in_page(page.read_text(), results_tables()).encode())

@@ -3,15 +3,18 @@
     python tools/site.py      # or: make docs
 
 Sphinx reads a copy of a part of the repository, so that every relative link works there as it does here.
-Nothing is executed and nothing is fetched.
+No notebook is executed and nothing is fetched. The ranked-image browser's page is recorded, see tools/recorded.py.
 """
 
 import re
 import shutil
 import sys
+import tempfile
 from inspect import isclass, isfunction
 from pathlib import Path
 
+import recorded
+from pages import faults
 from sphinx.cmd.build import main as sphinx
 
 import reidlib as rl
@@ -21,6 +24,7 @@ SITE, SOURCE = ROOT / "build" / "site", ROOT / "build" / "site-source"
 COPIED = ("docs", "notebooks", "figures", "results", "benchmarks", "data/README.md", "reidlib/weights")
 COPIED += ("LICENSE", "CONTRIBUTING.md", "CHANGELOG.md")
 NAME = re.compile(r"from (\S+) import (\w+) as \2$", re.M)  # a line of __init__.pyi
+HERE = re.compile(r"\]\(#[^)]+\)")  # a link to a heading of the same notebook
 WINGS = {
     "recipe": "Recipe", "settings": "Recipe", "data": "Data", "systems": "Systems", "train": "Training",
     "evaluation": "Evaluation", "search": "Search", "figures": "Figures", "browser": "Browser", "runs": "Runs",
@@ -34,10 +38,13 @@ CONTENTS = """
 {pages}
 ```
 """
+GUIDES = ("browser", "your_data", "pretrained", "running", "extending", "results", "faq")
 PAGES = {
     "The course": [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))]
     + ["notebooks/solutions/README"],
-    "Guides": [f"docs/{name}" for name in ("your_data", "pretrained", "running", "extending", "results", "faq")],
+    "Guides": [
+        f"docs/{name}" for name in ("browser", "your_data", "pretrained", "running", "extending", "results", "faq")
+    ],
     "Reference": ["reference", "docs/glossary", "docs/bibliography", "data/README", "reidlib/weights/market-laptop"],
     "Joining in": ["CONTRIBUTING", "CHANGELOG"],
 }
@@ -71,11 +78,28 @@ def stage() -> None:
         here, there = ROOT / name, SOURCE / name
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(here, there) if here.is_dir() else shutil.copy(here, there)
+    for file in (SOURCE / "notebooks").glob("*.ipynb"):  # the ids of headings are small letters here, not in Jupyter
+        file.write_text(HERE.sub(lambda link: link[0].lower(), file.read_text()))
     contents = "".join(CONTENTS.format(caption=name, pages="\n".join(pages)) for name, pages in PAGES.items())
     (SOURCE / "index.md").write_text((ROOT / "README.md").read_text() + contents)
     (SOURCE / "reference.md").write_text(reference())
+    static = SOURCE / "_static"
+    static.mkdir()
+    for style in (recorded.BROWSER / "browser.css", ROOT / "docs" / "site.css"):
+        shutil.copy(style, static)
+    with tempfile.TemporaryDirectory() as folder:
+        (static / "browser.js").write_text(recorded.script(recorded.record(recorded.widget(Path(folder)))))
+
+
+def build(options: list[str]) -> int:
+    """The exit status: not 0 for a warning of Sphinx, and for a fault of the pages."""
+    shutil.rmtree(SITE, ignore_errors=True)  # a page of an older build would be checked too
+    failed = sphinx(["-c", str(ROOT / "docs"), "-W", "--keep-going", "-q", *options, str(SOURCE), str(SITE)])
+    wrong = faults(SITE)
+    sys.stderr.writelines(f"{fault}\n" for fault in wrong)
+    return int(failed or bool(wrong))
 
 
 if __name__ == "__main__":
     stage()
-    sys.exit(sphinx(["-c", str(ROOT / "docs"), "-W", "--keep-going", "-q", *sys.argv[1:], str(SOURCE), str(SITE)]))
+    sys.exit(build(sys.argv[1:]))

@@ -318,14 +318,14 @@ def test_extremes_are_best_median_and_worst_of_the_valid_with_ties_by_index(ap, 
 def test_similarities_are_counted_without_what_the_metric_ignores(scores):
     fig = ranked.plot_similarity(scores)
     assert "matches: 6," in fig.alt  # three queries, two other cameras each
-    assert "wrong answers: 24," in fig.alt  # of 12 images: 2 matches, 1 of the same camera, 1 junk
-    assert "nearest wrong answer of a query: 3," in fig.alt
+    assert "other identities: 24," in fig.alt  # of 12 images: 2 matches, 1 of the same camera, 1 junk
+    assert "nearest other identity of a query: 3," in fig.alt
 
 
 def test_similarities_are_drawn_if_nobody_is_wrong_too(split):
     gallery = split.gallery[split.gallery.pids == 4]
     fig = ranked.plot_similarity(score(torch.eye(4)[:1], torch.eye(4)[:3], split.query[:1], gallery))
-    assert fig.alt.endswith("matches: 2, median 0.00; wrong answers: none; nearest wrong answer of a query: none.")
+    assert fig.alt.endswith("matches: 2, median 0.00; other identities: none; nearest other identity of a query: none.")
     assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["matches"]
 
 

@@ -1,4 +1,4 @@
-"""Ranked lists as figures and as folders, which queries to look at, and how similar right and wrong answers are."""
+"""Ranked lists as figures and as folders, which queries to look at, and how similar matches and others are."""
 
 import shutil
 from collections.abc import Sequence
@@ -199,7 +199,7 @@ def extremes(scores: Scores | SysuScores, n: int = 2) -> np.ndarray:
 
 @styled
 def plot_similarity(scores: Scores | SysuScores, most: int = 300) -> Picture:
-    """Draw how similar queries are to their matches, to wrong answers, and to the nearest wrong answer.
+    """Draw how similar queries are to their matches, to other identities, and to the nearest of these.
 
     What the metric ignores is left out. Of more than `most` valid queries, evenly spaced ones are drawn; of several
     trials, the first. The scores need embeddings, as `score` returns them.
@@ -209,8 +209,8 @@ def plot_similarity(scores: Scores | SysuScores, most: int = 300) -> Picture:
     rankings = [scores.ranking(int(i), len(scores.gallery)) for i in valid[:: -(-len(valid) // most)]]
     groups = {
         "matches": [ranking.similarity[ranking.match] for ranking in rankings],
-        "wrong answers": [ranking.similarity[~ranking.match] for ranking in rankings],
-        "nearest wrong answer of a query": [ranking.similarity[~ranking.match][:1] for ranking in rankings],
+        "other identities": [ranking.similarity[~ranking.match] for ranking in rankings],
+        "nearest other identity of a query": [ranking.similarity[~ranking.match][:1] for ranking in rankings],
     }
     filled, line = {"histtype": "stepfilled", "alpha": 0.6}, {"histtype": "step", "linewidth": 2}
     looks: list[dict[str, Any]] = [filled | {"color": BLUE}, line | {"color": VERMILLION, "linestyle": "--"}]

@@ -1,13 +1,17 @@
-"""The README's commands: its Python is run, its notebooks' parameters are taken as a grid takes them."""
+"""The README's commands: its Python and its first run of a notebook are run in small, the others are looked up."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import papermill
 import pytest
 
 import reidlib as rl
+from reidlib.__main__ import WORDS
 from reidlib.runs.jobs import plan
 
 ROOT = rl.project()
@@ -41,6 +45,30 @@ def test_a_notebook_takes_the_parameters_that_the_readme_gives_it(line):
     if "03_train" in line:
         jobs = plan(notebook, [{name: values[i % len(values)] for name, values in given.items()} for i in range(3)])
         assert {job.recipe.dataset for job in jobs} == set(given["dataset"])
+
+
+def test_papermill_runs_a_notebook_as_the_readme_says(crowd, tmp_path):
+    """The words of the README in its shell, with a small crowd for the data set and one step for the training."""
+    line = next(line for line in SHELL if line.startswith("papermill notebooks/03_train.ipynb"))
+    assert "-p dataset market" in line
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    small = {"run_dir": "run", "p": 3, "k": 2, "epochs": 1, "iterations": 1, "height": 32, "width": 16}
+    small |= {"backbone": "slim", "weights": "none"}
+    words = " ".join(f"-p {name} {value}" for name, value in small.items())
+    command = f"{line.partition('#')[0].replace('dataset market', 'dataset crowd')} {words}"
+    surroundings = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TQDM_DISABLE": "1"}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=surroundings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.ipynb").is_file()
+    assert [row["test"] for row in rl.collect(tmp_path)] == ["crowd"]
+
+
+def test_the_commands_of_the_shell_and_the_files_that_are_named_exist():
+    (named,) = re.findall(r"`reid ([\w |]+)`", README)
+    assert named.split(" | ") == list(WORDS)
+    files = re.findall(r"\b(?:tests|benchmarks|notebooks)/[\w/]+\.\w+", README)
+    assert len(files) > 10
+    assert [file for file in files if not (ROOT / file).exists()] == []
 
 
 def test_every_verb_of_make_exists():

@@ -2,14 +2,17 @@
 
 import math
 
+import torch
 from torch.nn import functional as F
 
 import reidlib as rl
 
 
-def train_step(system, images, labels):
-    """One update of a system on a batch; returns the loss."""
-    feat = system.trunk(images)
+def resting_step(system, images, labels):
+    """One update of the neck and the classifier on a batch, while the trunk rests; returns the loss."""
+    system.trunk.eval()
+    with torch.no_grad():
+        feat = system.trunk(images)
     logits = system.classifier(system.bnneck(feat))
     loss = F.cross_entropy(logits, labels, label_smoothing=0.1) + rl.batch_hard_triplet(feat, labels, margin=0.3)
     optimizer = system.optimizers["main"]
@@ -19,7 +22,7 @@ def train_step(system, images, labels):
     return loss
 
 
-rl.exercise("training.train_step", train_step)
+rl.exercise("training.resting_step", resting_step)
 
 
 def warm_cosine(epoch, epochs, base, warmup):

@@ -17,7 +17,7 @@ from reidlib.systems.losses import batch_hard_triplet
 def _small(system: type[BagOfTricks]) -> BagOfTricks:
     """A system that trains within milliseconds, for images (B, 3, 8, 4) of four identities."""
     torch.manual_seed(4)
-    trunk = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten())
+    trunk = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten())
     trunk.channels = 72  # type: ignore[assignment]
     return system(trunk, range(4), schedule=lambda epoch: 1e-2)
 
@@ -27,13 +27,19 @@ def _batches(n: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [(torch.randn(8, 3, 8, 4, generator=rng), torch.arange(4).repeat_interleave(2)) for _ in range(n)]
 
 
-def train_step(answer: Callable[..., Any]) -> None:
-    """One training step of the Bag of Tricks in plain torch."""
+def resting_step(answer: Callable[..., Any]) -> None:
+    """One training step of the Bag of Tricks whose trunk rests, in plain torch."""
     mine, ours = _small(BagOfTricks), _small(BagOfTricks)
+    ours.frozen_epochs = 1
+    ours.begin_epoch(0)
     for number, (images, labels) in enumerate(_batches(3)):
         _, emb, logits = deepcopy(ours)(images)
         wanted, before = ours.step(images, labels), deepcopy(mine.state_dict())
-        value = array(answer(mine, images, labels))
+        value, after = array(answer(mine, images, labels)), mine.state_dict()
+        moved = [name for name in before if name.startswith("trunk.") and not torch.equal(before[name], after[name])]
+        statistics = any("running" in name for name in moved)
+        expect(not statistics, "The trunk's running statistics moved: in which mode does it work?")
+        expect(not moved, "The trunk's weights moved: a gradient of zero still leaves the weight decay.")
         ce, triplet = wanted["ce"], wanted["triplet"]
         slips = {
             "the ID loss is without label smoothing.": F.cross_entropy(logits, labels) + triplet,
@@ -45,7 +51,7 @@ def train_step(answer: Callable[..., Any]) -> None:
         late = "the first step was right: are its gradients still there in the next?" if number else "add two losses."
         compare(value, wanted["loss"], f"The loss of step {number + 1}", (close or [late])[0], 1e-3)
         still = torch.equal(before["classifier.weight"], mine.classifier.weight)
-        expect(not still, "The weights do not move: a backward pass, then a step of the optimiser.")
+        expect(not still, "The classifier's weights do not move: a backward pass, then a step of the optimiser.")
         same = torch.allclose(mine.classifier.weight, ours.classifier.weight, atol=1e-4)
         expect(same, f"After step {number + 1} the weights are not the library's: " + (late if number else "one step?"))
 

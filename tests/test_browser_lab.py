@@ -1,5 +1,6 @@
 """The ranked-image browser in a real JupyterLab and as a Voilà app: notebook 05, driven by keys and mouse."""
 
+import base64
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import front_ends
+import nbformat
 import pytest
 
 import reidlib as rl
@@ -189,3 +191,55 @@ def test_as_an_app_it_does_the_same(notebook, fresh):
         steps_and_finds(reader)
         understands_and_keeps(reader, fresh)
         is_told(reader)
+
+
+SEARCH = """import reidlib as rl
+split, system = rl.load({crowd!r}), rl.restore({run!r})
+gallery = rl.Gallery(system)
+gallery.add(split.gallery[split.gallery.pids > 0])
+rl.SearchBrowser(gallery, split.query)"""
+DROP = """async ([name, data]) => {
+    const content = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([content], name));
+    document.querySelector(".reid-browser").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+}"""
+
+
+def test_in_jupyterlab_an_image_is_dropped_or_chosen_and_the_threshold_stands_between_the_answers(run, tmp_path):
+    notebook, crowd = tmp_path / "search.ipynb", run.parent / "crowd"
+    cell = nbformat.v4.new_code_cell(SEARCH.format(crowd=str(crowd), run=str(run)))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # else JupyterLab asks for one
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), notebook)
+    enrolled = [file for file in rl.load(crowd).gallery.files() if not file.name.startswith(("-1", "0000"))]
+    with front_ends.chromium() as page, front_ends.lab(notebook) as url:
+        front_ends.run_all(page, url)
+        reader = Reader(page)
+        reader.browser.wait_for()
+        reader.sees("1 of 20")
+        reader.sees_images(11)
+        assert not reader.browser.locator(".rb-line").count(), "no threshold, no line"
+        reader.browser.get_by_label("Known from").fill("-1")
+        reader.press("Enter")
+        reader.browser.locator("li.rb-known + li.rb-line").wait_for()
+        reader.browser.get_by_label("Choose").set_input_files(enrolled[5])
+        reader.sees("2 of 21")
+        first = reader.cards.first.locator("img")
+        name = str(int(enrolled[5].name[:4]))
+        assert first.get_attribute("alt") == f"rank 1, {name}, similarity 1.00, known"
+        page.evaluate(DROP, ["it is me.jpg", base64.b64encode(enrolled[0].read_bytes()).decode()])
+        reader.sees("3 of 22")
+        reader.browser.get_by_label("Known from").fill("1.1")
+        reader.press("Enter")
+        reader.browser.locator("ol > li.rb-line:first-child").wait_for()
+        reader.browser.get_by_text(re.compile("^nobody · most similar: ")).first.wait_for()
+        page.evaluate(DROP, ["notes.jpg", base64.b64encode(b"no image").decode()])
+        reader.sees_error("notes.jpg")
+        reader.cards.nth(1).focus()
+        reader.press("p", "s")
+        reader.browser.get_by_role("region", name="Pair").get_by_text(re.compile(r"^Cosine -?\d\.\d\d")).wait_for()
+        reader.press("Escape", "ArrowUp")
+        reader.sees("2 of 22")
+        reader.sees_images(11)
+        page.screenshot(path=os.environ.get("REID_SCREENSHOT", str(tmp_path / "search.png")))
+        assert page.evaluate(UNTOUCHED), "no key went past the page to the notebook"

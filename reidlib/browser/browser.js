@@ -1,4 +1,4 @@
-// The page of RankedBrowser: draws Python's `view` and `pair` and sends back what the reader does; it decides nothing.
+// The page of RankedBrowser and SearchBrowser: draws Python's `view` and `pair` and sends back what the reader does; it decides nothing.
 // Elements are made once and then filled, so that the focus stays where it is when the query changes.
 
 const PATIENCE = 6000; // ms without an answer, after which the reader is told how to wake the browser
@@ -9,6 +9,10 @@ const LEGEND = "✓ solid: same person · ✗ dashed: someone else · – dotted
 const HINT =
   "Keys: ↑ ↓ queries · ← → images · Enter make it the query · P pair · S why alike · M mark · I ignored · " +
   "F figure · L copy lists · G go to · C clear filter · Esc back";
+const SEARCH_LEGEND = "✓ solid: similar enough · – dotted: below the threshold, which stands between them";
+const SEARCH_HINT =
+  "Drop an image here, or choose one. Keys: ↑ ↓ images · ← → answers · Enter search with it · P pair · S why alike · G go to · Esc back";
+const LARGEST = 6e6; // bytes of a dropped file: a message of 10 MB breaks Jupyter's connection
 const STEPS = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -1e9, End: 1e9 };
 const PROPERTIES = ["className", "textContent", "hidden", "value", "checked", "tabIndex", "type", "src", "htmlFor"];
 
@@ -76,9 +80,11 @@ function picture() {
   return { el: node("span", { className: "rb-picture" }, img, hole), update };
 }
 
+const where = (card, word) => (card.camera ? [word + card.camera] : []);
+
 function caption(card) {
   const mark = node("b", { textContent: `${card.symbol} ${card.rank}`.trim() });
-  const lines = [card.person.replace("person ", ""), `${card.similarity} · c${card.camera}`].map((text) => node("span", { textContent: text }));
+  const lines = [card.person.replace("person ", ""), [card.similarity, ...where(card, "c")].join(" · ")].map((text) => node("span", { textContent: text }));
   return [mark, ...lines];
 }
 
@@ -104,7 +110,7 @@ function listItem(list, send) {
 // The list of one model: a single stop of the Tab key; the left and right keys move inside.
 function rankedList(number, send) {
   const head = node("p", { className: "rb-result" });
-  const gap = node("li", { className: "rb-gap", textContent: "⋯", "aria-hidden": "true" });
+  const gap = node("li", { className: "rb-gap", "aria-hidden": "true" }); // "⋯", or the line of a threshold
   const row = node("ol", { role: "list" });
   const items = [];
   let current = 0;
@@ -124,7 +130,9 @@ function rankedList(number, send) {
     while (items.length < cards.length) items.push(listItem(number, send));
     cards.forEach((card, i) => items[i].update(card));
     const elements = items.slice(0, cards.length).map((each) => each.el);
-    if (list.beyond) elements.splice(list.cards.length, 0, gap);
+    if (list.beyond || list.line) elements.splice(list.at ?? list.cards.length, 0, gap);
+    gap.textContent = list.line ?? "⋯";
+    gap.className = list.line ? "rb-gap rb-line" : "rb-gap";
     // only a list of another length is laid out anew; otherwise the elements stay, and the focus with them
     if (elements.length !== row.children.length || elements.some((each, i) => row.children[i] !== each)) {
       const focused = shown()[current]?.query === document.activeElement;
@@ -166,7 +174,7 @@ function pairPanel(send) {
     pair.cards.forEach((card, i) => {
       sides[i].update(card);
       figures[i].className = `rb-side rb-${card.word || "query"}${pair.parts.length ? " rb-parted" : ""}`;
-      const lines = card.word ? caption(card) : [node("b", { textContent: card.title }), card.person, `camera ${card.camera}`];
+      const lines = card.word ? caption(card) : [node("b", { textContent: card.title }), card.person, ...where(card, "camera ")];
       captions[i].replaceChildren(...lines.map((line) => (line.append ? line : node("span", { textContent: line }))));
       fill(heats[i], pair.maps[i], "image/png");
       bands[i].replaceChildren(...pair.parts.map(band));
@@ -252,37 +260,66 @@ function filters(send) {
   return { el, update, clear };
 }
 
-function controls(send) {
+// Steps, the place among the queries, a field to go to one, and the length of a list; `own` are controls of one page.
+function moves(send, label, own) {
   const at = node("b", { className: "rb-place" });
-  const order = node("select", { onchange: () => send({ action: "order_by", order: order.value }) });
   const jump = node("input", {
     size: 13,
     placeholder: "number or name",
     onchange: () => jump.value.trim() && (send({ action: "jump", to: jump.value }), (jump.value = "")),
   });
   const length = node("select", { onchange: () => send({ action: "lists", k: Number(length.value) }) });
+  const el = node(
+    "div",
+    { className: "rb-row", role: "group", "aria-label": label },
+    button("↑ Previous", () => send({ action: "step", by: -1 })),
+    button("↓ Next", () => send({ action: "step", by: 1 })),
+    at,
+    labelled("Go to", jump),
+    labelled("Images", length),
+    ...own,
+  );
+  const update = (view) => {
+    at.textContent = view.place;
+    choose(length, view.lengths.map((k) => [String(k), String(k)]), String(view.k));
+  };
+  return { el, update, jump };
+}
+
+function controls(send) {
+  const order = node("select", { onchange: () => send({ action: "order_by", order: order.value }) });
   const ignored = node("input", {
     type: "checkbox",
     onchange: () => send({ action: "lists", ignored: ignored.checked }),
   });
-  const el = node(
-    "div",
-    { className: "rb-row", role: "group", "aria-label": "Queries" },
-    button("↑ Previous", () => send({ action: "step", by: -1 })),
-    button("↓ Next", () => send({ action: "step", by: 1 })),
-    at,
-    labelled("Order", order),
-    labelled("Go to", jump),
-    labelled("Images", length),
-    labelled("Show ignored", ignored),
-  );
+  const common = moves(send, "Queries", [labelled("Order", order), labelled("Show ignored", ignored)]);
   const update = (view) => {
-    at.textContent = view.place;
+    common.update(view);
     choose(order, view.orders.map((name) => [name, name]), view.order);
-    choose(length, view.lengths.map((k) => [String(k), String(k)]), String(view.k));
     ignored.checked = view.ignored;
   };
-  return { el, update, jump, ignored };
+  return { ...common, update, ignored };
+}
+
+// Of SearchBrowser: images of the reader's own, and the threshold.
+function asking(send) {
+  const ask = (file) => {
+    if (file.size > LARGEST) return send({ action: "ask", name: file.name, data: null, size: file.size });
+    const reader = new FileReader();
+    reader.onload = () => send({ action: "ask", name: file.name, data: reader.result.split(",")[1] ?? "" });
+    reader.readAsDataURL(file);
+  };
+  const all = (files) => [...files].forEach(ask);
+  const chosen = node("input", { type: "file", accept: "image/*", multiple: "", onchange: () => (all(chosen.files), (chosen.value = "")) });
+  const value = () => (least.value.trim() === "" ? null : Number(least.value));
+  const least = node("input", { type: "number", step: 0.01, onchange: () => send({ action: "known_from", value: value() }) });
+  draft(least, "change", "blur");
+  const common = moves(send, "Images", [labelled("Known from", least), labelled("Choose", chosen)]);
+  const update = (view) => {
+    common.update(view);
+    put(least, view.threshold === null ? "" : String(Math.round(1000 * view.threshold) / 1000));
+  };
+  return { ...common, update, all };
 }
 
 function keeping(send) {
@@ -323,7 +360,7 @@ function queryCard(send) {
   const back = button("← Back", () => send({ action: "back" }), { title: "back to the query (Esc)" });
   const el = node("div", { className: "rb-query" }, node("div", { className: "rb-side rb-query" }, image.el, under), back);
   const update = (view) => {
-    const lines = [view.query.person, `camera ${view.query.camera}`].map((text) => node("span", { textContent: text }));
+    const lines = [view.query.person, ...where(view.query, "camera ")].map((text) => node("span", { textContent: text }));
     image.update(view.query);
     el.setAttribute("title", view.query.file);
     under.replaceChildren(node("b", { textContent: view.query.title }), ...lines);
@@ -377,7 +414,10 @@ function outbox(model, asleep) {
 function render({ model, el }) {
   const sleeping = node("p", { className: "rb-error", role: "alert", hidden: true, textContent: ASLEEP });
   const { send, answered, stop } = outbox(model, (asleep) => (sleeping.hidden = !asleep));
-  const [top, filter, query, pair, keep] = [controls, filters, queryCard, pairPanel, keeping].map((make) => make(send));
+  const searching = "threshold" in model.get("view");
+  const nothing = () => ({ el: "", update: () => {} });
+  const parts = searching ? [asking, nothing, queryCard, pairPanel, nothing] : [controls, filters, queryCard, pairPanel, keeping];
+  const [top, filter, query, pair, keep] = parts.map((make) => make(send));
   const error = node("p", { className: "rb-error", role: "alert", hidden: true });
   const status = node("p", { className: "rb-status", role: "status" }); // for screen readers; `note` is the part that is also visible
   const note = node("p", { className: "rb-note", "aria-hidden": "true" });
@@ -385,7 +425,7 @@ function render({ model, el }) {
   let spoken; // the status last announced: drawing the same view again announces nothing
   const listed = node("div", { className: "rb-lists" });
   const stage = node("div", { className: "rb-stage" }, query.el, listed);
-  const hints = [LEGEND, HINT].map((text) => node("p", { className: "rb-hint", textContent: text }));
+  const hints = (searching ? [SEARCH_LEGEND, SEARCH_HINT] : [LEGEND, HINT]).map((text) => node("p", { className: "rb-hint", textContent: text }));
   const root = node(
     "section",
     { className: "reid-browser", tabIndex: -1 },
@@ -394,7 +434,7 @@ function render({ model, el }) {
 
   const drawView = () => {
     const view = model.get("view");
-    root.setAttribute("aria-label", `Ranked images of ${view.name}`);
+    root.setAttribute("aria-label", searching ? `Search among ${view.name}` : `Ranked images of ${view.name}`);
     while (lists.length < view.lists.length) {
       lists.push(rankedList(lists.length, send));
       listed.append(lists.at(-1).el);
@@ -431,17 +471,20 @@ function render({ model, el }) {
     else root.focus();
   };
   const inList = () => lists.find((list) => list.row.contains(document.activeElement)) ?? lists[0];
-  const letters = {
-    ArrowLeft: () => inList().move(-1),
-    ArrowRight: () => inList().move(1),
-    p: () => inList().look(),
-    s: () => send({ action: "explain" }),
+  const browsing = {
     m: () => keep.mark.click(),
     i: () => top.ignored.click(),
     f: () => send({ action: "export_figure" }),
     l: () => keep.lists.click(),
     c: () => filter.clear.click(),
+  };
+  const letters = {
+    ArrowLeft: () => inList().move(-1),
+    ArrowRight: () => inList().move(1),
+    p: () => inList().look(),
+    s: () => send({ action: "explain" }),
     g: () => top.jump.focus(),
+    ...(searching ? {} : browsing),
   };
   const commit = (field) => (field.blur(), field.focus()); // makes the field report its change, since JupyterLab intercepts Enter
   const typing = (target) => target.tagName === "SELECT" || (target.tagName === "INPUT" && target.type !== "checkbox");
@@ -456,6 +499,11 @@ function render({ model, el }) {
     event.preventDefault();
     event.stopPropagation();
   });
+
+  if (searching) {
+    root.addEventListener("dragover", (event) => event.preventDefault());
+    root.addEventListener("drop", (event) => (event.preventDefault(), top.all(event.dataTransfer.files)));
+  }
 
   const wake = () => send({ action: "refresh" }); // the connection changed: see whether the kernel answers
   const heard = { view: drawView, pair: drawPair, error: drawError, answered: heed };

@@ -20,7 +20,7 @@ NO_QUERY = -1  # the index of the query while a gallery image is shown in its st
 View = dict[str, Any]
 
 
-def _picture(file: Path, words: str, box: tuple[int, int], most: int) -> View:
+def picture(file: Path, words: str, box: tuple[int, int], most: int) -> View:
     """An image within `box` of at most `most` bytes and its words; if it cannot be read, its name."""
     image = thumbnail(file, box, most)
     missing = "" if image else file.name
@@ -30,7 +30,7 @@ def _picture(file: Path, words: str, box: tuple[int, int], most: int) -> View:
 def _query_card(scores: Scores, i: int, title: str, most: int) -> View:
     who, camera, file = person(scores.query.pids[i]), str(scores.query.camids[i]), scores.query.file(i)
     card = {"title": title, "file": file.name, "person": who, "camera": camera}
-    return card | _picture(file, f"{title}, {who}, camera {camera}", SMALL, most)
+    return card | picture(file, f"{title}, {who}, camera {camera}", SMALL, most)
 
 
 def _list(scores: Scores, i: int, k: int, ignored: bool, most: int) -> View:
@@ -49,13 +49,13 @@ def _card(scores: Scores, j: int, similarity: float, mark: Mark, rank: str, most
     who, camera = person(scores.gallery.pids[j]), str(scores.gallery.camids[j])
     words = f"{who}, camera {camera}, similarity {similarity:.2f}, {mark.word}"
     card = {"index": j, "symbol": mark.symbol, "rank": rank, "word": mark.word, "similarity": f"{similarity:.2f}"}
-    picture = _picture(scores.gallery.file(j), f"rank {rank}, {words}" if rank else words, SMALL, most)
-    return card | {"person": who, "camera": camera} | picture
+    image = picture(scores.gallery.file(j), f"rank {rank}, {words}" if rank else words, SMALL, most)
+    return card | {"person": who, "camera": camera} | image
 
 
 def pair_view(query: View, card: View, files: tuple[Path, Path]) -> View:
     """A query and an image of its list side by side, each within 512 x 1024 pixels and 15 kB."""
-    cards = [each | _picture(file, each["alt"], LARGE, LARGE_BYTES // 2) for each, file in zip((query, card), files)]
+    cards = [each | picture(file, each["alt"], LARGE, LARGE_BYTES // 2) for each, file in zip((query, card), files)]
     says = f"Pair: {cards[0]['alt']}; {cards[1]['alt']}."
     return {"index": card["index"], "cards": cards, "maps": [], "parts": [], "words": "", "says": says}
 

@@ -9,28 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import anywidget
-import traitlets
-
-from reidlib.browser.cards import MOST_IMAGES, NO_QUERY, page_view, pair_view
+from reidlib.browser.cards import MOST_IMAGES, NO_QUERY, page_view
 from reidlib.browser.marks import Marks
+from reidlib.browser.page import Page
 from reidlib.browser.tour import Filter, Tour, cosine
 from reidlib.evaluation.scores import Scores
 from reidlib.evaluation.sysu import SysuScores
 from reidlib.figures.pairs import explanation
 from reidlib.figures.ranked import plot_ranked, visualize
 from reidlib.figures.style import save_figure
-from reidlib.progress import headless
 from reidlib.systems import System
 
 SAME = 1e-4  # if two models' cosines of a pair differ by less, their embeddings are the same, re-ranked or not
-ACTIONS = (
-    "step", "jump", "order_by", "filter", "lists", "make_query", "back", "look", "explain", "look_away", "mark",
-    "export_figure", "export_lists", "refresh",
-)  # fmt: skip
 
 
-class RankedBrowser(anywidget.AnyWidget):
+class RankedBrowser(Page):
     """Look through ranked lists in JupyterLab or Voilà: find the failures, understand them, mark and export them.
 
     Each button of the page is a method here. If TQDM_DISABLE is set, only its text is left in the notebook.
@@ -49,12 +42,9 @@ class RankedBrowser(anywidget.AnyWidget):
     ValueError : if scores come from a file, two models have different queries or galleries, or k does not fit.
     """
 
-    _esm = Path(__file__).with_name("browser.js")
-    _css = Path(__file__).with_name("browser.css")
-    view = traitlets.Dict().tag(sync=True)
-    pair = traitlets.Dict().tag(sync=True)
-    error = traitlets.Unicode().tag(sync=True)
-    answered = traitlets.Unicode().tag(sync=True)  # the id of the last message from a page
+    actions = (
+        *Page.actions, "order_by", "filter", "lists", "back", "mark", "export_figure", "export_lists",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -113,14 +103,6 @@ class RankedBrowser(anywidget.AnyWidget):
         self.tour.back()
         self._moved()
 
-    def look(self, j: int, model: int = 0) -> None:
-        """Show the query and gallery image j of a shown list side by side."""
-        shown = self.view["lists"][model]
-        cards = [card for card in [*shown["cards"], shown["beyond"]] if card and card["index"] == j]
-        if not cards:
-            raise ValueError(f"gallery image {j} is not in the list that is shown")
-        self.pair = pair_view(self.view["query"], cards[0], self.tour.files(j)) | {"model": model}
-
     def explain(self) -> None:
         """Show on both images of the pair what made them similar: part by part if `system` has parts, else as maps.
 
@@ -136,10 +118,6 @@ class RankedBrowser(anywidget.AnyWidget):
             pair = f"this pair is from the list of {self.names[1]}, and `system` made that of {self.names[0]}"
             raise ValueError(f"{pair}: open the pair there, or a browser with the other model first and its system")
         self.pair = self.pair | {"says": ""} | explanation(self.system, *self.tour.files(j), first)
-
-    def look_away(self) -> None:
-        """Close the pair."""
-        self.pair = {}
 
     def mark(self, word: str = "", on: bool = True, query: int | None = None) -> None:
         """Mark a query with a word, or remove its mark; `query` is the index, by default of the one that is shown."""
@@ -173,11 +151,6 @@ class RankedBrowser(anywidget.AnyWidget):
         self.refresh(f"Copied the lists of {what} to visualization/{folder.name} in the run's folder.")
         return folder
 
-    def refresh(self, note: str = "") -> None:
-        """Draw again."""
-        with self.hold_sync():
-            self.view, self.error = self._view(note), ""
-
     # how it works
 
     @property
@@ -185,32 +158,14 @@ class RankedBrowser(anywidget.AnyWidget):
         """The index of the query that is shown, or was before a gallery image."""
         return self.tour.query
 
-    def _receive(self, _: object, message: dict, buffers: list) -> None:
-        """Do what the page asks. A front end shows no exception of a handler, so the page is told what went wrong."""
-        with self.hold_sync():
-            try:
-                self._do(**message)
-            except Exception as error:
-                self.error = f"{type(error).__name__}: {error}"
-            self.answered = str(message.get("id"))
-
-    def _do(self, action: str, id: str, **arguments: Any) -> None:
-        if action not in ACTIONS:
-            raise ValueError(f"no action {action!r}; there are {', '.join(ACTIONS)}")
-        self.error = ""
-        getattr(self, action)(**arguments)
-
-    def _moved(self, note: str = "") -> None:
-        """Show another query, without a pair."""
-        with self.hold_sync():
-            self.pair = {}
-            self.refresh(note)
-
     def _set_lists(self, k: int, ignored: bool) -> None:
         longest = MOST_IMAGES // len(self.tour.models)
         if not (isinstance(k, int) and 1 <= k <= longest):
             raise ValueError(f"k={k}; the browser shows 1 to {longest} images in a list, plot_ranked draws longer ones")
         self.k, self.ignored = k, ignored
+
+    def _files(self, j: int) -> tuple[Path, Path]:
+        return self.tour.files(j)
 
     def _run(self) -> Path:
         if not self.run_dir:
@@ -221,15 +176,7 @@ class RankedBrowser(anywidget.AnyWidget):
         explains = "" if self.system is None else "Parts" if hasattr(self.system, "parts") else "Similarity map"
         return page_view(self.tour, self.names, self.k, self.ignored, self.marks.words, note) | {"explains": explains}
 
-    def open(self) -> None:
-        """Connect to a page, unless nobody watches."""
-        if not headless():
-            super().open()
-
     def __repr__(self) -> str:
         query, gallery = self.tour.models[0].query, self.tour.models[0].gallery
         shown = f"{query.name}: {len(query):,} queries, {len(gallery):,} gallery images"
         return f"RankedBrowser of {shown}. It lives in a kernel: run this cell in JupyterLab to look through them."
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return {"text/plain": repr(self)} if headless() else super()._repr_mimebundle_(**kwargs)

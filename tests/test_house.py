@@ -6,7 +6,6 @@ import io
 import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,35 +14,11 @@ from PIL import Image
 import reidlib as rl
 from reidlib.figures.style import FILE_DPI, encode
 
-PACKAGE = Path(rl.__file__).parent
+sys.path.insert(0, str(rl.project() / "tools"))
+import house
+from house import FILES, GRAPH, ORDER, PACKAGE, wing
+
 FIGURE = rl.project() / "figures" / "house.png"
-FILES = {
-    ".".join(("reidlib", *file.relative_to(PACKAGE).with_suffix("").parts)): file for file in PACKAGE.rglob("*.py")
-}
-# A module imports only from wings that stand before its own; the files of the top floor are named.
-ORDER = ("settings", "models", "recipe", "files", "progress", "provenance", "toy", "data", "systems", "train",
-         "evaluation", "search", "figures", "browser", "runs", "studies", "course")  # fmt: skip
-
-
-def wing(module: str) -> str:
-    return module.split(".")[1]
-
-
-def imports(module: str) -> set[str]:
-    """The modules of the library that a module imports anywhere in it, packages' own `__init__` left out."""
-    package = module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
-    names = set()
-    for node in ast.walk(ast.parse(FILES[module].read_text())):
-        if isinstance(node, ast.ImportFrom):
-            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
-            source = ".".join(filter(None, (base, node.module)))
-            names |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    return {name for name in names if name in FILES and name != module}
-
-
-GRAPH = {module: imports(module) for module in FILES if not module.endswith(("__init__", "__main__"))}
 
 
 def test_no_import_closes_a_circle():
@@ -103,8 +78,7 @@ def test_the_wings_are_listed_in_the_order_of_the_imports():
     assert all(a < b for a, b in pairwise(places))
 
 
-def test_the_picture_of_the_house_is_drawn_from_the_imports(monkeypatch):
-    monkeypatch.syspath_prepend(rl.project() / "tools")
-    drawn = encode(importlib.import_module("house").draw(), FILE_DPI)
+def test_the_picture_of_the_house_is_drawn_from_the_imports():
+    drawn = encode(house.draw(), FILE_DPI)
     here, kept = (np.asarray(Image.open(file).convert("RGB")) for file in (io.BytesIO(drawn), FIGURE))
     assert np.array_equal(here, kept), "run python tools/house.py"

@@ -26,32 +26,54 @@ WINGS = {  # in the order of imports, with what goes through each
     "studies": "rows → this project's own tables",
     "course": "exercises of the notebooks",
 }
-BASE = ("settings", "models", "files", "progress", "provenance")  # drawn with the recipe
+TOP = ("settings", "models", "recipe", "files", "progress", "provenance")  # no wings, and drawn with the recipe
+ORDER = (*TOP, *(name for name in WINGS if name not in TOP))
+
+
+def name_of(file: Path) -> str:
+    """The module in a file, as "reidlib.data.images"; a package has the name of its folder."""
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(file): file for file in PACKAGE.rglob("*.py")}
 
 
 def wing(module: str) -> str:
-    """The wing of a module, as of "reidlib.data.images"."""
-    name = module.split(".")[1]
-    return "recipe" if name in BASE else name
+    """The wing of a module, or its name if it lies on the top floor."""
+    return module.split(".")[1]
 
 
-def imports() -> set[tuple[str, str]]:
-    """Pairs (importing wing, imported wing), the wings that are here."""
-    found = set()
-    for file in PACKAGE.rglob("*.py"):
-        here = wing(".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts))
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("reidlib"):
-                base = node.module.split(".")
-                modules = [node.module] if len(base) > 1 else [f"reidlib.{alias.name}" for alias in node.names]
-                found |= {(here, wing(module)) for module in modules}
-    return {(a, b) for a, b in found if a != b and a in WINGS and b in WINGS}
+def imports(module: str) -> set[str]:
+    """The modules of the library that a module imports anywhere in it."""
+    package = module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
+    names = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            source = ".".join(filter(None, (base, node.module)))
+            members = {f"{source}.{alias.name}" for alias in node.names}
+            names |= members if members <= FILES.keys() else {source, *members}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if name in FILES and name not in (module, "reidlib")}
+
+
+# the package itself and the commands lead to everything
+GRAPH = {module: imports(module) for module in FILES if module != "reidlib" and not module.endswith("__main__")}
+
+
+def edges() -> set[tuple[str, str]]:
+    """Pairs (importing wing, imported wing); the top floor counts as the recipe."""
+    drawn = {name: "recipe" if name in TOP else name for name in ORDER}
+    pairs = {(drawn[wing(module)], drawn[wing(name)]) for module, names in GRAPH.items() for name in names}
+    return {(a, b) for a, b in pairs if a != b}
 
 
 @styled
 def draw() -> Picture:
     """The picture: a line for each wing, an arc for each pair of them in which the lower imports the upper."""
-    edges = imports()
+    pairs = edges()
     here = [name for name in WINGS if (PACKAGE / name).is_dir() or name == "recipe"]
     fig = Picture(figsize=(9.8, 0.46 * len(here) + 0.3), layout="constrained")
     ax = fig.subplots()
@@ -62,13 +84,13 @@ def draw() -> Picture:
         ax.text(1.35, y, WINGS[name], color=INK, va="center")
         ax.plot(6.1, y, "o", color=BLUE, markersize=5)
     for (low, a), (high, b) in product(enumerate(here), repeat=2):
-        if (a, b) in edges:
+        if (a, b) in pairs:
             height = abs(low - high)
             ax.add_patch(
                 Arc((6.1, (low + high) / 2), 0.62 * height, height, theta1=-90, theta2=90, color=GREY, alpha=0.6)
             )
     fig.alt = "The wings of reidlib, each importing only those above it: " + "; ".join(
-        f"{a} imports {', '.join(b for b in here if (a, b) in edges) or 'none'}" for a in here
+        f"{a} imports {', '.join(b for b in here if (a, b) in pairs) or 'none'}" for a in here
     )
     return fig
 

@@ -235,6 +235,7 @@ def test_a_notebook_shows_pictures_with_words(gallery, crowd, tmp_path):
     assert page.count("<img") == 7 + 7 * 12, "an embedding without an image is a name alone"
     assert page.count("<b>nobody</b>") == 7
     assert "<b>otto" not in page
+    assert str(crowd.query.files()[0].parent) not in page, "a committed notebook holds no path of a machine"
     crowd.gallery.files()[0].unlink()
     assert answers._repr_html_().count("<img") == 7 + 7 * 11
     assert len(gallery.search(crowd.query.files() * 5, k=1)._repr_html_()) < 300_000

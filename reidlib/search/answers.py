@@ -70,7 +70,7 @@ class Answers:
         who = [""] * len(self) if self.known is None else self.who
         rows = []
         for i, (names, values) in enumerate(zip(self.names[:SHOWN], self.similarities)):
-            cells = [thumbnail(self.queries[i], self._label(i)) + f"<br><b>{html.escape(who[i])}</b>"]
+            cells = [thumbnail(self.queries[i], Path(self._label(i)).name) + f"<br><b>{html.escape(who[i])}</b>"]
             for name, value, picture in zip(names, values, self.pictures[i]):
                 cells.append(f"{thumbnail(picture, name)}<br>{html.escape(name)}<br>{value:.3f}")
             rows.append(f"<tr>{CELL}" + f"</td>{CELL}".join(cells) + "</td></tr>")

@@ -11,7 +11,7 @@ def hard_query(query: Shots) -> int:
     """The position of the query that the notebooks compare models on; of other data sets than the toy, the first.
 
     It is person 720 in camera 6. Colour histograms and an untrained network fail on it, and the baseline finds it with
-    every seed that was tried. Raises ValueError if there are no queries.
+    each of ten seeds. Raises ValueError if there are no queries.
     """
     if not len(query):
         raise ValueError(f"{query.name} has no queries")

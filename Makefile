@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
-CHAPTERS := 01_data 02_tricks_ablation 03_train 04_evaluate 05_ranked_images 06_pcb 07_rgb_infrared
+CHAPTERS := 01_data 02_tricks_ablation 03_train 04_evaluate 05_ranked_images 06_pcb 07_rgb_infrared 08_search
 LIBRARY := $(shell find reidlib -type f -not -name "*.pyc")
 
 .NOTPARALLEL:
@@ -20,7 +20,7 @@ demo: $(CHAPTERS:%=$(RUN)/%.ipynb)
 	@$(BIN)/python -c "import reidlib as rl; print(*map(rl.result_line, rl.collect('$(RUN)')), sep='\n')"
 	@echo "executed notebooks, figures, checkpoint and result.json are in $(RUN)"
 
-$(RUN)/03_train.ipynb $(RUN)/04_evaluate.ipynb $(RUN)/05_ranked_images.ipynb: PARAMETERS = -p run_dir $(CURDIR)/$(RUN)
+$(RUN)/03_train.ipynb $(RUN)/04_evaluate.ipynb $(RUN)/05_ranked_images.ipynb $(RUN)/08_search.ipynb: PARAMETERS = -p run_dir $(CURDIR)/$(RUN)
 $(RUN)/%.ipynb: notebooks/%.ipynb $(LIBRARY) .venv/ready
 	@mkdir -p $(RUN)
 	TQDM_DISABLE=1 $(BIN)/papermill --kernel python3 --cwd notebooks --no-progress-bar $(PARAMETERS) $< $(RUN)/unfinished.ipynb

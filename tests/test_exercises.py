@@ -194,6 +194,18 @@ WRONG = [
     ("infrared.cycle_loss", "(first + second) / 2", "first", "infrared images go"),
     ("infrared.cycle_loss", "(first + second) / 2", "first + second", "not their sum"),
     ("infrared.cycle_loss", ".abs()", ".square()", "not squares"),
+    ("search.rates", "(passed & right)[enrolled]", "passed[enrolled]", "another person is not found"),
+    ("search.rates", "(passed & right)[enrolled].mean()", "(passed & right).mean()", "not of all"),
+    ("search.rates", "best >= threshold", "best > threshold", "equal to the threshold"),
+    ("search.rates", "passed[~enrolled].mean()", "(passed & ~enrolled).mean()", "of the strangers' images"),
+    ("search.entries", " / np.linalg.norm(means, axis=1, keepdims=True)", "", "shorter than 1"),
+    ("search.entries", "list(dict.fromkeys(names))", "sorted(set(names))", "order in which they were enrolled"),
+    ("search.entries", "emb[names == name].mean(0)", "emb[names == name][0]", "not the mean"),
+    ("search.rand_index", "((same & together).sum() - chance) / (most - chance)", "(same == together).mean()",
+     "plain Rand index"),
+    ("search.rand_index", "((same & together).sum() - chance) / (most - chance)", "(same & together).sum() / most",
+     "what chance gives is still in it"),
+    ("search.rand_index", "np.triu_indices(len(pids), 1)", "np.triu_indices(len(pids))", "each pair once"),
 ]  # fmt: skip
 
 

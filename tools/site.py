@@ -38,12 +38,12 @@ CONTENTS = """
 {pages}
 ```
 """
-GUIDES = ("browser", "your_data", "pretrained", "running", "extending", "results", "faq")
+GUIDES = ("browser", "your_data", "search", "pretrained", "running", "extending", "results", "faq")
 PAGES = {
     "The course": [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))]
     + ["notebooks/solutions/README"],
     "Guides": [
-        f"docs/{name}" for name in ("browser", "your_data", "pretrained", "running", "extending", "results", "faq")
+        f"docs/{name}" for name in ("browser", "your_data", "search", "pretrained", "running", "extending", "results", "faq")
     ],
     "Reference": ["reference", "docs/glossary", "docs/bibliography", "data/README", "reidlib/weights/market-laptop"],
     "Joining in": ["CONTRIBUTING", "CHANGELOG"],

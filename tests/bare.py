@@ -73,10 +73,10 @@ def required(own: Distribution, extras: tuple[str, ...]) -> Iterator[Distributio
                 yield found
 
 
-def run(python: Path, script: str, folder: Path, *arguments: str | Path) -> str:
+def run(python: Path, script: Path, folder: Path, *arguments: str | Path) -> str:
     """What a script prints that runs in `folder`; AssertionError with its messages if it fails."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [python, "-c", script, *arguments]
+    command = [python, script, *arguments]
     done = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout

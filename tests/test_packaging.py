@@ -107,86 +107,13 @@ def test_the_wheel_works_with_only_what_it_requires_and_each_extra_brings_its_pa
     """Guards: a GPU box without Jupyter. A part that needs an extra says which, and all else works."""
     python = bare.environment(tmp_path / "env", wheel)
     held, extras = bare.site(python), ("export", "groups", "timm", "cluster")
-    said = bare.run(python, CORE, tmp_path, *(bare.link(tmp_path / f"of-{extra}", held, extra) for extra in extras))
-    said = said.splitlines()
+    folders = [bare.link(tmp_path / f"of-{extra}", held, extra) for extra in extras]
+    said = bare.run(python, ROOT / "tests" / "core_only.py", tmp_path, *folders).splitlines()
     needs = dict(line.split(" needs ") for line in said if " needs " in line)
     pages = re.findall(r"^from \.browser\.\S+ import (\w+) as", (ROOT / "reidlib" / "__init__.pyi").read_text(), re.M)
     assert "RankedBrowser" in pages
     parts = dict.fromkeys([*pages, "reidlib.browser", "run_grid"], "notebooks")
     assert needs == parts | {"export": "export", "group": "groups", "timm": "timm"}
     assert [line for line in said if line.startswith("rank-1")]
-    assert said[-1] == "export groups timm notebooks cluster"
+    assert said[-1] == "then used: export group timm run_grid"
     assert (tmp_path / "env" / "bin" / "reid").is_file()
-
-
-# Where it runs, a small crowd is drawn; its arguments are folders, each with what one extra brings.
-CORE = r"""
-import pkgutil, re, sys
-from importlib import import_module, metadata
-
-import torch
-
-import reidlib as rl
-from reidlib import toy
-
-assert metadata.version("reidlib") == rl.__version__
-assert rl.__file__.startswith(sys.prefix)
-
-
-def need(name, use):
-    try:
-        use()
-    except ImportError as error:
-        print(name, "needs", re.search(r"pip install reidlib\[(\w+)\]", str(error))[1])
-
-
-for name in rl.__all__:
-    need(name, lambda: getattr(rl, name))
-for module in pkgutil.walk_packages(rl.__path__, "reidlib."):
-    if not module.name.endswith("__main__"):
-        need(module.name, lambda: import_module(module.name))
-
-toy.draw("crowd", people=8)
-split = rl.load("crowd")
-small = dict(p=2, k=2, height=32, width=16, epochs=1, iterations=2, backbone="slim", weights="none")
-recipe = rl.Recipe.for_dataset("crowd", **small)
-for row in rl.fit(rl.build(recipe, split.train), split.train, "run"):
-    rl.epoch_row(row)
-system = rl.restore("run")
-scores = rl.measure(system, split, "run")
-rl.save_figure(rl.plot_ranked(scores, [0]), "ranked")
-
-published = rl.pretrained("market-laptop")
-files = split.gallery.files()[:2]
-assert rl.embed(published, files).shape == (2, 1280)
-gallery = rl.Gallery(published)
-gallery.add(files, ["anna", "ben"])
-assert gallery.search(files[0]).rows()[0]["name"] == "anna"
-print(scores)
-
-(command,) = metadata.distribution("reidlib").entry_points
-reid = command.load()
-assert reid(["check", "crowd"]) == 0
-assert reid(["train", "--dataset", "crowd", *[str(word) for name in small for word in (f"--{name}", small[name])]]) == 0
-
-uses = {
-    "export": lambda: rl.export(system, "model.onnx"),
-    "group": lambda: rl.group(torch.eye(30)),
-    "timm": lambda: rl.trunk("timm:resnet18", "none"),
-    "run_grid": lambda: rl.run_grid("none.ipynb", []),
-}
-for name, use in uses.items():
-    need(name, use)
-for folder, name in zip(sys.argv[1:], uses):
-    sys.path.append(folder)
-    try:
-        uses[name]()
-    except FileNotFoundError:
-        assert name == "run_grid"
-    if name == "run_grid":
-        import ipykernel, ipywidgets, jupyterlab, ray
-
-        rl.RankedBrowser(scores)
-    sys.path.remove(folder)
-print("export groups timm notebooks cluster")
-"""

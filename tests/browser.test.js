@@ -425,3 +425,85 @@ test("a page that is closed listens no more and holds no pictures", () => {
   assert.ok(Object.values(model.heard).every((heard) => heard.size === 0));
   assert.ok(page.querySelectorAll("img").every((img) => !img.src));
 });
+
+// the same page for SearchBrowser: its view has a threshold
+
+const answer = (index, word) => ({ ...card(index, "right"), word, symbol: { known: "✓", below: "–", answer: "" }[word] });
+
+const asked = (changes = {}) => ({
+  name: "30 enrolled people",
+  index: 0,
+  place: "1 of 2",
+  query: { title: "image 0", file: "a.jpg", person: "anna", camera: "", alt: "image 0, a.jpg", image: null, missing: "" },
+  back: false,
+  lists: [{ result: "anna", cards: [answer(4, "known"), answer(5, "below")], beyond: null, at: 1, line: "0.60" }],
+  status: "image 0: anna. 1 of 2.",
+  note: "",
+  threshold: 0.6,
+  k: 5,
+  lengths: [5, 10, 20],
+  explains: "Why alike?",
+  ...changes,
+});
+
+const search = (changes) => {
+  model = new Model();
+  model.set({ view: asked(changes), pair: {}, error: "", answered: "" });
+  root = new Element("div");
+  stop = browser.render({ model, el: root });
+  page = root.children[0];
+};
+
+test("the threshold is a line between the answers, and no line where there is none", () => {
+  search();
+  const row = () => page.querySelectorAll("li").map((li) => li.className || "gap");
+  assert.deepEqual(row(), ["rb-known", "rb-gap rb-line", "rb-below"]);
+  assert.equal(page.getAttribute("aria-label"), "Search among 30 enrolled people");
+  model.set({ view: asked({ lists: [{ ...asked().lists[0], at: 0 }] }) });
+  assert.deepEqual(row(), ["rb-gap rb-line", "rb-known", "rb-below"]);
+  const cards = [answer(4, "answer"), answer(5, "answer")];
+  model.set({ view: asked({ threshold: null, lists: [{ result: "", cards, beyond: null }] }) });
+  assert.deepEqual(row(), ["rb-answer", "rb-answer"]);
+  assert.ok(!page.textContent.includes("camera"), "an image of one's own has no camera");
+});
+
+test("the threshold is a field, and an empty one is no threshold", () => {
+  search();
+  const least = page.querySelectorAll("input").find((each) => each.type === "number");
+  assert.equal(least.value, "0.6");
+  least.write("0.75");
+  press("Enter", least);
+  assert.deepEqual(last(), { action: "known_from", value: 0.75 });
+  model.answer({ view: asked({ threshold: 0.75 }) });
+  least.write("");
+  press("Enter", least);
+  assert.deepEqual(last(), { action: "known_from", value: null });
+});
+
+test("a dropped image is sent as text, one after the other, and one that is too large only by its name", () => {
+  search();
+  globalThis.FileReader = class {
+    readAsDataURL(file) {
+      this.result = `data:image/jpeg;base64,${file.name}`;
+      this.onload();
+    }
+  };
+  const files = [{ name: "a.jpg", size: 10 }, { name: "b.jpg", size: 9e6 }];
+  assert.ok(page.dispatch("drop", { dataTransfer: { files } }).prevented, "the browser would open the file");
+  assert.ok(page.dispatch("dragover").prevented);
+  assert.deepEqual(last(), { action: "ask", name: "a.jpg", data: "a.jpg" });
+  model.answer();
+  assert.deepEqual(last(), { action: "ask", name: "b.jpg", data: null, size: 9e6 });
+});
+
+test("keys of the other page do nothing, those of both act", () => {
+  search();
+  for (const key of ["m", "i", "f", "l", "c"]) assert.ok(!press(key).prevented);
+  assert.equal(model.sent.length, 0);
+  cards()[1].click();
+  assert.deepEqual(last(), { action: "make_query", j: 5 });
+  model.answer();
+  cards()[1].focus();
+  press("p");
+  assert.deepEqual(last(), { action: "look", j: 5, model: 0 });
+});

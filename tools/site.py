@@ -42,9 +42,7 @@ GUIDES = ("browser", "your_data", "search", "pretrained", "running", "extending"
 PAGES = {
     "The course": [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))]
     + ["notebooks/solutions/README"],
-    "Guides": [
-        f"docs/{name}" for name in ("browser", "your_data", "search", "pretrained", "running", "extending", "results", "faq")
-    ],
+    "Guides": [f"docs/{name}" for name in GUIDES],
     "Reference": ["reference", "docs/glossary", "docs/bibliography", "data/README", "reidlib/weights/market-laptop"],
     "Joining in": ["CONTRIBUTING", "CHANGELOG"],
 }

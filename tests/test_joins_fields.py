@@ -252,13 +252,13 @@ ROWS: dict[str, dict[str, tuple]] = {
     "pcb": SHARED | by_model("pcb") | {name: (value, NOTHING) for name, value in UNREAD.items()} | {
         "freeze": (True, RATES["pcb"]),  # `for_dataset` refuses it; the schedule is the same for all
         "lr": (0.03, {"rate main 0"}),
-        "gamma, refined": (0.5, {"rate main 2"} | RATES["pcb"], {"rpp": True}),
         "backbone_lr": (0.03, {"rate main 1"}),
         "weight_decay": (1e-3, {"decay main 0", "decay main 1"}),
         "parts": (2, HEADS),
         "part_dim": (4, HEADS - {"embedding"}),
         "dropout": (0.9, {"dropout", "loss loss"}),
         "rpp": (True, {"stages", "embedding", "loss loss", "decay main 2", "rate main 2"} | RATES["pcb"]),
+        "rpp_rate": (0.5, {"rate main 2"} | RATES["pcb"], {"rpp": True}),
         "rpp_epochs": ((1, 2), {"stages", "loss loss", "rate main 2"} | RATES["pcb"], {"rpp": True}),
     },
     "aligngan": SHARED | by_model("aligngan") | {name: (value, NOTHING) for name, value in UNREAD.items()} | {

@@ -222,7 +222,7 @@ def test_the_kept_embeddings_of_one_feature_are_not_taken_for_anothers(crowd, fe
     system, found = rl.restore(tmp_path, device="cpu"), []
     for system.feature in ("G", "H"):
         found.append(rl.measure(system, crowd, tmp_path))
-    assert [scores.q.shape[1] for scores in found] == [6 * 16, 6 * 256]
+    assert [scores.q.shape[1] for scores in found] == [6 * 16, 6 * few.part_dim]
 
 
 def test_refined_parts_are_refused_on_several_processes(few, monkeypatch):

@@ -248,7 +248,7 @@ def test_what_cannot_be_published_is_refused_before_anything_is_written(run, cro
     (out / "old" / "six.md").touch()
     for runs, name, folder, message in (
         ([tmp_path / "begun"], "six", out, "begun: no result.json; the run is not finished"),
-        ([run, other], "six", out, "other: lr is 0.001, 0.00035 in the first run"),
+        ([run, other], "six", out, "other: lr is 0.001, 0.002 in the first run"),
         ([run], "a/b", out, "name 'a/b': write letters"),
         ([run], "six", out / "old", "six.md exists; delete it, or choose another name"),
     ):

@@ -80,7 +80,7 @@ def test_the_fixed_preset_adds_the_stem_relu_and_a_true_mean_fill(dataset):
 def test_toy_is_the_same_recipe_on_fewer_and_smaller_images(dataset):
     sizes = {
         "height", "width", "pad", "p", "k", "iterations", "epochs", "checkpoint_every",
-        "warmup_epochs", "milestones", "backbone", "weights", "dataset",
+        "warmup_epochs", "milestones", "backbone", "weights", "dataset", "lr",
     }  # fmt: skip
     toy = Recipe.for_dataset(dataset)
     assert set(changes(toy, market())) <= sizes
@@ -240,7 +240,8 @@ def test_pcb_differs_from_the_bag_of_tricks_in_these_fields_alone(dataset):
     """Guards: every number of its recipe; all else, the sampler, 200 iterations, erasing, resize, is shared."""
     pcb = Recipe.for_dataset(dataset, model="pcb")
     assert changes(pcb, Recipe.for_dataset(dataset)) == PCB
-    own = {"backbone_lr": 0.05, "parts": 6, "part_dim": 256, "dropout": 0.5, "rpp": False, "rpp_epochs": (5, 10)}
+    own = {"backbone_lr": 0.05, "parts": 6, "part_dim": 256, "dropout": 0.5, "rpp": False}
+    own |= {"rpp_epochs": (5, 10), "rpp_rate": 0.1}
     assert {name: getattr(pcb, name) for name in own} == own
     assert {entry.name for entry in fields(pcb)} - {entry.name for entry in fields(Recipe)} == set(own)
 

@@ -72,7 +72,7 @@ def build(recipe: Recipe, shots: Shots | np.ndarray, device: str | torch.device 
     >>> recipe = Recipe.for_dataset("toy")
     >>> system = build(recipe, np.array([1, 1, 2, 2]), "cpu")
     >>> system.embed(torch.zeros(1, 3, *recipe.size)).shape
-    torch.Size([1, 512])
+    torch.Size([1, 192])
     """
     make = facts(recipe.model).from_recipe
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -21,7 +21,7 @@ from reidlib.systems.backbones import autocast, channels_of, evaluating, trunk_o
 FEATURES = ("G", "H", "across")
 _TOY = TOY | {  # a row of the last map for each part; from scratch the backbone needs the rate of the heads
     "height": 96, "pad": 0, "warmup_epochs": 0, "lr": 0.1, "backbone_lr": 0.1, "epochs": 17, "milestones": (11, 14),
-    "rpp_epochs": (2, 2), "checkpoint_every": 13, "part_dim": 96,
+    "rpp_epochs": (3, 4), "rpp_rate": 0.5, "checkpoint_every": 10, "part_dim": 96,
 }  # fmt: skip
 
 
@@ -35,6 +35,7 @@ class PCBRecipe(Recipe):
     dropout: float = setting(0.5, "dropout in the head of a part", least=0, most=1)
     rpp: bool = setting(False, "refined part pooling in the last epochs")
     rpp_epochs: tuple[int, int] = setting((5, 10), "epochs of the part classifier alone, then of everything")
+    rpp_rate: float = setting(0.1, "share of both learning rates in these epochs", above=0)
 
     DEFAULTS: ClassVar[Mapping[str, Any]] = {
         "height": 384, "width": 192, "pad": 0, "misalign": 0.5, "p": 18, "stem_relu": True, "bnneck": False,
@@ -155,7 +156,7 @@ class PCB(nn.Module):
             weight_decay=recipe.weight_decay,
             schedule=recipe.schedule_factor,
             refine=(tune - recipe.rpp_epochs[0], tune) if recipe.rpp else None,
-            refine_factor=recipe.gamma,
+            refine_factor=recipe.rpp_rate,
             precision=recipe.precision,
         )
 

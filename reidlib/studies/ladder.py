@@ -182,7 +182,7 @@ def plot_erasing(rows: list[dict], published: list[dict], metric: str = "mAP") -
     together at 95 %.
     """
     fig = Picture(figsize=(WIDTH, 3.0), layout="constrained")
-    ours, theirs = fig.subplots(1, 2)
+    ours, theirs = fig.subplots(1, 2, sharex=True)
     gains, given = erasing_gains(rows, metric), published_erasing(published, metric)
     _gains(ours, gains, "Measured here")
     names = ["Market → Market", "Duke → Duke", "Market → Duke", "Duke → Market"]

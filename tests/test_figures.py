@@ -113,6 +113,8 @@ def test_words_under_a_batch_and_their_lines():
 def test_a_diagram_has_its_boxes_where_they_belong_and_arrows_between_facing_sides():
     fig = diagrams.plot_diagram(BOXES, [("image", "trunk"), ("trunk", "triplet")], "Net")
     assert fig.alt == "Net. image (3 × 64 × 32) to trunk; trunk to triplet (margin 0.3)."
+    explained = ["filled: numbers", "solid: a layer", "dashed: a loss"]
+    assert texts(fig)[-3:] == explained, "the kinds that occur are explained, no other"
     boxes, arrows = ([p for p in fig.axes[0].patches if type(p).__name__ == kind]
                      for kind in ("FancyBboxPatch", "FancyArrowPatch"))  # fmt: skip
     image, trunk, triplet = (box.get_bbox() for box in boxes)
@@ -157,6 +159,10 @@ def test_captions_name_person_and_camera_also_of_junk_and_distractors(split):
     fig = shots.show_shots(split.gallery, [0, 9, 11])
     assert texts(fig) == ["person 0004", "camera 1", "distractor", "camera 1", "junk", "camera 3"]
     assert len(shots.show_shots(split.gallery, split.gallery.pids == 4).axes[0].images) == 3
+    fig = shots.show_shots(split.gallery, [0, 11], words=["query", "ignored"])
+    assert texts(fig) == ["query", "person 0004", "camera 1", "ignored", "junk", "camera 3"]
+    with pytest.raises(ValueError, match="longer"):
+        shots.show_shots(split.gallery, [0, 11], words=["query"])
 
 
 def test_no_image_selected_is_an_error(split):
@@ -195,7 +201,7 @@ def test_the_camera_bars_add_up_to_the_sets(split):
     bars = {
         bars.get_label(): sum(bar.get_height() for bar in bars) for bars in shots.plot_split(split).axes[1].containers
     }
-    assert bars == {"train 8": 8, "query 4": 4, "gallery 9": 9, "distractors, junk 3": 3}
+    assert bars == {"train 8": 8, "query 4": 4, "gallery, people 9": 9, "gallery, others 3": 3}
 
 
 def test_the_log_draws_each_part_of_the_loss_and_the_rate_on_panels_of_their_own():

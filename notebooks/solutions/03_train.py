@@ -8,23 +8,6 @@ from torch.nn import functional as F
 import reidlib as rl
 
 
-def resting_step(system, images, labels):
-    """One update of the neck and the classifier on a batch, while the trunk rests; returns the loss."""
-    system.trunk.eval()
-    with torch.no_grad():
-        feat = system.trunk(images)
-    logits = system.classifier(system.bnneck(feat))
-    loss = F.cross_entropy(logits, labels, label_smoothing=0.1) + rl.batch_hard_triplet(feat, labels, margin=0.3)
-    optimizer = system.optimizers["main"]
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss
-
-
-rl.exercise("training.resting_step", resting_step)
-
-
 def warm_cosine(epoch, epochs, base, warmup):
     """The learning rate of an epoch, counted from 0."""
     if epoch < warmup:
@@ -46,3 +29,20 @@ class SoftMargin(rl.BagOfTricks):
 
 
 rl.exercise("training.soft_margin", SoftMargin)
+
+
+def resting_step(system, images, labels):
+    """One update of the neck and the classifier on a batch, while the trunk rests; returns the loss."""
+    system.trunk.eval()
+    with torch.no_grad():
+        feat = system.trunk(images)
+    logits = system.classifier(system.bnneck(feat))
+    loss = F.cross_entropy(logits, labels, label_smoothing=0.1) + rl.batch_hard_triplet(feat, labels, margin=0.3)
+    optimizer = system.optimizers["main"]
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+rl.exercise("training.resting_step", resting_step)

@@ -13,7 +13,9 @@ KINDS: dict[str, dict[str, Any]] = {  # what a box stands for, told by line styl
     "data": {"facecolor": PALE, "edgecolor": GREY, "linewidth": 1.0},
     "layer": {"facecolor": "white", "edgecolor": BLUE, "linewidth": 1.8},
     "loss": {"facecolor": "white", "edgecolor": VERMILLION, "linewidth": 1.6, "linestyle": (0, (4, 1.6))},
+    "test": {"facecolor": "white", "edgecolor": INK, "linewidth": 1.6, "linestyle": (0, (1, 1.2))},
 }
+LEGEND = {"data": "filled: numbers", "layer": "solid: a layer", "loss": "dashed: a loss", "test": "dotted: in the test"}
 BETWEEN, HEIGHT, STEP = 0.42, 0.62, 0.9  # inches: between columns, of a box, from a row to the next
 
 
@@ -26,7 +28,8 @@ def plot_diagram(
     Parameters
     ----------
     boxes : column, row (from 0, from the top left; half steps are allowed), kind and text of each box by its name. The
-        kind is one of `KINDS`: data, layer or loss. The text, for instance a shape, stands below the name.
+        kind is one of `KINDS`: data, layer, loss or test. A line below the boxes explains those that occur. The
+        text, for instance a shape, stands below the name.
     arrows : (from, to), names of boxes.
     title : above the diagram.
 
@@ -43,7 +46,7 @@ def plot_diagram(
     columns, rows = (1 + max(places) for places in zip(*((x, y) for x, y, *_ in boxes.values()), strict=True))
     pitch = min(2.2, WIDTH / columns)
     width = pitch - BETWEEN
-    fig, ax, top = sheet(columns * pitch, rows * STEP, title)
+    fig, ax, top = sheet(columns * pitch, rows * STEP + 0.1, title)
     fig.photos = False
     middles = {name: ((x + 0.5) * pitch, top + y * STEP + HEIGHT / 2) for name, (x, y, *_) in boxes.items()}
     for name, (*_, kind, text) in boxes.items():
@@ -56,6 +59,10 @@ def plot_diagram(
     for start, end in arrows:
         a, b = _facing(middles[start], middles[end], width), _facing(middles[end], middles[start], width)
         ax.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=12, color=INK, shrinkA=1, shrinkB=1))
+    used = [kind for kind in KINDS if kind in {kind for *_, kind, _ in boxes.values()}]
+    for n, kind in enumerate(used):
+        x, colour = (columns * pitch / len(used)) * n + BETWEEN / 2, KINDS[kind]["edgecolor"]
+        note(ax, x, top + rows * STEP - 0.1, LEGEND[kind], color=colour)
     named = {name: f"{name} ({text})" if text else name for name, (*_, text) in boxes.items()}
     fig.alt = f"{title or 'Diagram'}. {'; '.join(f'{named[a]} to {named[b]}' for a, b in arrows)}."
     return fig

@@ -50,9 +50,10 @@ def _camera_bars(ax: Axes, split: Split) -> None:
     people = split.gallery.pids > 0
     bars(split.train, -0.28, "train", color=BLUE)
     bars(split.query, 0, "query", color=ORANGE, hatch="///")
-    below = bars(split.gallery[people], 0.28, "gallery", color=SKY, hatch="...")
+    name = "gallery" if people.all() else "gallery, people"
+    below = bars(split.gallery[people], 0.28, name, color=SKY, hatch="...")
     if not people.all():
-        bars(split.gallery[~people], 0.28, "distractors, junk", color="#cccccc", hatch="xxx", bottom=below)
+        bars(split.gallery[~people], 0.28, "gallery, others", color="#cccccc", hatch="xxx", bottom=below)
     ax.set(title="Images per camera", xlabel="camera", ylabel="images", xticks=ticks, xticklabels=cameras)
     ax.grid(axis="x", visible=False)
     ax.set_ylim(top=ax.get_ylim()[1] * 1.3)  # room for the legend
@@ -60,13 +61,18 @@ def _camera_bars(ax: Axes, split: Split) -> None:
 
 
 @styled
-def show_shots(shots: Shots, index: Index, columns: int = 8, title: str | None = None) -> Picture:
+def show_shots(
+    shots: Shots, index: Index, columns: int = 8, title: str | None = None, words: Sequence[str] | None = None
+) -> Picture:
     """Draw the images `shots[index]` in rows of `columns`, with identity and camera under each.
 
-    `index` is a sequence of int or an (N,) bool mask; ValueError if it selects no image.
+    `index` is a sequence of int or an (N,) bool mask. `words`, one for each image drawn, stand above identity and
+    camera. ValueError if no image is selected, and for another number of words than of images.
     """
     chosen = np.arange(len(shots))[index]
     captions = [(person(shots.pids[i]), f"camera {shots.camids[i]}") for i in chosen]
+    if words is not None:
+        captions = [(word, *lines) for word, lines in zip(words, captions, strict=True)]
     fig = image_grid([shots.file(i) for i in chosen], captions, columns, title)
     fig.alt = f"{title or shots.name}: {len(chosen)} images. " + "; ".join(", ".join(lines) for lines in captions) + "."
     return fig

@@ -70,7 +70,7 @@ def show_shots(
     camera. ValueError if no image is selected, and for another number of words than of images.
     """
     chosen = np.arange(len(shots))[index]
-    captions = [(person(shots.pids[i]), f"camera {shots.camids[i]}") for i in chosen]
+    captions: list[tuple[str, ...]] = [(person(shots.pids[i]), f"camera {shots.camids[i]}") for i in chosen]
     if words is not None:
         captions = [(word, *lines) for word, lines in zip(words, captions, strict=True)]
     fig = image_grid([shots.file(i) for i in chosen], captions, columns, title)

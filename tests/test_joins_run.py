@@ -53,7 +53,7 @@ def test_a_short_training_has_the_bits_that_it_had(striped, tmp_path):
     """40 steps with all tricks and the center loss: to the bit on one kind of machine, to a tolerance elsewhere."""
     recipe = rl.Recipe.for_dataset(
         "toy", tricks="all+center", height=40, width=20, p=4, k=2, iterations=10, epochs=4, warmup_epochs=1,
-        milestones=(3,), backbone="trunks:small", precision="float32",
+        milestones=(3,), backbone="trunks:small", precision="float32", lr=3.5e-4,
     )  # fmt: skip
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

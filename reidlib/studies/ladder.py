@@ -160,7 +160,7 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
     _climb(climb, rows, published, metric, dataset)
     gains = gains_added(rows, metric, dataset), gains_left_out(rows, metric, dataset)
     _gains(steps, gains[0], f"Added: {NAMES[metric]} gained")
-    _gains(without, gains[1], f"Left out: {NAMES[metric]} lost")
+    _gains(without, gains[1], f"To the other four: {NAMES[metric]}")
     for name, (marker, _) in PAPER.items():
         given = published_gains(published, name, metric)
         steps.plot(given, [y - 0.22 for y in range(len(given))], marker, color=GREY, fillstyle="none")

@@ -81,8 +81,9 @@ def results_tables(folder: str | Path | None = None) -> str:
     published = read_csv(base / "published.csv")
     parts = []
     for title, names in LAPTOP.items():
-        rows = [row for name in names if (base / name).is_file() for row in read_csv(base / name)]
-        parts += [f"**{title}**, {len(rows)} rows of results/{', '.join(names)}\n", plain(rows) + "\n"] if rows else []
+        there = [name for name in names if (base / name).is_file()]
+        rows = [row for name in there for row in read_csv(base / name)]
+        parts += [f"**{title}**, {len(rows)} rows of results/{', '.join(there)}\n", plain(rows) + "\n"] if rows else []
     for sets, names in TABLES.items():
         tables = {name: read_csv(base / name) for name in names if (base / name).is_file()}
         lines = compare_published([row for rows in tables.values() for row in rows], published, sets)

@@ -76,8 +76,8 @@ ladder: .venv/ready
 	  none+warmup+erasing none+warmup+erasing+smoothing none+warmup+erasing+smoothing+stride all all+center \
 	  all-warmup all-erasing all-smoothing all-stride)
 
-# each trick's gain along one knob of the drawn world or of the training, ten seeds: results/toy_worlds.csv; in an hour
-# and a half on two cores, and it goes on where it was stopped
+# each trick's gain along one knob of the drawn world or of the training, ten seeds: results/toy_worlds.csv. It goes on
+# where it was stopped; python -m reidlib.studies.worlds --dry-run measures how long the rest takes on this machine
 worlds: .venv/ready
 	$(BIN)/python -m reidlib.studies.worlds
 

@@ -21,16 +21,23 @@ def evaluate(similarity, q_pids, q_camids, g_pids, g_camids):
 rl.exercise("evaluation.evaluate", evaluate)
 
 
-def reciprocal(dist, i, k):
-    """The k-reciprocal neighbours of image i: a set of other images; dist (N, N)."""
+def expanded(dist, i, k):
+    """The k-reciprocal neighbours of image i, grown once: a set of images, with i itself; dist (N, N)."""
 
-    def nearest(j):
-        return [other for other in np.argsort(dist[j]) if other != j][:k]
+    def reciprocal(i, k):
+        near = np.argsort(dist)[:, : k + 1].tolist()
+        return {j for j in near[i] if i in near[j]}
 
-    return {j for j in nearest(i) if i in nearest(j)}
+    start = reciprocal(i, k)
+    grown = set(start)
+    for j in start:
+        small = reciprocal(j, round(k / 2))
+        if len(small & start) > 2 / 3 * len(small):
+            grown |= small
+    return grown
 
 
-rl.exercise("evaluation.reciprocal", reciprocal)
+rl.exercise("evaluation.expanded", expanded)
 
 
 def people_interval(ap, pids, rng):

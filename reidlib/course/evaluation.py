@@ -49,20 +49,25 @@ def evaluate(answer: Callable[..., Any]) -> None:
             compare(cmc[k - 1], wanted.rank(k), f"{where}rank-{k}", hint)
 
 
-def reciprocal(answer: Callable[..., Any]) -> None:
-    """The k-reciprocal neighbours of an image."""
-    for seed, k in ((1, 3), (2, 5), (3, 1)):
-        points = np.random.default_rng(seed).exponential(size=(30, 2))
+def expanded(answer: Callable[..., Any]) -> None:
+    """The k-reciprocal neighbours of an image, grown by the small sets of its neighbours."""
+    for seed, k in ((1, 6), (2, 7), (3, 10)):
+        points = np.random.default_rng(seed).exponential(size=(40, 2))
         dist = np.linalg.norm(points[:, None] - points, axis=2)
-        far = dist + 1e9 * np.eye(30)
-        near = [set(np.argsort(row)[:k].tolist()) for row in far]
-        for i in range(30):
-            found = set(map(int, answer(dist.copy(), i, k)))
-            expect(i not in found, "An image is not its own neighbour.")
-            expect(found <= near[i], "You return images that are not among the k nearest of i, i itself not counted.")
-            expect(all(i in near[j] for j in found), "Some image that you return does not have i among its k nearest.")
-            missing = {j for j in near[i] if i in near[j]} - found
-            expect(not missing, "A neighbour is missing: an image itself does not count among its own k nearest.")
+        for i in range(40):
+            found, start = set(map(int, answer(dist.copy(), i, k))), _reciprocal(dist, i, k)
+            expect(start <= found, "R(i, k) is part of the result, and image i with it.")
+            small = {j: _reciprocal(dist, j, round(k / 2)) for j in start}
+            wanted = start.union(*(each for each in small.values() if len(each & start) > 2 / 3 * len(each)))
+            expect(wanted <= found, "An image is missing: which small sets lie in R(i, k) by more than two thirds?")
+            expect(found <= start.union(*small.values()), "You add images that are in no R(j, k/2) of a j in R(i, k).")
+            hint = "is the share taken of the small set, and R(i, k) still as it was at the beginning?"
+            expect(found == wanted, f"You add a set of which too little lies in R(i, k): {hint}")
+
+
+def _reciprocal(dist: np.ndarray, i: int, k: int) -> set[int]:
+    near = np.argsort(dist)[:, : k + 1].tolist()
+    return {j for j in near[i] if i in near[j]}
 
 
 def people_interval(answer: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""The tables of results/ in Markdown, for docs/results.md and notebook 4: measured rows beside published ones."""
+"""The tables of results/ in Markdown, for docs/results.md: measured rows beside published ones."""
 
 import re
 from pathlib import Path
@@ -73,7 +73,7 @@ def plain(rows: list[dict]) -> str:
 
 
 def results_tables(folder: str | Path | None = None) -> str:
-    """The tables of `folder`, by default results/, in Markdown with headings, for docs/results.md and notebook 4.
+    """The tables of `folder`, by default results/, in Markdown with headings, for docs/results.md.
 
     Raises FileNotFoundError if the folder has no published.csv.
     """

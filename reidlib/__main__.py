@@ -1,18 +1,20 @@
 """reid check | train | grid | embed | search | export: the library from the shell. The same: python -m reidlib."""
 
 import argparse
-import contextlib
 import csv
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import reidlib as rl
-from reidlib.data.layouts import IMAGES
+from reidlib.data.layouts import IMAGES, images_in
+from reidlib.runs import command, grid
 
 MODEL = "the folder of a run, the name or .safetensors file of a published model, or a .pth file of another project"
 PICTURES = "image files, or folders with images in them"
@@ -27,21 +29,13 @@ WORDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0, 1 for a finding of `check` and `search`, 2 for what cannot be done, 130 for Ctrl-C."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] in (["train"], ["grid"]):
-        from reidlib.runs import command, grid
-
-        passed_on = command.main if given[0] == "train" else grid.main
-        return command.stoppable(lambda: passed_on(given[1:]))
-    made = parser()
-    options = made.parse_args(given)
-    try:
-        return int(globals()[options.command](options))
-    except (ValueError, OSError, ImportError) as error:
-        made.exit(2, f"reid {options.command}: {error}\n")
-    except KeyboardInterrupt:
-        return 130
+    """The exit status: 0, 1 for a finding of `check` and `search`, else as `command.stoppable` says."""
+    word, *rest = given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    passed_on = {"train": command.main, "grid": grid.main}.get(word)
+    if passed_on:
+        return command.stoppable(lambda: passed_on(rest), f"reid {word}")
+    options = parser().parse_args(given)
+    return command.stoppable(lambda: globals()[options.command](options), f"reid {options.command}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     of["check"].add_argument("data", help="a built-in data set, a folder, a CSV table, or package.module:function")
     for word in ("embed", "search", "export"):
         of[word].add_argument("model", help=MODEL)
-        of[word].add_argument("--device", help="such as cpu or cuda:1; default: the GPU if there is one")
+        of[word].add_argument("--device", type=device, help="such as cpu or cuda:1; default: the GPU if there is one")
     of["embed"].add_argument("images", nargs="+", help=PICTURES)
     of["embed"].add_argument("--out", required=True, metavar="FILE", help=".npz (paths, embeddings) or .csv")
     of["search"].add_argument("gallery", help="a file of --save, or a folder with a sub-folder for each person")
@@ -77,28 +71,31 @@ def check(options: argparse.Namespace) -> int:
     return int(not report.ok)
 
 
-def embed(options: argparse.Namespace) -> int:
-    out, files = Path(options.out), pictures(options.images)
-    if out.suffix not in (".npz", ".csv"):
-        raise ValueError(f"--out {out}: write .npz or .csv")
+def embed(options: argparse.Namespace) -> None:
+    if not options.out.endswith((".npz", ".csv")):
+        raise ValueError(f"--out {options.out}: write .npz or .csv")
+    out, files = command.writable("--out", options.out), pictures(options.images)
     emb = rl.embed(model(options), files).numpy()
     if out.suffix == ".npz":
         np.savez(out, paths=np.array(list(map(str, files))), embeddings=emb)
     else:
         rows = [{"path": str(file)} | {f"x{i}": float(x) for i, x in enumerate(row)} for file, row in zip(files, emb)]
         rl.write_csv(rows, out)
-    return 0
 
 
 def search(options: argparse.Namespace) -> int:
-    source, system = Path(options.gallery), model(options)
-    files = pictures(options.images)
-    if source.is_dir():
-        gallery = rl.Gallery(system, average=options.average)
-        for person in sorted(each for each in source.iterdir() if each.is_dir()):
-            gallery.add(pictures([str(person)]), person.name)
-    else:
-        gallery = rl.Gallery.load(source, system)
+    source, files = Path(options.gallery), pictures(options.images)
+    people = sorted(path for path in source.glob("[!.]*") if path.is_dir())
+    if source.is_dir() and not people:
+        raise ValueError(f"{source} has no sub-folders: it needs one for each person, with the person's images")
+    if options.save:
+        command.writable("--save", options.save)
+    system = model(options)
+    gallery = rl.Gallery(system, options.average) if people else rl.Gallery.load(source, system)
+    if options.average and not gallery.average:
+        raise ValueError(f"--average: {source} was saved without it; give the folder of its people")
+    for person in people:
+        gallery.add(pictures([person]), person.name)
     if options.threshold is not None:
         gallery.set_threshold(options.threshold)
     answers = gallery.search(files, options.k)
@@ -114,30 +111,40 @@ def search(options: argparse.Namespace) -> int:
     return int(answers.known is not None and not answers.known.any())
 
 
-def export(options: argparse.Namespace) -> int:
-    size = None if options.size is None else tuple(options.size)
-    difference = rl.export(model(options), options.out, size, not options.normalised, options.half)
+def export(options: argparse.Namespace) -> None:
+    out, size = command.writable("out", options.out), options.size and tuple(options.size)
+    difference = rl.export(model(options), out, size, not options.normalised, options.half)
     print(json.dumps({"file": options.out, "largest_difference": difference}))
-    return 0
 
 
 def model(options: argparse.Namespace) -> Any:
     path = Path(options.model).expanduser()
+    if path.name != options.model and not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder; a model is {MODEL}")
     read = rl.restore if path.is_dir() else rl.foreign if path.suffix in (".pth", ".pt", ".tar") else rl.pretrained
     return read(options.model, device=options.device)
 
 
-def pictures(words: Sequence[str]) -> list[Path]:
+def device(word: str) -> str:
+    try:
+        torch.empty(0, device=word)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that was built without it
+        raise argparse.ArgumentTypeError(f"{word}: {str(error).partition('. ')[0]}") from None
+    return word
+
+
+def pictures(words: Sequence[str | Path]) -> list[Path]:
     """The image files that words name, those of folders sorted; ValueError if a folder has none."""
     files: list[Path] = []
     for path in map(Path, words):
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES) if path.is_dir() else [path]
-        if not found:
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
+        found = [Path(folder, name) for folder, _, _ in os.walk(path) for name in images_in(Path(folder))]
+        if path.is_dir() and not found:
             raise ValueError(f"{path} holds no images ({', '.join(sorted(IMAGES))})")
-        files += found
+        files += sorted(found) if path.is_dir() else [path]
     return files
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):  # of reid search ... | head
-        sys.exit(main())
+    sys.exit(main())

@@ -108,7 +108,7 @@ def stop(*arguments, until):
         process.kill()
     assert process.returncode == 130, said
     assert "Traceback" not in said
-    assert "stopped; the same command goes on where it was" in said
+    assert "stopped; the same command takes up a training" in said
 
 
 def test_a_training_that_is_stopped_says_how_it_goes_on(crowd, tmp_path):

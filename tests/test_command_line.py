@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,7 +63,7 @@ def test_search_prints_a_row_for_each_answer_and_says_whether_anybody_is_known(c
     again = json.loads(said(capsys))
     assert [row["name"] for row in again[:3]] == [row["name"] for row in rows]
     assert again[0]["known"] is True
-    assert main(["search", model, str(tmp_path / "g"), file, "--threshold", "1.1"]) == 1
+    assert main(["search", model, str(tmp_path / "g"), file, "--threshold", "1"]) == 1
     said(capsys)
     assert main(["search", model, people, file, "--average", "-k", "9", "--json"]) == 0
     assert len(json.loads(said(capsys))) == 6, "an answer is a person"
@@ -78,30 +81,80 @@ def test_export_passes_on_what_was_asked_for(model, monkeypatch, capsys):
     assert main(["export", model, "m.onnx"]) == 0
     assert json.loads(said(capsys)) == {"file": "m.onnx", "largest_difference": 2e-7}
     assert main(["export", model, "m.onnx", "--size", "64", "32", "--normalised", "--half"]) == 0
-    assert asked == [("m.onnx", None, True, False), ("m.onnx", (64, 32), False, True)]
+    assert asked == [(Path("m.onnx"), None, True, False), (Path("m.onnx"), (64, 32), False, True)]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["check", "nothing-here"], "reid check: "),
-        (["embed", "no-model", "a.jpg", "--out", "x.npz"], "no model 'no-model'"),
-        (["embed", "no-model", "a.jpg", "--out", "x.txt"], "write .npz or .csv"),
-        (["search", "MODEL", "GALLERY", "gone.jpg"], "gone.jpg: no such file"),
-        (["search", "MODEL", "no.gallery", "gone.jpg"], "no.gallery: no such gallery"),
+        (["train", "--dataset", "nothing-here"], "reid train: no data set 'nothing-here'"),
+        (["train", "--dataset", "toy", "--epochs", "0"], "reid train: epochs=0"),
+        (["embed", "no-model", "GALLERY", "--out", "x.npz"], "no model 'no-model'"),
+        (["embed", "runs/gone", "GALLERY", "--out", "x.npz"], "runs/gone: no such file or folder; a model is"),
+        (["embed", "MODEL", "GALLERY", "--out", "x.txt"], "write .npz or .csv"),
+        (["embed", "MODEL", "GALLERY", "--out", "folder.npz"], "--out folder.npz is a folder"),
+        (["embed", "MODEL", "GALLERY", "--out", "file.txt/x.npz"], "--out file.txt/x.npz: its folder cannot be made"),
         (["embed", "MODEL", ".", "--out", "x.npz"], "holds no images"),
+        (["embed", "MODEL", "file.txt", "--out", "x.npz"], "file.txt: not a readable image"),
+        (["search", "MODEL", "GALLERY", "gone.jpg"], "gone.jpg: no such file or folder"),
+        (["search", "MODEL", "no.gallery", "GALLERY"], "no.gallery: no such gallery"),
+        (["search", "MODEL", "file.txt", "GALLERY"], "file.txt is no gallery"),
+        (["search", "MODEL", "GALLERY/0007", "GALLERY"], "0007 has no sub-folders: it needs one for each person"),
+        (["search", "MODEL", "GALLERY", "GALLERY", "--save", "folder.npz"], "--save folder.npz is a folder"),
+        (["search", "MODEL", "GALLERY", "GALLERY", "--threshold", "60"], "threshold=60.0: similarities are cosines"),
+        (["search", "MODEL", "GALLERY", "GALLERY", "-k", "0"], "k=0: ask for one or more"),
+        (["export", "MODEL", "folder.npz"], "out folder.npz is a folder"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_status_2(words, message, crowd, model, tmp_path, monkeypatch, capsys):
-    (tmp_path / "empty").mkdir()
-    monkeypatch.chdir(tmp_path / "empty")
-    real = {"MODEL": model, "GALLERY": str(tmp_path / "crowd" / "gallery")}
-    with pytest.raises(SystemExit) as exit:
-        main([real.get(word, word) for word in words])
-    assert exit.value.code == 2
+    """Guards: a traceback, and a path that is refused only after the work."""
+    (tmp_path / "here" / "folder.npz").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / "file.txt").touch()
+    monkeypatch.setattr(rl, "export", None)
+    people = str(tmp_path / "crowd" / "gallery")
+    assert main([word.replace("MODEL", model).replace("GALLERY", people) for word in words]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("device", ["nowhere", "cuda:99"])
+def test_a_device_that_is_not_here_is_named(device, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["export", "market-laptop", "m.onnx", "--device", device])
+    assert exit.value.code == 2
+    assert f"error: argument --device: {device}: " in capsys.readouterr().err
+
+
+def test_averages_are_not_asked_of_a_file_that_was_saved_without_them(crowd, model, tmp_path, capsys):
+    """Guards: an option that is ignored without a word."""
+    people, file = str(tmp_path / "crowd" / "gallery"), str(crowd.query.files()[0])
+    assert main(["search", model, people, file, "--average", "--save", str(tmp_path / "new" / "g")]) == 0
+    assert main(["search", model, str(tmp_path / "new" / "g"), file, "--average"]) == 0
+    assert main(["search", model, people, file, "--save", str(tmp_path / "g")]) == 0
+    assert main(["search", model, str(tmp_path / "g"), file, "--average"]) == 2
+    assert "was saved without it" in capsys.readouterr().err
+
+
+def test_files_that_a_system_hides_in_folders_are_no_images(crowd, model, tmp_path, capsys):
+    people = tmp_path / "crowd" / "gallery"
+    (people / "0007" / "._c1.png").write_bytes(b"of macOS")
+    (people / ".cache").mkdir()
+    assert main(["search", model, str(people), str(people / "0007"), "-k", "1"]) == 0
+    assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_a_warning_is_one_line_and_a_closed_pipe_is_no_error(crowd, tmp_path, capsys):
+    for file in (tmp_path / "crowd").rglob("*.png"):
+        file.rename(file.with_name(file.name.replace("c", "x", 1)))
+    assert main(["check", str(tmp_path / "crowd")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: crowd: no cameras")
+    code = "from reidlib.runs.command import stoppable; print(stoppable(lambda: print('y' * 10**7)), flush=True)"
+    closed = subprocess.run(f"{sys.executable} -c {code!r} | head -c 1", shell=True, capture_output=True, text=True)
+    assert closed.stderr == ""
 
 
 @pytest.mark.parametrize("words", [[], ["check"], ["train"], ["grid"], ["embed"], ["search"], ["export"]])

@@ -110,6 +110,10 @@ def test_what_cannot_be_exported_says_so_and_writes_nothing(own, tmp_path):
     system = built(model="own_system:InNumPy", height=32, width=16)
     with pytest.raises(ValueError, match=r"own_system_InNumPy.* cannot be exported to ONNX \("):
         rl.export(system, tmp_path / "none.onnx")
+    with pytest.raises(ValueError, match=r"size=\(0, 16\): it is the height and the width"):
+        rl.export(system, tmp_path / "none.onnx", size=(0, 16))
+    with pytest.raises(ValueError, match=r"cannot be exported to ONNX \(RuntimeError: .*[Kk]ernel"):
+        rl.export(system, tmp_path / "none.onnx", size=(1, 1))
     assert not (tmp_path / "none.onnx").exists()
 
 

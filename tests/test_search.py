@@ -157,7 +157,7 @@ def test_a_gallery_is_saved_and_loaded(half, crowd, system, tmp_path):
     assert loaded.measured == gallery.measured
 
 
-def test_a_file_that_is_cut_off_damaged_or_of_another_kind_is_refused(gallery, system, tmp_path):
+def test_a_file_that_is_cut_off_damaged_or_of_another_kind_is_refused(gallery, system, tmp_path, monkeypatch):
     content = gallery.save(tmp_path / "whole").read_bytes()
     wrong = bytearray(content)
     wrong[content.index(b"block000000") + 200] ^= 1
@@ -167,8 +167,11 @@ def test_a_file_that_is_cut_off_damaged_or_of_another_kind_is_refused(gallery, s
     files |= {name: (tmp_path / f"{name}.npz").read_bytes() for name in ("other", "pickled")}
     for name, part in files.items():
         (tmp_path / name).write_bytes(part)
-        with pytest.raises(ValueError, match=f"{name} is no gallery, or is damaged or cut off"):
+        with pytest.raises(ValueError, match=f"{name} is no gallery, or is damaged or cut off: enrol"):
             rl.Gallery.load(tmp_path / name, system)
+    monkeypatch.setattr("reidlib.search.gallery.FORMAT", "reidlib gallery 0")
+    with pytest.raises(ValueError, match="whole is a 'reidlib gallery 1', and this reidlib reads 'reidlib gallery 0'"):
+        rl.Gallery.load(tmp_path / "whole", system)
     with pytest.raises(FileNotFoundError, match="nothing: no such gallery"):
         rl.Gallery.load(tmp_path / "nothing", system)
 
@@ -207,7 +210,12 @@ def test_what_cannot_be_enrolled_or_searched_says_so(gallery, system, crowd):
         lambda: gallery.add(x): "no names",
         lambda: gallery.add(x, ["new"]): "1 names for 2 images",
         lambda: gallery.add(x, "new", cameras=[1]): "1 cameras for 2 images",
-        lambda: gallery.add(x, ["new", " "]): "image 1 has an empty name",
+        lambda: gallery.add(x, ["new", " "]): "image 1 has the name ' '",
+        lambda: gallery.add(x, [np.nan, "new"]): "image 0 has the name ''",
+        lambda: gallery.add(x, ["new", None]): "image 1 has the name ''",
+        lambda: gallery.add(x, "nobody"): "image 0 has the name 'nobody'",
+        lambda: gallery.set_threshold(float("nan")): "threshold=nan: similarities are cosines",
+        lambda: gallery.set_threshold(60): "threshold=60: similarities are cosines",
         lambda: gallery.add(x, ["new", "8"]): "already enrolled: 8. .*more=True",
     }.items():
         with pytest.raises(ValueError, match=said):
@@ -228,7 +236,7 @@ def test_a_model_that_gives_nan_is_named_with_the_file(gallery, system, crowd, m
 
 
 def test_a_notebook_shows_pictures_with_words(gallery, crowd, tmp_path):
-    gallery.set_threshold(2.0)
+    gallery.set_threshold(1.0)
     gallery.add(unit(1, 16), "<b>otto</b>")
     answers = gallery.search([*crowd.query.files(), np.zeros((40, 20, 3), np.uint8)], k=13)
     page = answers._repr_html_()

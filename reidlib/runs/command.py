@@ -3,8 +3,10 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import get_args, get_origin
 
 import torch
@@ -27,13 +29,37 @@ FOLDERS = {
 }
 
 
-def stoppable(command: Callable[[], int | None]) -> int:
-    """The exit status of a command; Ctrl-C ends it with a sentence and 130, as in a shell."""
+def stoppable(command: Callable[[], int | None], name: str = "error") -> int:
+    """The exit status of a command: 2 for what cannot be done, after a sentence that says why; 130 for Ctrl-C."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        try:
+            status = command() or 0
+            sys.stdout.flush()
+            return status
+        except KeyboardInterrupt:
+            print("\nstopped; the same command takes up a training or a grid where it was", file=sys.stderr)
+            return 130
+        except BrokenPipeError:  # of reid search ... | head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+            return 141
+        except (ValueError, OSError, ImportError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 2
+
+
+def writable(option: str, file: str | Path) -> Path:
+    """The same file, whose folder is made if it is missing; OSError before any work if it cannot be written."""
+    file = Path(file)
     try:
-        return command() or 0
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on where it was", file=sys.stderr)
-        return 130
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{option} {file}: its folder cannot be made ({error.strerror}: {error.filename})") from None
+    if file.is_dir():
+        raise IsADirectoryError(f"{option} {file} is a folder; give the name of a file in it")
+    if not os.access(file.parent, os.W_OK):
+        raise PermissionError(f"{option} {file}: no right to write in {file.parent}")
+    return file
 
 
 def main(arguments: list[str] | None = None) -> None:

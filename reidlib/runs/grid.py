@@ -4,7 +4,6 @@ python -m reidlib.repeats notebooks/03_train.ipynb -p dataset toy toy-duke -p tr
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import filelock
 
 from reidlib.files import project, write_csv
-from reidlib.runs.command import stoppable
+from reidlib.runs.command import stoppable, writable
 from reidlib.runs.estimate import estimate
 from reidlib.runs.jobs import Engine, Job, attempt, grid, plan, state, with_data
 from reidlib.runs.parameters import given_values
@@ -162,11 +161,7 @@ def _preview(notebook: str, jobs: list[dict], base: Path) -> None:
 
 def _refuse_csv(file: Path) -> None:
     """Refuse a table that could not be written after hours, or would replace another; makes its folder."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.is_dir():
-        raise IsADirectoryError(f"--csv {file} is a folder; give the name of a file in it")
-    if not os.access(file.parent, os.W_OK):
-        raise PermissionError(f"--csv {file}: no right to write in {file.parent}")
+    writable("--csv", file)
     header = file.read_text(errors="replace").partition("\n")[0] if file.exists() else ""
     if header and (lacks := sorted(RESULT - set(header.split(",")))):
         raise ValueError(f"--csv {file} exists and is no table of results (no column {lacks[0]}); choose another file")

@@ -42,40 +42,40 @@ class Answers:
                 "the gallery has no threshold: gallery.set_threshold(scores) finds one on people whom the model has "
                 "not seen; .names[:, 0] are the most similar"
             )
-        return [str(name) if known else NOBODY for name, known in zip(self.names[:, 0], self.known)]
+        return np.where(self.known, self.names[:, 0], NOBODY).tolist()
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each query and answer, for a table: query, rank, name, similarity and, with a threshold, known."""
-        rows: list[dict[str, Any]] = []
-        for i, (names, values) in enumerate(
-            zip(self.names.tolist(), self.similarities.astype(float).round(6).tolist())
-        ):
-            known = {} if self.known is None else {"known": bool(self.known[i])}
-            for rank, (name, value) in enumerate(zip(names, values), 1):
-                rows.append({"query": self._label(i), "rank": rank, "name": name, "similarity": value} | known)
-        return rows
+        known = [{}] * len(self) if self.known is None else [{"known": value} for value in self.known.tolist()]
+        return [
+            {"query": self._label(i), "rank": rank, "name": name, "similarity": round(value, 6)} | known[i]
+            for i in range(len(self))
+            for rank, (name, value) in enumerate(zip(self.names[i].tolist(), self.similarities[i].tolist()), 1)
+        ]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __repr__(self) -> str:
-        who = [""] * len(self) if self.known is None else self.who
         lines = [f"{len(self):,} queries" + f", the first {SHOWN} of them" * (len(self) > SHOWN)]
-        for i, (names, values) in enumerate(zip(self.names[:SHOWN], self.similarities)):
-            best = "  ".join(f"{name} {value:.3f}" for name, value in zip(names, values))
-            lines.append(f"{self._label(i)[-23:]:24}{who[i][:15]:16}{best}")
+        for i, who in enumerate(self._shown()):
+            best = "  ".join(f"{name} {value:.3f}" for name, value in zip(self.names[i], self.similarities[i]))
+            lines.append(f"{self._label(i)[-23:]:24}{who[:15]:16}{best}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        who = [""] * len(self) if self.known is None else self.who
         rows = []
-        for i, (names, values) in enumerate(zip(self.names[:SHOWN], self.similarities)):
-            cells = [thumbnail(self.queries[i], Path(self._label(i)).name) + f"<br><b>{html.escape(who[i])}</b>"]
-            for name, value, picture in zip(names, values, self.pictures[i]):
+        for i, who in enumerate(self._shown()):
+            cells = [f"{thumbnail(self.queries[i], Path(self._label(i)).name)}<br><b>{html.escape(who)}</b>"]
+            for name, value, picture in zip(self.names[i], self.similarities[i], self.pictures[i]):
                 cells.append(f"{thumbnail(picture, name)}<br>{html.escape(name)}<br>{value:.3f}")
             rows.append(f"<tr>{CELL}" + f"</td>{CELL}".join(cells) + "</td></tr>")
         threshold = "" if self.threshold is None else f", known from a similarity of {self.threshold:.3f} on"
-        return f"<table>{''.join(rows)}</table><p>{html.escape(repr(self).partition(chr(10))[0])}{threshold}</p>"
+        return f"<table>{''.join(rows)}</table><p>{repr(self).partition(chr(10))[0]}{threshold}</p>"
+
+    def _shown(self) -> list[str]:
+        """Who is on the first queries; "" without a threshold."""
+        return [""] * min(len(self), SHOWN) if self.known is None else self.who[:SHOWN]
 
     def _label(self, i: int) -> str:
         return str(self.queries[i]) if isinstance(self.queries[i], Path) else f"query {i}"
@@ -83,11 +83,11 @@ class Answers:
 
 def thumbnail(picture: Any, alt: str) -> str:
     """An image as HTML, HEIGHT pixels high; nothing if there is no picture, or its file is gone."""
+    if picture is None:
+        return ""
     try:
-        pixels = None if picture is None else decode_all([picture], (HEIGHT, HEIGHT // 2), "bilinear")[0].numpy()
+        pixels = decode_all([picture], (HEIGHT, HEIGHT // 2), "bilinear")[0].numpy()
     except (OSError, ValueError):
-        pixels = None
-    if pixels is None:
         return ""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "jpeg", quality=80)

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import logging
 import os
 import warnings
 from pathlib import Path
@@ -19,7 +18,6 @@ from reidlib.search.identity import model_of
 from reidlib.systems import System
 
 CLOSE = {False: 1e-5, True: 1e-2}  # how far an embedding may be from the system's own; True: half precision
-MISSING = "export needs onnx, onnxscript and onnxruntime: pip install reidlib[export]"
 
 
 class Embedder(nn.Module):
@@ -67,48 +65,39 @@ def export(
         import onnxruntime
         import onnxscript  # noqa: F401, which torch.onnx needs
     except ImportError:
-        raise ImportError(MISSING) from None
+        raise ImportError("export needs onnx, onnxscript and onnxruntime: pip install reidlib[export]") from None
+    height, width = size or system.recipe.size
+    if min(height, width) < 1:
+        raise ValueError(f"size={size}: it is the height and the width of an image in pixels")
+    about = model_of(system) | {"size": [height, width], "pixels": pixels, "half": half}
     twin: Any = copy.deepcopy(system)
     twin = twin.cpu().eval()
     if hasattr(twin, "precision"):
         twin.precision = "float32"
-    height, width = size or system.recipe.size
     some = torch.randint(0, 256, (5, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     some = some if pixels else normalise(some)
-    expected = Embedder(twin, pixels)(some)  # before the tracing: `normalise` caches what it sees first
-    about = model_of(system) | {"size": [height, width], "pixels": pixels, "half": half}
-    net = Embedder(twin.half() if half else twin, pixels)
     try:
-        content = _converted(net, some[:2], about)
+        expected = Embedder(twin, pixels)(some).numpy()  # before the tracing: `normalise` caches what it sees first
+        content = _converted(Embedder(twin.half() if half else twin, pixels), some[:2], about)
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         (made,) = session.run(None, {"images": some.numpy()})
     except Exception as error:  # torch.onnx raises nearly anything
-        why = str(error).strip().split("\n")[0][:200]
-        raise ValueError(
-            f"{system.recipe.name()} cannot be exported to ONNX ({type(error).__name__}: {why})"
-        ) from error
-    difference = float(np.abs(made - expected.numpy()).max())
+        why = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+        raise ValueError(f"{system.recipe.name()} cannot be exported to ONNX ({why})") from error
+    difference = float(np.abs(made - expected).max())
     if not difference <= CLOSE[half]:
-        raise ValueError(
-            f"the exported {system.recipe.name()} differs from the system by {difference:.1e}: not written"
-        )
+        raise ValueError(f"{system.recipe.name()} in ONNX differs from the system by {difference:.1e}: not written")
     write_whole(Path(path), content)
     return difference
 
 
 def _converted(net: nn.Module, images: Tensor, about: dict[str, Any]) -> bytes:
-    """The bytes of the ONNX file. Warnings and logs about the exporter's own parts are held back."""
-    logger, batch = logging.getLogger("torch.onnx"), ({0: torch.export.Dim("batch")},)
-    level = logger.level
-    with warnings.catch_warnings(action="ignore"):
-        logger.setLevel(logging.ERROR)
-        try:
-            program = torch.onnx.export(
-                net, (images,), dynamo=True, dynamic_shapes=batch, input_names=["images"], output_names=["emb"],
-                verbose=False,
-            )  # fmt: skip
-        finally:
-            logger.setLevel(level)
+    """The bytes of the ONNX file."""
+    with warnings.catch_warnings(action="ignore"):  # about the exporter's own parts
+        program = torch.onnx.export(
+            net, (images,), dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["images"],
+            output_names=["emb"], verbose=False,
+        )  # fmt: skip
     assert program is not None
     program.model.metadata_props["reidlib"] = json.dumps(about)
     return program.model_proto.SerializeToString()

@@ -19,7 +19,7 @@ from reidlib.evaluation.cosine import Cosine
 from reidlib.evaluation.counting import COLUMNS
 from reidlib.evaluation.scores import Scores
 from reidlib.files import few, write_whole
-from reidlib.search.answers import Answers
+from reidlib.search.answers import NOBODY, Answers
 from reidlib.search.identity import model_of, refuse
 from reidlib.search.nearest import nearest
 from reidlib.search.open_set import OpenSet, open_set
@@ -27,10 +27,9 @@ from reidlib.systems import System
 from reidlib.train.embedding import Picture, embed, pictures_of
 
 FORMAT = "reidlib gallery 1"
+FIELDS = ("names", "cameras", "sources")
 Images = Shots | Picture | Iterable[Picture] | Tensor  # a tensor: embeddings (N, D) that were computed before
 Entries = tuple[Iterable[Cosine], np.ndarray | None]
-FIELDS = ("names", "cameras", "sources")
-DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class Gallery:
@@ -76,22 +75,23 @@ class Gallery:
 
         Raises
         ------
-        ValueError : a name that is enrolled already or empty, too few names, an embedding that is not finite or of
-            another length than those before, or a system that was trained on since the gallery was made
+        ValueError : a name that is enrolled already, missing or "nobody", too few names, an embedding that is not
+            finite or of another length than those before, or a system that was trained on since the gallery was made
         """
         if isinstance(images, Shots):
-            names = _pids(images) if names is None else names
+            if names is None and (images.pids <= DISTRACTOR).any():
+                raise ValueError(
+                    f"{images.name} holds junk or distractors, which have no name: add shots[shots.pids > 0]"
+                )
+            names = images.pids.tolist() if names is None else names
             cameras = images.camids.tolist() if cameras is None else cameras
         if names is None:
             raise ValueError("no names: give one for each image, or one for all of them")
         emb, pictures = self._embedded(images)
-        names = [names] * len(emb) if isinstance(names, str) else [str(name) for name in names]
-        cameras = [""] * len(emb) if cameras is None else [str(camera) for camera in cameras]
-        for kind, labels in (("names", names), ("cameras", cameras)):
-            if len(labels) != len(emb):
-                raise ValueError(f"{len(labels)} {kind} for {len(emb)} images: one an image is needed")
-        if not all(map(str.strip, names)):
-            raise ValueError(f"image {[bool(name.strip()) for name in names].index(False)} has an empty name")
+        names = _labels("names", names, len(emb))
+        cameras = _labels("cameras", "" if cameras is None else cameras, len(emb))
+        if wrong := [i for i, name in enumerate(names) if name.strip() in ("", NOBODY)]:
+            raise ValueError(f"image {wrong[0]} has the name {names[wrong[0]]!r}: give it the name of somebody")
         if not more and (twice := sorted(set(names) & set(self.names))):
             raise ValueError(
                 f"already enrolled: {few(twice)}. Another person needs another name; add(..., more=True) adds images "
@@ -141,6 +141,8 @@ class Gallery:
         seed : of the draw of who is enrolled
         """
         if not isinstance(value, Scores):
+            if not -1 <= value <= 1:
+                raise ValueError(f"threshold={value}: similarities are cosines, between -1 and 1")
             self.threshold, self.measured = float(value), {"chosen": "by hand"}
             return None
         found = open_set(value, seed=seed, average=self.average)
@@ -178,12 +180,11 @@ class Gallery:
                 about = json.loads(str(file["about"]))
                 fields = {name: file[name].tolist() for name in FIELDS}
                 blocks = [torch.from_numpy(file[name]) for name in sorted(file.files) if name.startswith("block")]
-            if about["format"] != FORMAT:
-                raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}")
-        except DAMAGED as error:
-            raise ValueError(
-                f"{path} is no gallery, or is damaged or cut off ({error}): enrol its people again"
-            ) from None
+                written = about["format"]
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{path} is no gallery, or is damaged or cut off: enrol its people again") from error
+        if written != FORMAT:
+            raise ValueError(f"{path} is a {written!r}, and this reidlib reads {FORMAT!r}: enrol its people again")
         refuse(str(path), about["model"], system)
         gallery = cls(system, about["average"], about["half"])
         vars(gallery).update(fields, threshold=about["threshold"], measured=about["measured"], _blocks=blocks)
@@ -237,7 +238,9 @@ class Gallery:
         return F.normalize(total[torch.from_numpy(order)]).float().split(COLUMNS), first[order]
 
 
-def _pids(shots: Shots) -> list[str]:
-    if (shots.pids <= DISTRACTOR).any():
-        raise ValueError(f"{shots.name} holds junk or distractors, which have no name: add shots[shots.pids > 0]")
-    return [str(pid) for pid in shots.pids.tolist()]
+def _labels(kind: str, given: str | Iterable[Any], count: int) -> list[str]:
+    """One label an image, "" for None and NaN; ValueError if there are more or fewer."""
+    given = [given] * count if isinstance(given, str) else list(given)
+    if len(given) != count:
+        raise ValueError(f"{len(given)} {kind} for {count} images: one an image is needed")
+    return ["" if each is None or each != each else str(each) for each in given]

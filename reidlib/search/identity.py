@@ -4,20 +4,15 @@ import hashlib
 import zlib
 from typing import Any
 
-from torch import Tensor
-
 from reidlib.provenance import code_of, in_words
 from reidlib.systems import System
 
 
 def model_of(system: System) -> dict[str, Any]:
     """What an embedding depends on: the recipe's name, the system, its sizes, and a digest of its weights."""
-    digest = hashlib.blake2b(digest_size=10)
-    for name, value in system.state_dict().items():
-        content = value.detach().cpu().contiguous().numpy().tobytes() if isinstance(value, Tensor) else repr(value)
-        check = zlib.crc32(content if isinstance(content, bytes) else content.encode())  # fast: every search asks
-        digest.update(f"{name}\0{check}\n".encode())
-    recipe = system.recipe
+    arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in system.state_dict().items()}
+    checks = [f"{name}\0{zlib.crc32(array)}\n" for name, array in arrays.items()]  # fast: every search asks
+    recipe, digest = system.recipe, hashlib.blake2b("".join(checks).encode(), digest_size=10)
     return {
         "recipe": recipe.name(), "system": code_of(system)[0], "weights": digest.hexdigest(),
         "size": list(recipe.size), "resize": recipe.resize, "flip": system.flip,

@@ -46,16 +46,12 @@ def _candidates(cosine: Cosine, rows: slice, least: np.ndarray, k: int) -> tuple
     least (n,): the similarity of each query's last place so far, -inf while there are free ones.
     """
     tile = cosine.tile(rows, slice(0, len(cosine.g))).numpy()
-    passed = tile >= _below(least - cosine.error)
+    error = cosine.error + 2**-23  # and what float32 rounds
+    passed = tile >= (least - error).astype(np.float32)[:, None]
     if tile.shape[1] > k and np.count_nonzero(passed) > CROWDED * k * len(tile):
         here = np.partition(tile, -k, axis=1)[:, -k]
-        passed = tile >= _below(np.maximum(least - cosine.error, here - 2 * cosine.error))
+        passed = tile >= (np.maximum(least, here - error) - error).astype(np.float32)[:, None]
     return np.divmod(np.flatnonzero(passed), tile.shape[1])
-
-
-def _below(values: np.ndarray) -> np.ndarray:
-    """Thresholds (n, 1) in float32, none of them above the float64 values (n,)."""
-    return np.nextafter(values.astype(np.float32), np.float32(-np.inf))[:, None]
 
 
 def _merged(

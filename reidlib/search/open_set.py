@@ -44,10 +44,8 @@ class OpenSet:
     def roc(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """False alarms, found and threshold, (n,) each, thresholds descending from where nothing passes."""
         threshold = np.append(np.float32(2), np.unique(self.best)[::-1])
-        found = np.sort(self.best[self.enrolled & self.right])
-        alarms = np.sort(self.best[~self.enrolled])
-        passed = [len(x) - np.searchsorted(x, threshold) for x in (alarms, found)]
-        return passed[0] / len(alarms), passed[1] / self.enrolled.sum(), threshold
+        found, alarms = np.array([self.rates(value) for value in threshold]).T
+        return alarms, found, threshold
 
     def intervals(self, threshold: float, level: float = 0.95, seed: int = 0) -> tuple[Interval, Interval]:
         """Intervals of both `rates` at a threshold, by resampling people, each with all their images: `bootstrap`.
@@ -55,9 +53,9 @@ class OpenSet:
         Model, enrolled images and threshold stay as they are. Of a threshold that was found on the same people, the
         interval of false alarms says how far it may be off for others.
         """
-        groups = zip(self._marks(threshold), (self.enrolled, ~self.enrolled))
-        found, alarms = (bootstrap(marks, self.pids[of], level, seed=seed) for marks, of in groups)
-        return found, alarms
+        found, alarms = self._marks(threshold)
+        of_found, of_alarms = self.pids[self.enrolled], self.pids[~self.enrolled]
+        return bootstrap(found, of_found, level, seed=seed), bootstrap(alarms, of_alarms, level, seed=seed)
 
     def summary(self, false_alarms: float) -> dict[str, Any]:
         """What a threshold rests on, as plain values: rates with their intervals, and how many images and people."""

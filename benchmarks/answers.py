@@ -3,8 +3,9 @@
     python benchmarks/answers.py                 # the drawn crowd and, where it is here, Market-1501: six minutes
     python benchmarks/answers.py --data toy      # the drawn crowd only
 
-On toy the model is the course's (runs/toy-reference-all-seed1, trained first if it is not there), on Market-1501 it is
-`market-laptop`, which comes with the library. Neither has seen the people of the test sets.
+On toy the model is the course's (runs/toy-reference-all-seed1, and for thresholds from training people those of ten
+seeds; trained first if they are not there), on Market-1501 it is `market-laptop`, which comes with the library. None of
+them has seen the people of the test sets.
 """
 
 import argparse
@@ -18,13 +19,21 @@ from sklearn.metrics import adjusted_rand_score
 import reidlib as rl
 
 DRAWS = 10  # of who is enrolled
+SEEDS = range(1, 11)  # of the toy's models
 RATES = (0.001, 0.01, 0.05, 0.1)
 
 
+def toy_model(split: rl.Split, seed: int = 1) -> tuple:
+    """The course's model of a seed and the folder of its run."""
+    recipe = rl.Recipe.for_dataset("toy", seed=seed)
+    run = rl.project() / "runs" / recipe.name()
+    return rl.load_or_train(recipe, split.train, run), run
+
+
 def scores_of(data: str, root: str | None) -> rl.Scores:
-    split, run = rl.load(data, root), rl.project() / "runs" / f"{data}-reference-all-seed1"
+    split = rl.load(data, root)
     if data == "toy":
-        system = rl.load_or_train(rl.Recipe.for_dataset(data), split.train, run)
+        system, run = toy_model(split)
     else:
         system, run = rl.pretrained(f"{data}-laptop"), rl.project() / "runs" / f"{data}-laptop"
     scores = rl.measure(system, split, run)
@@ -81,6 +90,50 @@ def groups(scores: rl.Scores) -> None:
         print(f"{k1:4}{k2:4}{labels.max() + 1:8,}{alone.sum():7,}{score:15.3f}", flush=True)
 
 
+def training_people(root: str | None, most: float = 0.05) -> None:
+    """A threshold from people of the training set, and one from new people: what each promises, and gives on others.
+
+    The test's people are halved in each of some draws: one half chooses a threshold, the other half is new to both. As
+    many people are enrolled in each of the three groups, and a row is a model's mean over the draws.
+    """
+    split = rl.load("toy", root)
+    print(f"a threshold for at most {100 * most:g} % false alarms, mean of {DRAWS} draws: found and false alarms in %")
+    print(f"{'':8}{'from people of the training set':>42}{'from new people':>42}")
+    columns = "".join(f"{name:>{width}}" for name, width in (("threshold", 12), ("promised", 15), ("on others", 15)))
+    print(f"{'model':8}{columns}{columns}")
+    rows = []
+    for seed in SEEDS:
+        system, run = toy_model(split, seed)
+        emb, test = rl.embed(system, split.train), rl.measure(system, split, run)
+        seen = rl.score(emb, emb, split.train, split.train)
+        rows.append(np.mean([_promised_and_given(seen, test, draw, most) for draw in range(DRAWS)], 0))
+        _print_row(f"seed {seed}", rows[-1])
+    for name, values in (("mean", np.mean(rows, 0)), ("sd", np.std(rows, 0, ddof=1))):
+        _print_row(name, values)
+
+
+def _promised_and_given(seen: rl.Scores, test: rl.Scores, draw: int, most: float) -> np.ndarray:
+    """(2, 5): threshold, and found and false alarms of those who chose it and of others; of training and new people."""
+    people = np.random.default_rng(draw).permutation(np.unique(test.pids[test.valid]))
+    halves = [rl.open_set(among(test, half), seed=draw) for half in np.array_split(people, 2)]
+    share = halves[0].people / len(np.unique(seen.pids[seen.valid]))
+    chosen = [(each, each.at(most)[1]) for each in (rl.open_set(seen, share, draw), halves[0])]
+    return np.array([(threshold, *each.rates(threshold), *halves[1].rates(threshold)) for each, threshold in chosen])
+
+
+def among(scores: rl.Scores, pids: np.ndarray) -> rl.Scores:
+    """The scores of some people among themselves."""
+    q, g = np.isin(scores.query.pids, pids), np.isin(scores.gallery.pids, pids)
+    return rl.score(scores.q[q], scores.g[g], scores.query[q], scores.gallery[g])
+
+
+def _print_row(name: str, values: np.ndarray) -> None:
+    print(f"{name:8}", end="")
+    for threshold, *shares in values:
+        print(f"{threshold:12.3f}" + "".join(f"{100 * x:{n}.1f}" for x, n in zip(shares, (9, 6, 9, 6))), end="")
+    print(flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", default=["toy", "market"], choices=["toy", "market"])
@@ -96,6 +149,8 @@ def main() -> None:
         open_set(scores)
         larger(scores)
         groups(scores)
+        if data == "toy":
+            training_people(options.root)
 
 
 if __name__ == "__main__":

@@ -207,13 +207,13 @@ def test_what_cannot_be_enrolled_or_searched_says_so(gallery, system, crowd):
         lambda: gallery.search([]): "no images to embed",
         lambda: gallery.search(x * torch.nan): "image 0 is all zeros, or holds NaN",
         lambda: gallery.add(x * torch.tensor([[1.0], [0.0]]), "new"): "image 1 is all zeros",
-        lambda: gallery.add(x): "no names",
+        lambda: gallery.add(x): "the name of image 0 is ''.*for each image, or one for all",
         lambda: gallery.add(x, ["new"]): "1 names for 2 images",
         lambda: gallery.add(x, "new", cameras=[1]): "1 cameras for 2 images",
-        lambda: gallery.add(x, ["new", " "]): "image 1 has the name ' '",
-        lambda: gallery.add(x, [np.nan, "new"]): "image 0 has the name ''",
-        lambda: gallery.add(x, ["new", None]): "image 1 has the name ''",
-        lambda: gallery.add(x, "nobody"): "image 0 has the name 'nobody'",
+        lambda: gallery.add(x, ["new", " "]): "the name of image 1 is ' '",
+        lambda: gallery.add(x, [np.nan, "new"]): "the name of image 0 is ''",
+        lambda: gallery.add(x, ["new", None]): "the name of image 1 is ''",
+        lambda: gallery.add(x, "nobody"): "the name of image 0 is 'nobody'",
         lambda: gallery.set_threshold(float("nan")): "threshold=nan: similarities are cosines",
         lambda: gallery.set_threshold(60): "threshold=60: similarities are cosines",
         lambda: gallery.add(x, ["new", "8"]): "already enrolled: 8. .*more=True",
@@ -221,8 +221,10 @@ def test_what_cannot_be_enrolled_or_searched_says_so(gallery, system, crowd):
         with pytest.raises(ValueError, match=said):
             call()
     assert len(gallery) == 12, "nothing of it was enrolled"
-    gallery.add(x, ["new", "8"], more=True)
-    assert len(gallery) == 14
+    gallery.add(x, ["new", 8], more=True)
+    gallery.add(x, 9, cameras=4, more=True)
+    assert gallery.names[-4:] == ["new", "8", "9", "9"]
+    assert gallery.cameras[-3:] == ["", "4", "4"]
     distractors = crowd.gallery[:2]
     distractors.pids[0] = 0
     with pytest.raises(ValueError, match="junk or distractors, which have no name"):

@@ -61,16 +61,15 @@ class Gallery:
         return f"Gallery({len(set(self.names)):,} people, {len(self):,} images, of {self.model['recipe']}{rule})"
 
     def add(
-        self, images: Images, names: str | Sequence[str] | None = None, cameras: Sequence[Any] | None = None,
-        more: bool = False,
-    ) -> None:  # fmt: skip
+        self, images: Images, names: str | int | Iterable[Any] | None = None, cameras: Any = None, more: bool = False
+    ) -> None:
         """Enrol images of people.
 
         Parameters
         ----------
         images : N images, whatever `embed` takes, or their embeddings, a floating-point tensor (N, D)
         names : whose each image is, (N,), or one name for all; of Shots by default their pids
-        cameras : where each was taken, (N,), kept as `cameras`; of Shots by default their camids
+        cameras : where each was taken, (N,), or one for all, kept as `cameras`; of Shots by default their camids
         more : these are further images of people who may be enrolled already
 
         Raises
@@ -85,13 +84,11 @@ class Gallery:
                 )
             names = images.pids.tolist() if names is None else names
             cameras = images.camids.tolist() if cameras is None else cameras
-        if names is None:
-            raise ValueError("no names: give one for each image, or one for all of them")
         emb, pictures = self._embedded(images)
-        names = _labels("names", names, len(emb))
-        cameras = _labels("cameras", "" if cameras is None else cameras, len(emb))
+        names, cameras = (_labels(kind, each, len(emb)) for kind, each in (("names", names), ("cameras", cameras)))
         if wrong := [i for i, name in enumerate(names) if name.strip() in ("", NOBODY)]:
-            raise ValueError(f"image {wrong[0]} has the name {names[wrong[0]]!r}: give it the name of somebody")
+            said = f"the name of image {wrong[0]} is {names[wrong[0]]!r}"
+            raise ValueError(f"{said}: give somebody's name for each image, or one for all of them")
         if not more and (twice := sorted(set(names) & set(self.names))):
             raise ValueError(
                 f"already enrolled: {few(twice)}. Another person needs another name; add(..., more=True) adds images "
@@ -238,9 +235,9 @@ class Gallery:
         return F.normalize(total[torch.from_numpy(order)]).float().split(COLUMNS), first[order]
 
 
-def _labels(kind: str, given: str | Iterable[Any], count: int) -> list[str]:
-    """One label an image, "" for None and NaN; ValueError if there are more or fewer."""
-    given = [given] * count if isinstance(given, str) else list(given)
+def _labels(kind: str, given: Any, count: int) -> list[str]:
+    """One label an image, or one for all; "" for None and NaN. ValueError if there are more or fewer."""
+    given = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given] * count
     if len(given) != count:
         raise ValueError(f"{len(given)} {kind} for {count} images: one an image is needed")
     return ["" if each is None or each != each else str(each) for each in given]

@@ -13,6 +13,7 @@ import torch
 
 import reidlib as rl
 from reidlib.__main__ import main
+from reidlib.runs.command import stoppable
 
 
 @pytest.fixture
@@ -144,6 +145,12 @@ def test_files_that_a_system_hides_in_folders_are_no_images(crowd, model, tmp_pa
     (people / ".cache").mkdir()
     assert main(["search", model, str(people), str(people / "0007"), "-k", "1"]) == 0
     assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_an_error_in_code_of_ones_own_keeps_its_traceback():
+    """Guards: a mistake in a system from outside, told in one sentence without the place."""
+    with pytest.raises(ValueError, match="invalid literal"):
+        stoppable(lambda: int("three"))
 
 
 def test_a_warning_is_one_line_and_a_closed_pipe_is_no_error(crowd, tmp_path, capsys):

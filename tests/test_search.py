@@ -121,6 +121,19 @@ def test_many_small_additions_and_a_removal_are_the_same_as_one(system, monkeypa
     assert (ours.names == theirs.names).all()
 
 
+def test_a_search_holds_one_tile_of_similarities_at_a_time(system, monkeypatch):
+    """Guards: a gallery of a million rows, and all of its similarities with many queries in memory at once."""
+    monkeypatch.setattr("reidlib.search.gallery.COLUMNS", 8)
+    monkeypatch.setattr(module, "ROWS", 4)
+    tile, shapes = Cosine.tile, []
+    monkeypatch.setattr(Cosine, "tile", lambda *given: shapes.append(tile(*given).shape) or tile(*given))
+    for options in ({}, {"half": True}, {"average": True}):
+        gallery = rl.Gallery(system, **options)
+        gallery.add(unit(30, 16), [str(i) for i in range(30)])
+        gallery.search(unit(9, 16, seed=2), k=3)
+    assert set(shapes) == {(4, 8), (4, 6), (1, 8), (1, 6)}
+
+
 def test_averages_are_the_normalised_means_of_a_persons_images(system):
     x, q = unit(6, 16), unit(3, 16, seed=3)
     gallery = rl.Gallery(system, average=True)

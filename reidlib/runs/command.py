@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import fields
@@ -13,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from reidlib.evaluation.score import SAME_CAMERA
+from reidlib.provenance import PACKAGE
 from reidlib.recipe import Recipe, recipe_class
 from reidlib.runs.measuring import measure_all, test_sets
 from reidlib.runs.results import run_folder, write_result
@@ -30,7 +32,10 @@ FOLDERS = {
 
 
 def stoppable(command: Callable[[], int | None], name: str = "error") -> int:
-    """The exit status of a command: 2 for what cannot be done, after a sentence that says why; 130 for Ctrl-C."""
+    """The exit status of a command: 2 for what cannot be done, after a sentence that says why; 130 for Ctrl-C.
+
+    An error that code outside the library raises, such as a system of one's own, keeps its traceback.
+    """
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         try:
@@ -44,6 +49,9 @@ def stoppable(command: Callable[[], int | None], name: str = "error") -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
             return 141
         except (ValueError, OSError, ImportError) as error:
+            raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+            if not isinstance(error, OSError) and not Path(raised_in).is_relative_to(PACKAGE):
+                raise
             print(f"{name}: {error}", file=sys.stderr)
             return 2
 

@@ -1,5 +1,6 @@
 """AlignGAN: its networks' shapes, each loss against a plain computation, what each phase trains, and resuming."""
 
+import copy
 import csv
 import itertools
 from dataclasses import replace
@@ -41,7 +42,7 @@ def small():
 def recipe_of(**fields):
     given = dict(height=32, width=16, p=3, k=2, iterations=2, epochs=4, phases=(1, 1), checkpoint_every=1)
     given |= dict(milestones=(3,), gan_size=(32, 16), gan_channels=4, gan_p=2, lr=0.2, backbone_lr=0.02)
-    given |= dict(precision="float32", backbone="trunks:small")
+    given |= dict(precision="float32", backbone="trunks:small", gan_lr=2e-4, gan_weights=(10.0, 5.0, 0.1, 0.1))
     return rl.Recipe.for_dataset("toy-sysu", model="aligngan", **given | fields)
 
 
@@ -79,7 +80,7 @@ def test_the_networks_have_the_shapes_of_the_authors_code():
 @pytest.mark.parametrize(("size", "patches"), [((64, 32), (8, 4)), ((32, 16), (8, 4)), ((64, 64), (4, 4))])
 def test_the_networks_fit_smaller_images(size, patches):
     images, maps = torch.zeros(2, 3, *size), torch.zeros(2, 512, 4, 2)
-    assert Generator(4)(images).shape == images.shape
+    assert Generator(size, 4)(images).shape == images.shape
     assert Discriminator(size, 4)(images).shape == JointDiscriminator(size, 512, 4)(images, maps).shape
     assert Discriminator(size, 4)(images).shape[2:] == patches
 
@@ -163,6 +164,8 @@ def test_the_first_phase_is_cross_entropy_and_triplet_loss_of_real_infrared_imag
     torch.manual_seed(1)
     found = system.step(images, labels)
     expected = {"loss": ce + triplet, "ce": ce, "triplet": triplet, "acc": (logits.argmax(1) == pids).float().mean()}
+    cosine, same = F.cosine_similarity(emb[:, None], emb[None], dim=2), pids[:, None] == pids
+    expected |= {"own": cosine[same].mean(), "others": cosine[~same].mean()}
     assert list(found) == list(expected)
     torch.testing.assert_close(found, {name: value.detach() for name, value in expected.items()})
 
@@ -259,6 +262,80 @@ def test_the_features_of_both_phases_are_those_of_the_paper(k):
     found = system.step(images, labels)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value.detach(), atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@LAYOUTS
+def test_pixels_alone_the_features_of_either_kind_are_learned_within_it(k):
+    """The images are translated; triplets stay within a kind, and nothing judges features."""
+    recipe = recipe_of(k=k, tricks="all-features")
+    system, (images, labels) = system_at(2, recipe), batch(recipe)
+    visible, infrared, pids = sides(images, labels, k)
+    torch.manual_seed(1)
+    real, fake = system.trunk(infrared), system.trunk(stretched(system.to_ir(shrunk(visible)).detach()))
+    (a, a_logits), (b, b_logits) = heads(system, real, dropped=True), heads(system, fake, dropped=True)
+    ce = F.cross_entropy(a_logits, pids) + F.cross_entropy(b_logits, pids)
+    triplet = rl.cross_triplet(a, a, pids, pids) + rl.cross_triplet(b, b, pids, pids)
+    system = system_at(2, recipe)
+    asked = []
+    system.judges.pair.register_forward_hook(lambda *_: asked.append("pair"))
+    torch.manual_seed(1)
+    found = system.step(images, labels)
+    torch.testing.assert_close(found["ce"], ce.detach(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found["triplet"], triplet.detach(), atol=1e-5, rtol=1e-4)
+    assert "feature_gan" not in found
+    assert not asked
+    assert found["cycle"] > 0
+
+
+def test_features_alone_visible_images_reach_the_encoder_as_they_are():
+    recipe = recipe_of(tricks="all-pixels")
+    system, (images, labels) = system_at(2, recipe), batch(recipe)
+    visible, infrared, pids = sides(images, labels, recipe.k)
+    torch.manual_seed(1)
+    (a, _), (b, _) = (heads(system, system.trunk(each), dropped=True) for each in (infrared, visible))
+    triplet = rl.cross_triplet(a, b, pids, pids) + rl.cross_triplet(b, a, pids, pids)
+    system, made = system_at(2, recipe), []
+    before = {name: value.clone() for name, value in system.state_dict().items()}
+    for generator in (system.to_ir, system.to_visible):
+        generator.register_forward_hook(lambda *_: made.append("image"))
+    torch.manual_seed(1)
+    found = system.step(images, labels)
+    torch.testing.assert_close(found["triplet"], triplet.detach(), atol=1e-5, rtol=1e-4)
+    assert torch.equal(system.to_infrared(images), images)
+    assert not made
+    assert not {"cycle", "identity", "pixel_gan", "pixel_ce", "pixel_triplet"} & found.keys()
+    changed = {network(name) for name, value in system.state_dict().items() if not torch.equal(before[name], value)}
+    assert changed == {*ENCODER, *JUDGES}
+
+
+def test_one_of_the_two_alignments_is_needed():
+    with pytest.raises(ValueError, match="nothing aligns the two kinds of images"):
+        recipe_of(tricks="none")
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_the_accuracy_of_the_discriminators_is_the_share_of_patches_on_the_right_side(monkeypatch, epoch):
+    system, (images, labels) = system_at(epoch), batch()
+    given, loss = [], system.judges.loss
+    monkeypatch.setattr(system.judges, "loss", lambda *args: given.append(args) or loss(*args))
+    for name in JUDGES + WARM:
+        list(system.get_submodule(name).modules())[-1].weight.data *= 10
+    names = {1: ("judges.warm_visible", "judges.warm_ir"), 2: JUDGES}[epoch]
+    copies = [copy.deepcopy(system.get_submodule(name)) for name in names]
+    found = system.step(images, labels)["judged"]
+    real, fake, real_map, fake_map, joint, each = given[0]
+    if epoch == 1:
+        true, false = [(real["ir"],)], [(fake["ir"],)]
+    else:
+        mixed = real["ir"].roll(-each, 0)
+        true = [(real["ir"], real_map)]
+        false = [(fake["ir"], real_map), (real["ir"], fake_map), (fake["ir"], fake_map), (mixed, real_map)]
+    right = [torch.cat([copies[1](*x) for x in pairs]) for pairs in (true, false)]
+    right += [copies[0](images["visible"]) for images in (real, fake)]
+    shares = [((answers > 0.5) == wanted).float().mean() for answers, wanted in zip(right, (1, 0, 1, 0), strict=True)]
+    assert found == pytest.approx(float(sum(shares)) / 4, abs=1e-6)
+    assert joint == (epoch == 2)
+    assert 0 < found < 1
 
 
 def network(parameter):

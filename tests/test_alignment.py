@@ -35,6 +35,32 @@ def test_grey_is_torchvisions():
     torch.testing.assert_close(found, tv.rgb_to_grayscale(pixels, 3), atol=1e-3, rtol=1e-3)
 
 
+def test_the_true_gallery_is_that_of_the_same_moments(crossed, monkeypatch):
+    asked = []
+    monkeypatch.setattr(alignment, "load", lambda name: asked.append(name) or crossed)
+    for name in ("toy-sysu", "toy-sysu:fabrics=1"):
+        assert alignment.true_infrared(name) is crossed.gallery
+    assert asked == ["toy-sysu:translated=1", "toy-sysu:fabrics=1,translated=1"]
+
+
+def test_the_error_is_the_mean_distance_in_grey_from_the_true_picture(crossed, monkeypatch):
+    system, seen = system_at(1), crossed.gallery
+    true = replace(seen, pids=seen.pids + 1)  # the same files stand in for the true ones
+    monkeypatch.setattr(alignment, "_batches", lambda _, shots: batches[shots is true])
+    rng = torch.Generator().manual_seed(0)
+    images = torch.rand(2, len(seen), 3, 32, 16, generator=rng)  # seen, true
+    std, mean = (torch.tensor(values)[:, None, None] for values in (STD, MEAN))
+    normal = (images - mean) / std
+    batches = [normal[side].split((3, len(seen) - 3)) for side in (0, 1)]
+    made = (system.to_infrared(normal[0]) * std + mean, images[0])
+    right = tv.rgb_to_grayscale(images[1])
+    expected = [float((tv.rgb_to_grayscale(each).clamp(0, 1) - right).abs().mean()) for each in made]
+    found = alignment.errors(system, seen, true)
+    assert found == pytest.approx({"generated": expected[0], "grey": expected[1]}, abs=1e-3)
+    with pytest.raises(ValueError, match="does not hold the pictures of"):
+        alignment.errors(system, seen, true[::-1])
+
+
 def test_three_galleries_meet_the_same_probes_and_one_of_them_is_generated(crossed):
     system = system_at(1)
     found = align(system, crossed)
@@ -48,8 +74,14 @@ def test_three_galleries_meet_the_same_probes_and_one_of_them_is_generated(cross
 
 
 def test_the_rows_say_how_they_were_measured(crossed):
-    table = rows(system_at(1), crossed)
-    assert [row["gallery"] for row in table] == ["visible", "grey", "generated"]
+    system = system_at(1)
+    plain, table = rows(system, crossed), rows(system, crossed, crossed.gallery)
+    assert [row["gallery"] for row in table] == ["visible", "grey", "generated", "true"]
+    far = alignment.errors(system, crossed.gallery, crossed.gallery)
+    wanted = [None, round(far["grey"], 4), round(far["generated"], 4), 0]
+    assert [row["error"] for row in table] == wanted
+    assert [row | {"error": None} for row in table[:3]] == plain
+    assert table[3]["mAP"] == table[0]["mAP"], "the same images, untranslated"
     said = {"seed": 1, "epoch": 2, "test": "all single", "feature": "pooled", "flip": "on", "reranking": "off"}
     assert all(row | said == row for row in table)
     assert list(table[0]) == list(rl.read_csv(rl.project() / "results" / "pixel_alignment.csv")[0])
@@ -61,7 +93,7 @@ def test_a_seed_that_failed_shortens_no_table(tmp_path, monkeypatch):
     monkeypatch.setattr(alignment, "run_folder", lambda recipe: tmp_path / recipe.name())
     monkeypatch.setattr(alignment, "project", lambda: tmp_path)
     with pytest.raises(
-        FileNotFoundError, match=r"no result of toy-sysu-reference-all-seed1, .*\(9 in all\); run make cross first"
+        FileNotFoundError, match=r"no result of toy-sysu-reference-all-seed1, .*\(25 in all\); run make cross first"
     ):
         alignment.main()
     assert not list(tmp_path.glob("results/*"))
@@ -73,13 +105,50 @@ def test_an_encoder_that_knows_more_than_infrared_or_a_generator_that_knows_noth
         align(system_at(epoch), crossed)
 
 
-def test_the_gains_are_over_the_visible_gallery_seed_by_seed():
+def test_without_generators_there_is_nothing_to_test(crossed):
+    system = rl.build(recipe_of(tricks="all-pixels"), np.arange(6), "cpu")
+    system.begin_epoch(1)
+    with pytest.raises(ValueError, match="needs an AlignGAN with trained generators"):
+        align(system, crossed)
+
+
+def test_the_gains_are_those_of_the_generated_gallery_seed_by_seed():
     table = [
-        dict(dataset="toy-sysu", gallery=name, seed=seed, rank1=seed + gain, mAP=seed + 2 * gain, mINP=seed - gain)
-        for name, gain in (("visible", 0), ("grey", 1), ("generated", 3))
+        dict(dataset="toy-sysu", gallery=name, seed=seed, rank1=seed + gain, mAP=seed + 2 * gain)
+        for name, gain in (("visible", 0), ("grey", 1), ("generated", 3), ("true", 9))
         for seed in (1, 2, 3)
     ]
     found = alignment.gains(table)
-    assert [gain.mean for gain in found] == [1, 3, 2, 6, -1, -3]
-    assert [gain.name for gain in found][:2] == ["rank-1, grey - visible", "rank-1, generated - visible"]
+    assert [gain.mean for gain in found] == [3, 2, 6, 4]
+    assert [gain.name for gain in found][:2] == ["rank-1, generated - visible", "rank-1, generated - grey"]
     assert {gain.of for gain in found} == {len(found)}
+
+
+def test_each_part_is_compared_with_what_lacks_it_seed_by_seed():
+    height = {"baseline": 1, "channel augmentation": 2, "pixels alone": 4, "features alone": 8, "AlignGAN": 16}
+    table = [
+        dict(
+            dataset=dataset,
+            test=f"{dataset} {test}",
+            model=model,
+            tricks=tricks,
+            seed=seed,
+            mAP=scale * seed * height[name],
+        )
+        for name, (model, tricks) in alignment.MODELS.items()
+        for dataset, test, scale in (
+            ("toy-sysu", "all single", 1),
+            ("toy-sysu", "all multi", 0),
+            ("toy-sysu:fabrics=1", "all single", 3),
+        )
+        for seed in (1, 3)
+    ]
+    for dataset, scale in (("toy-sysu", 1), ("toy-sysu:fabrics=1", 3)):
+        found = alignment.parts(table, dataset)
+        assert [gain.mean for gain in found] == [2 * scale * gain for gain in (1, 7, 15, 8, 12)]
+        assert {gain.of for gain in found} == {5}
+    assert found[-1].name == "AlignGAN - pixels alone"
+    left = [row for row in table if row["tricks"] != "all-features"]
+    assert len(alignment.parts(left)) == 4
+    with pytest.raises(ValueError, match="seed"):
+        alignment.parts(table + table[:1])

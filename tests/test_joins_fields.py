@@ -149,8 +149,8 @@ def of_a_step(system) -> dict[str, Any]:
     torch.manual_seed(0)
     losses = system.step(images, labels)
     if hasattr(system, "to_ir"):
-        found["generators' images"] = given[-1]
-    return found | {f"loss {name}": value.item() for name, value in losses.items() if name != "acc"}
+        found["generators' images"] = given[-1:]
+    return found | {f"loss {name}": value.item() for name, value in losses.items() if name not in WATCHED}
 
 
 def same(name: str, a: Any, b: Any, rtol: float) -> bool:
@@ -173,6 +173,7 @@ def recipe_of(model: str, **others: Any) -> rl.Recipe:
     return rl.Recipe.for_dataset("plates", model=model, **BASE | MODELS[model] | others)
 
 
+WATCHED = ("acc", "judged", "own", "others")  # what a step reports beside its losses
 GAN = {
     f"loss {name}" for name in ("cycle", "discriminators", "identity", "loss", "pixel_ce", "pixel_gan", "pixel_triplet")
 }
@@ -274,6 +275,9 @@ ROWS: dict[str, dict[str, tuple]] = {
         "gan_p": (3, {"generators' images"} | GAN),
         "gan_channels": (6, {"generators' layers", "loss ce", "loss triplet", "loss feature_gan"} | GAN),
         "gan_lr": (1e-3, {"rate generators 0", "rate judges 0"}),
+        "gan_weights": ((20.0, 7.0, 0.3, 0.4), GAN - {"loss pixel_gan", "loss discriminators"}),
+        "pixels": (False, GAN | {"loss ce", "loss triplet", "loss feature_gan", "generators' images"}),
+        "features": (False, {"loss triplet", "loss feature_gan", "loss pixel_gan", "loss discriminators", "loss loss"}),
     },
 }  # fmt: skip
 

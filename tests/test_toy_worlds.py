@@ -201,6 +201,38 @@ def test_cameras_differ_less_or_more():
     assert not np.array_equal(picture(0), picture(0, World(cameras=2)))
 
 
+def test_a_translated_picture_is_the_infrared_one_of_the_same_moment(monkeypatch):
+    crowd = toy.population(PEOPLE)["sysu"]
+    shots = list(sets._shots("sysu", crowd, PEOPLE, Random("sysu shots 1")))
+    asked = []
+    monkeypatch.setattr(sights, "render", lambda *args, **options: asked.append((args, options)))
+    shares = (0, 0.4, 1)
+    for share in shares:
+        for i, shot in enumerate(shots):
+            snapshot("sysu", shot, crowd, Random(f"sysu picture 1 {i}"), World(translated=share))
+    lamps, rest = [], []
+    for args, options in asked:
+        lamps.append(args[1].lamp is not None)
+        rest.append((args[0], repr(args[1]), args[2].getstate(), args[3], options | {"world": None, "ahead": None}))
+    none, some, every = (slice(i * len(shots), (i + 1) * len(shots)) for i in range(len(shares)))
+    assert rest[none] == rest[some] == rest[every], "person, place, pose, box and grain are the same"
+    by_day = np.array([shot.camid not in (3, 6) for shot in shots])
+    assert (np.array(lamps[none]) == ~by_day).all()
+    assert np.array(lamps[some])[by_day].mean() == pytest.approx(0.4, abs=3 * np.sqrt(0.24 / by_day.sum()))
+    assert all(lamps[every])
+
+
+def test_a_translated_picture_shows_no_colour_and_the_materials():
+    person = toy.population(PEOPLE)["sysu"][0]
+    shot = sights.walk("sysu", "cam1/0001", 1, 1, person, 1, Random(1))[0]
+    seen, dark = (
+        np.asarray(snapshot("sysu", shot, [person], Random(5), World(translated=share)), np.int16) for share in (0, 1)
+    )
+    assert np.ptp(dark, 2).max() == 0
+    assert np.ptp(seen, 2).mean() > 10
+    assert np.abs(seen.mean(2) - dark[..., 0]).mean() > 20, "no grey copy"
+
+
 def test_fabrics_follow_the_dyes_or_do_not():
     crowds = {share: toy.population(PEOPLE, 1, World(fabrics=share))["sysu"] for share in (0, 0.8, 1)}
     same = {

@@ -1,19 +1,23 @@
-"""The effect of AlignGAN's pixel alignment in one test, and the table of the models of two modalities.
+"""AlignGAN part by part: the table of the models of two modalities, what each part gains, and two measures of pixels.
 
-The test: an encoder that was trained on infrared images only searches for infrared probes in a gallery of visible
-images, of the same images in grey, and of the same images translated to infrared by AlignGAN's generator. Encoder and
-generator are those of one AlignGAN run after its second phase, which does not train the encoder.
+The test of pixel alignment: an encoder that was trained on infrared images only searches for infrared probes in a
+gallery of visible images, of the same images in grey, of the same images translated to infrared by AlignGAN's
+generator and, where the set is drawn, of the true infrared pictures of the same moments. Encoder and generator are
+those of one AlignGAN run after its second phase, which does not train the encoder. The error of a translation is its
+distance from the true infrared picture, pixel by pixel.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from reidlib.data import Split, load
-from reidlib.data.augment import MEAN, STD
+from reidlib.data import Shots, Split, load
+from reidlib.data.augment import MEAN, STD, normalise
+from reidlib.data.images import decode
 from reidlib.evaluation import sysu
 from reidlib.evaluation.sysu import SysuScores
 from reidlib.files import few, project, write_csv
@@ -27,11 +31,21 @@ from reidlib.systems.aligngan import AlignGAN
 from reidlib.train.checkpoints import restore
 from reidlib.train.embedding import embed
 
-MODELS = (("bot", "all"), ("bot", "all+channels"), ("aligngan", "all"))  # the rows of results/rgb_infrared.csv
-SEEDS = (1, 2, 3)
+MODELS = {  # the rows of results/rgb_infrared.csv: name -> model and tricks
+    "baseline": ("bot", "all"),
+    "channel augmentation": ("bot", "all+channels"),
+    "pixels alone": ("aligngan", "all-features"),
+    "features alone": ("aligngan", "all-pixels"),
+    "AlignGAN": ("aligngan", "all"),
+}
+PAIRS = (  # what each part gains: with it, without it
+    ("channel augmentation", "baseline"), ("features alone", "baseline"), ("AlignGAN", "baseline"),
+    ("AlignGAN", "features alone"), ("AlignGAN", "pixels alone"),
+)  # fmt: skip
+SEEDS = (1, 2, 3, 4, 5)
 COLUMNS = (
-    "dataset", "seed", "epoch", "gallery", "test", "rank1", "rank10", "mAP", "mINP", "rank1_sd", "mAP_sd", "probes",
-    "draw", "feature", "flip", "reranking", "device", "torch", "source", "commit",
+    "dataset", "seed", "epoch", "gallery", "test", "error", "rank1", "rank10", "mAP", "mINP", "rank1_sd", "mAP_sd",
+    "probes", "draw", "feature", "flip", "reranking", "device", "torch", "source", "commit",
 )  # fmt: skip
 
 
@@ -48,39 +62,83 @@ def end_of_pixels(recipe: Recipe) -> int:
     return sum(recipe.phase_lengths[:2])
 
 
-def align(system: System, split: Split) -> dict[str, SysuScores]:
-    """The scores of the test, all-search and single-shot, with the gallery "visible", "grey" and "generated".
+def true_infrared(dataset: str = "toy-sysu") -> Shots:
+    """The gallery of a drawn set as infrared cameras would have recorded it at the same moments, in the same order."""
+    kind, _, words = dataset.partition(":")
+    return load(f"{kind}:{','.join(filter(None, (words, 'translated=1')))}").gallery
 
-    Raises ValueError for a system other than an AlignGAN in its second phase.
+
+def align(system: System, split: Split, true: Shots | None = None) -> dict[str, SysuScores]:
+    """The scores of the test, all-search and single-shot, by gallery: "visible", "grey", "generated", and "true".
+
+    true: `true_infrared` of a drawn set; None for another one, which has none. Raises ValueError for a system other
+    than an AlignGAN with generators in its second phase.
     """
-    if not isinstance(system, AlignGAN) or int(system.phase) != 1:
+    system = _of_second_phase(system)
+    q = embed(system, split.query)
+    galleries = {name: embed(system, split.gallery, through=change) for name, change in translations(system).items()}
+    if true is not None:
+        galleries["true"] = embed(system, true, through=lambda images: images)
+    return {name: sysu.score(q, g, split.query, split.gallery) for name, g in galleries.items()}
+
+
+def _of_second_phase(system: System) -> AlignGAN:
+    if not isinstance(system, AlignGAN) or int(system.phase) != 1 or not system.recipe.pixels:
         raise ValueError(
             "the test needs an AlignGAN with trained generators and an encoder that knows real infrared images only; "
             f"restore it after {end_of_pixels(system.recipe)} epochs"
         )
-    translations: dict[str, Callable[[Tensor], Tensor]] = {
-        "visible": lambda images: images, "grey": grey, "generated": system.to_infrared,
-    }  # fmt: skip
-    q = embed(system, split.query)
-    return {
-        name: sysu.score(q, embed(system, split.gallery, through=translation), split.query, split.gallery)
-        for name, translation in translations.items()
-    }
+    return system
 
 
-def rows(system: System, split: Split) -> list[dict]:
-    """The rows of results/pixel_alignment.csv for one run."""
+def translations(system: AlignGAN) -> dict[str, Callable[[Tensor], Tensor]]:
+    """What a visible image may become before it is searched, from normalised images (B, 3, H, W) to such images."""
+    return {"visible": lambda images: images, "grey": grey, "generated": system.to_infrared}
+
+
+def errors(system: AlignGAN, seen: Shots, true: Shots) -> dict[str, float]:
+    """The mean absolute difference of "grey" and "generated" from the true infrared pictures, in shares of full light.
+
+    seen, true: visible images and the true infrared ones of the same moments. Both sides are compared in grey, at the
+    size that the system sees. Raises ValueError where the two do not show the same moments.
+    """
+    if not np.array_equal(seen.paths, true.paths):
+        raise ValueError(f"{true.root} does not hold the pictures of {seen.root} under the same names")
+    found = dict.fromkeys(("grey", "generated"), 0.0)
+    for images, right in zip(_batches(system, seen), _batches(system, true), strict=True):
+        for name in found:
+            difference = _light(translations(system)[name](images)) - _light(right)
+            found[name] += float(difference.abs().mean()) * len(images) / len(seen)
+    return found
+
+
+def _batches(system: System, shots: Shots, size: int = 256) -> Iterator[Tensor]:
+    for start in range(0, len(shots), size):
+        images = normalise(decode(shots[start : start + size].files(), system.recipe.size, system.recipe.resize))
+        yield images.to(system.ids.device)
+
+
+def _light(images: Tensor) -> Tensor:
+    """Normalised images as grey levels between 0 and 1, (B, H, W)."""
+    mean, std = (torch.tensor(x, device=images.device)[:, None, None] for x in (MEAN, STD))
+    return (grey(images) * std + mean)[:, 0].clamp(0, 1)
+
+
+def rows(system: AlignGAN, split: Split, true: Shots | None = None) -> list[dict]:
+    """The rows of results/pixel_alignment.csv for one run; true as in `align`."""
     recipe, table = system.recipe, []
     origin = recipe.to_dict() | origin_columns(environment(*code_of(system)))
     origin |= {"epoch": end_of_pixels(recipe), "test": "all single"}
-    for name, scores in align(system, split).items():
+    far = errors(system, split.gallery, true) | {"true": 0.0} if true is not None else {}
+    for name, scores in align(system, split, true).items():
         known = origin | score_columns(scores, recipe, system.flip) | {"gallery": name, "probes": scores.num_valid}
+        known["error"] = round(far[name], 4) if name in far else None
         table.append({column: known[column] for column in COLUMNS})
     return table
 
 
 def gains(rows: list[dict], dataset: str = "toy-sysu") -> list[Gain]:
-    """What the grey and the generated gallery gain over the visible one in rank-1, mAP and mINP: six comparisons.
+    """What the generated gallery gains over the visible and the grey one in rank-1 and mAP: four comparisons.
 
     rows: of results/pixel_alignment.csv. Raises ValueError as `paired` and `one_a_seed` do.
     """
@@ -90,29 +148,54 @@ def gains(rows: list[dict], dataset: str = "toy-sysu") -> list[Gain]:
         return {row["seed"]: row[metric] for row in one_a_seed(chosen)}
 
     return [
-        paired(f"{words}, {name} - visible", of(name, metric), of("visible", metric), of=6)
-        for metric, words in (("rank1", "rank-1"), ("mAP", "mAP"), ("mINP", "mINP"))
-        for name in ("grey", "generated")
+        paired(f"{words}, generated - {name}", of("generated", metric), of(name, metric), of=4)
+        for metric, words in (("rank1", "rank-1"), ("mAP", "mAP"))
+        for name in ("visible", "grey")
+    ]
+
+
+def parts(rows: list[dict], dataset: str = "toy-sysu", test: str = "all single", metric: str = "mAP") -> list[Gain]:
+    """What each part gains, over paired seeds: the comparisons of `PAIRS` on one data set.
+
+    rows: of results/rgb_infrared.csv; a comparison with fewer than two seeds on a side is left out. The intervals allow
+    for all of `PAIRS`.
+    """
+
+    def of(name: str) -> dict[int, float]:
+        key = (dataset, f"{dataset} {test}", *MODELS[name])
+        chosen = [row for row in rows if (row["dataset"], row["test"], row["model"], row["tricks"]) == key]
+        return {row["seed"]: row[metric] for row in one_a_seed(chosen)}
+
+    sides = {name: of(name) for name in MODELS}
+    return [
+        paired(f"{a} - {b}", sides[a], sides[b], of=len(PAIRS))
+        for a, b in PAIRS
+        if len(sides[a].keys() & sides[b].keys()) > 1
     ]
 
 
 def main(dataset: str = "toy-sysu") -> None:
     """Collect the runs of `make cross` in results/rgb_infrared.csv and do the test with those of AlignGAN."""
     base, split = project() / "results", load(dataset)
+    true = true_infrared(dataset) if dataset.startswith("toy-") else None
     runs = [
-        Recipe.for_dataset(dataset, tricks=tricks, seed=seed, model=model) for model, tricks in MODELS for seed in SEEDS
+        Recipe.for_dataset(dataset, tricks=tricks, seed=seed, model=model)
+        for model, tricks in MODELS.values()
+        for seed in SEEDS
     ]
     if undone := [recipe.name() for recipe in runs if not (run_folder(recipe) / "result.json").is_file()]:
         raise FileNotFoundError(f"no result of {few(undone)}; run make cross first")
     write_csv(collect(*(run_folder(recipe) for recipe in runs)), base / "rgb_infrared.csv")
     table = []
     for recipe in runs:
-        if recipe.model == "aligngan":
+        if (recipe.model, recipe.tricks) == MODELS["AlignGAN"]:
             run = run_folder(recipe)
-            table += of_run(run, rows(restore(run, end_of_pixels(recipe)), split))
+            system = _of_second_phase(restore(run, end_of_pixels(recipe)))
+            table += of_run(run, rows(system, split, true))
     write_csv(table, base / "pixel_alignment.csv")
     for row in table:
         print(f"seed {row['seed']}  {row['gallery']:<9}  rank-1 {row['rank1']:.1f}  mAP {row['mAP']:.1f}")
+    print(*parts(collect(*(run_folder(recipe) for recipe in runs)), dataset), sep="\n")
     print(*(Path("results", name) for name in ("rgb_infrared.csv", "pixel_alignment.csv")))
 
 

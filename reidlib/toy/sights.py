@@ -1,12 +1,12 @@
 """Which pictures there are: walks past a camera, cropped by a detector with errors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from PIL import Image
 
-from .cameras import NETWORKS
+from .cameras import NETWORKS, Lamp
 from .furniture import OCCLUDERS
 from .people import Person
 from .picture import render, view
@@ -56,6 +56,8 @@ def snapshot(network: str, shot: Sight, crowd: list[Person], rng: Random, world:
         front = _front(crowd, own := Random(lot)) | {"ahead": own}
     yaw, place = rng.gauss(shot.yaw, TURN), rng.gauss(shot.place, 0.15)
     camera = NETWORKS[network][shot.camid - 1]
+    if not camera.lamp and Random(lot).random() < world.translated:
+        camera = replace(camera, lamp=Lamp())
     return render(shot.person, camera, rng, size, yaw=yaw, place=place, zoom=zoom, shift=shift, world=world, **front)
 
 

@@ -42,6 +42,8 @@ class World:
         all, 2 twice as far.
     fabrics
         Share of garments of the usual fabric of their dye, so that infrared brightness follows from colour.
+    translated
+        Share of the pictures by day that are drawn in infrared instead, as a perfect translation would make them.
 
     Raises
     ------
@@ -66,6 +68,7 @@ class World:
     details: float = knob(1.0, 0.2, 2)
     cameras: float = knob(1.0, 0, 3)
     fabrics: float = knob(MOSTLY, 0, 1, "infrared")
+    translated: float = knob(0.0, 0, 1, "infrared")
 
     def __post_init__(self) -> None:
         for entry in fields(self):

@@ -13,8 +13,8 @@ weights set below; real images go through the encoder before generated ones; the
 encoder's instead of being read at their own size.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -23,15 +23,13 @@ from torch import distributed as dist
 from torch.nn import functional as F
 
 from reidlib.systems.aligngan.recipe import AlignGANRecipe
-from reidlib.systems.aligngan.translation import Generator, Judges, shrink, squared_distance, stretch
+from reidlib.systems.aligngan.translation import Generator, Judges, kept, shrink, squared_distance, stretch
 from reidlib.systems.backbones import autocast, channels_of, evaluating, trunk_of, unpooled
 from reidlib.systems.losses import cross_triplet, total
 
 PHASES = ("features", "pixels", "joint")
-# What each loss weighs, from the authors' code. In the pixel alignment, beside the adversarial loss:
-CYCLE, IDENTITY, PIXEL_TRIPLET, PIXEL_CE = 10.0, 5.0, 0.1, 0.1
-# In the feature alignment, beside cross entropy and triplet loss:
-FEATURE_GAN = 0.1
+BESIDE = ("cycle", "identity", "pixel_triplet", "pixel_ce")  # the generators' losses beside the adversarial one
+FEATURE_GAN = 0.1  # what it weighs in the feature alignment, from the authors' code
 
 
 class AlignGAN(nn.Module):
@@ -47,30 +45,16 @@ class AlignGAN(nn.Module):
 
     ids: Tensor
     phase: Tensor
+    recipe: Any  # an AlignGANRecipe, where a System has some Recipe
     LABEL = "AlignGAN"  # in tables
     LINES = ("all",)
     RECIPE = AlignGANRecipe
     flip = True
 
-    def __init__(
-        self,
-        trunk: nn.Module,
-        ids: Sequence[int] | np.ndarray,
-        *,
-        each: int,
-        gan_p: int = 4,
-        gan_size: tuple[int, int] = (128, 128),
-        gan_channels: int = 64,
-        phases: tuple[int, int] = (50, 100),
-        margin: float = 1.0,
-        rates: dict[str, float],
-        schedule: Callable[[int], float],
-        weight_decay: float = 5e-4,
-        precision: str = "float32",
-    ) -> None:
+    def __init__(self, trunk: nn.Module, recipe: AlignGANRecipe, ids: Sequence[int] | np.ndarray) -> None:
         super().__init__()
-        self.each, self.gan_p, self.gan_size, self.phases = each, gan_p, gan_size, phases
-        self.margin, self.rates, self.schedule, self.precision = margin, rates, schedule, precision
+        self.recipe, self.each, self.gan_size = recipe, recipe.k // 2, recipe.gan_size
+        self.rates = {"heads": recipe.lr, "trunk": recipe.backbone_lr or recipe.lr, "gan": recipe.gan_lr}
         self.register_buffer("ids", torch.as_tensor(ids, dtype=torch.int64))
         self.register_buffer("phase", torch.zeros((), dtype=torch.int64))
         self.trunk, channels = trunk, channels_of(trunk)  # (B, 3, H, W) -> (B, C, H/16, W/16)
@@ -80,9 +64,10 @@ class AlignGAN(nn.Module):
         self.classifier = nn.Linear(256, len(self.ids))
         nn.init.kaiming_normal_(first.weight, mode="fan_out")
         nn.init.normal_(self.classifier.weight, std=0.001)
-        self.to_ir, self.to_visible = Generator(gan_channels), Generator(gan_channels)
-        self.judges = Judges(gan_size, channels, gan_channels)
-        self.optimizers = self._optimizers(weight_decay)
+        sizes = (recipe.gan_size, recipe.gan_channels)
+        self.to_ir, self.to_visible = Generator(*sizes), Generator(*sizes)
+        self.judges = Judges(recipe.gan_size, channels, recipe.gan_channels)
+        self.optimizers = self._optimizers(recipe.weight_decay)
 
     @classmethod
     def from_recipe(cls, recipe: AlignGANRecipe, ids: Sequence[int] | np.ndarray) -> Self:
@@ -94,20 +79,7 @@ class AlignGAN(nn.Module):
             )
         if dist.is_initialized() and dist.get_world_size() > 1:
             raise ValueError("AlignGAN trains in one process, as its losses need several networks; use no torchrun")
-        return cls(
-            unpooled(trunk_of(recipe)),
-            ids,
-            each=recipe.k // 2,
-            gan_p=recipe.gan_p,
-            gan_size=recipe.gan_size,
-            gan_channels=recipe.gan_channels,
-            phases=recipe.phases,
-            margin=recipe.margin,
-            rates={"heads": recipe.lr, "trunk": recipe.backbone_lr or recipe.lr, "gan": recipe.gan_lr},
-            schedule=recipe.schedule_factor,
-            weight_decay=recipe.weight_decay,
-            precision=recipe.precision,
-        )
+        return cls(unpooled(trunk_of(recipe)), recipe, ids)
 
     def _optimizers(self, weight_decay: float) -> dict[str, torch.optim.Optimizer]:
         def weights(*networks: nn.Module) -> list[nn.Parameter]:
@@ -125,8 +97,9 @@ class AlignGAN(nn.Module):
     def begin_epoch(self, epoch: int) -> None:
         """Set the phase and the learning rates of 0-based `epoch`, and training mode."""
         self.train()
-        self.phase.fill_((epoch >= self.phases[0]) + (epoch >= sum(self.phases)))
-        share = self.schedule(epoch)
+        phases = self.recipe.phases
+        self.phase.fill_((epoch >= phases[0]) + (epoch >= sum(phases)))
+        share = self.recipe.schedule_factor(epoch)
         for name, optimizer in self.optimizers.items():
             kinds = ("heads", "trunk") if name == "features" else ("gan",)
             for group, kind in zip(optimizer.param_groups, kinds, strict=True):
@@ -140,7 +113,7 @@ class AlignGAN(nn.Module):
         """
         visible, infrared = images.unflatten(0, (-1, 2, self.each)).unbind(1)  # (P, each, 3, H, W), twice
         pids = labels.unflatten(0, (-1, 2, self.each))[:, 0]  # (P, each), the same for both
-        phase, few = PHASES[int(self.phase)], slice(0, self.gan_p)
+        phase, few = PHASES[int(self.phase)], slice(0, self.recipe.gan_p)
         joint, parts = phase == "joint", []
         if phase != "pixels":
             parts.append(self._align_features(visible.flatten(0, 1), infrared.flatten(0, 1), pids.flatten(), joint))
@@ -158,31 +131,34 @@ class AlignGAN(nn.Module):
         maps = [self.encode(infrared)]  # (b, C, h, w), float32; in training each modality is normalised by itself
         if joint:
             with torch.no_grad():
-                generated = stretch(self.to_ir(shrink(visible, self.gan_size)), visible.shape[2:])
+                generated = stretch(self._translated(shrink(visible, self.gan_size)), visible.shape[2:])
             maps.append(self.encode(generated))
         embs, logits = zip(*(self._heads(each) for each in maps), strict=True)  # (b, 256), (b, ids)
         ce = total(F.cross_entropy(each, labels) for each in logits)
-        pairs = [(embs[0], embs[-1]), (embs[-1], embs[0])] if joint else [(embs[0], embs[0])]
-        triplet = total(cross_triplet(a, b, labels, labels, self.margin) for a, b in pairs)
+        tied = joint and self.recipe.features
+        pairs = zip(embs, embs[::-1] if tied else embs, strict=True)  # across the two kinds, or each within itself
+        triplet = total(cross_triplet(a, b, labels, labels, self.recipe.margin) for a, b in pairs)
         losses = {"ce": ce, "triplet": triplet}
-        if joint:  # the features of a generated image should pass for those of the real one beside it
+        if tied:  # the features of a generated image should pass for those of the real one beside it
             answers = self.judges.pair(shrink(infrared, self.gan_size), maps[1])
             losses["feature_gan"] = FEATURE_GAN * squared_distance(answers, 1)
         loss = total(losses.values())
         self._update("features", loss)
         hits = torch.stack([(each.argmax(1) == labels).float().mean() for each in logits])
-        return {"loss": loss, **losses, "acc": hits.mean()}
+        return {"loss": loss, **losses, "acc": hits.mean(), **likeness(embs[0], embs[-1], labels)}
 
     def _align_pixels(self, visible: Tensor, infrared: Tensor, labels: Tensor, joint: bool) -> dict[str, Tensor]:
         """Pixel alignment (section 3): generators that keep the person, against discriminators.
 
         visible, infrared (b, 3, H, W), labels (b,) of both. The encoder is a fixed judge here, in evaluation mode (the
-        authors' code leaves it in training mode, in which generated images move its statistics).
+        authors' code leaves it in training mode, in which generated images move its statistics). Without generators the
+        images are judged as they are.
         """
         real = {"visible": shrink(visible, self.gan_size), "ir": shrink(infrared, self.gan_size)}  # (b, 3, h, w)
-        fake = {"visible": self.to_visible(real["ir"]), "ir": self.to_ir(real["visible"])}
-        back = {"visible": self.to_visible(fake["ir"]), "ir": self.to_ir(fake["visible"])}
-        same = {"visible": self.to_visible(real["visible"]), "ir": self.to_ir(real["ir"])}
+        fake = {
+            "visible": self.to_visible(real["ir"]) if self.recipe.pixels else real["ir"],
+            "ir": self._translated(real["visible"]),
+        }
         self._fix(True)
         with torch.no_grad():
             real_map = self.encode(infrared)  # (b, C, y, x)
@@ -190,25 +166,24 @@ class AlignGAN(nn.Module):
         fake_map = self.encode(stretch(fake["ir"], infrared.shape[2:]))
         fake_emb, logits = self._heads(fake_map)
         self._fix(False)
-        triplets = [
-            cross_triplet(fake_emb, real_emb, labels, labels, self.margin),
-            cross_triplet(real_emb, fake_emb, labels, labels, self.margin),
-        ]
-        losses = {
-            "pixel_gan": self.judges.fooled(fake, real_map, joint),
-            # there and back gives the image itself, and an infrared image stays as it is
-            "cycle": CYCLE * total(F.l1_loss(back[kind], real[kind]) for kind in real) / 2,
-            "identity": IDENTITY * total(F.l1_loss(same[kind], real[kind]) for kind in real) / 2,
-            # to the encoder the generated image is of the same person
-            "pixel_triplet": PIXEL_TRIPLET * total(triplets),
-            "pixel_ce": PIXEL_CE * F.cross_entropy(logits, labels),
-        }
-        loss = total(losses.values())
-        self._update("generators", loss)
+        joint, losses = joint and self.recipe.features, {}
+        if self.recipe.pixels:
+            across = ((fake_emb, real_emb), (real_emb, fake_emb))
+            triplet = total(cross_triplet(a, b, labels, labels, self.recipe.margin) for a, b in across)
+            beside = (*kept(real, fake, self.to_ir, self.to_visible), triplet, F.cross_entropy(logits, labels))
+            losses = {"pixel_gan": self.judges.fooled(fake, real_map, joint)}
+            losses |= {n: w * x for n, w, x in zip(BESIDE, self.recipe.gan_weights, beside, strict=True)}
+            losses["loss"] = total(losses.values())
+            self._update("generators", losses["loss"])
         fake = {kind: images.detach() for kind, images in fake.items()}
-        losses["discriminators"] = self.judges.loss(real, fake, real_map, fake_map.detach(), joint, self.each)
-        self._update("judges", losses["discriminators"])
-        return {"loss": loss, **losses, "acc": (logits.argmax(1) == labels).float().mean()}
+        told, judged = self.judges.loss(real, fake, real_map, fake_map.detach(), joint, self.each)
+        self._update("judges", told)
+        acc = (logits.argmax(1) == labels).float().mean()
+        return {"loss": torch.zeros_like(told)} | losses | {"discriminators": told, "judged": judged, "acc": acc}
+
+    def _translated(self, images: Tensor) -> Tensor:
+        """Visible images (b, 3, h, w) between -1 and 1 as the encoder gets them: through the generator, if any."""
+        return self.to_ir(images) if self.recipe.pixels else images
 
     def _update(self, name: str, loss: Tensor) -> None:
         """One step of one optimiser; the other networks that the loss went through are left as they are."""
@@ -229,16 +204,16 @@ class AlignGAN(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """Infrared images (B, 3, H, W), real or generated, normalised, to feature maps (B, C, H/16, W/16), float32."""
         images = stretch(shrink(images, self.gan_size), images.shape[2:])
-        with autocast(self.precision, images):
+        with autocast(self.recipe.precision, images):
             return self.trunk(images.contiguous(memory_format=torch.channels_last)).float()
 
     @torch.inference_mode()
     def to_infrared(self, images: Tensor) -> Tensor:
         """What the generator makes of visible images (B, 3, H, W), normalised like them, in evaluation mode.
 
-        In the first phase, while it has learned nothing, the images are returned as they are.
+        In the first phase, while it has learned nothing, the images are returned as they are; so they are without it.
         """
-        if PHASES[int(self.phase)] == "features":
+        if PHASES[int(self.phase)] == "features" or not self.recipe.pixels:
             return images
         with evaluating(self.to_ir):
             return stretch(self.to_ir(shrink(images, self.gan_size)), images.shape[2:])
@@ -248,3 +223,12 @@ class AlignGAN(nn.Module):
         """What retrieval compares: infrared images (B, 3, H, W) to L2-normalised (B, C), in evaluation mode."""
         with evaluating(self):
             return F.normalize(self.encode(images).mean((2, 3)))
+
+
+def likeness(a: Tensor, b: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """The mean cosine of the pairs of one identity and of two, "own" and "others", of a (B, D) with b (B, D)."""
+    cosine = (F.normalize(a.detach()) @ F.normalize(b.detach()).T).float()
+    same = labels[:, None] == labels
+    return {
+        name: (cosine * pairs).sum() / pairs.sum().clamp(min=1) for name, pairs in (("own", same), ("others", ~same))
+    }

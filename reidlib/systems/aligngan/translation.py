@@ -44,21 +44,21 @@ class Residual(nn.Module):
 
 
 class Generator(nn.Sequential):
-    """Images of one modality to images of the other, both (B, 3, h, w): down to a quarter, 4 residual blocks, up again.
+    """Images of one modality to images of the other, both (B, 3, h, w): halved twice, 4 residual blocks, up again.
 
-    In evaluation mode instance normalisation uses running statistics, as in the authors' code.
+    Images of 32 pixels are not halved, those of 64 once: as in the authors' code, where the smaller side has 128, the
+    blocks see 32 places along it. In evaluation mode instance normalisation uses running statistics, as there.
     """
 
-    def __init__(self, channels: int = 64):
-        c = channels
+    def __init__(self, size: tuple[int, int] = (128, 128), channels: int = 64):
+        halvings = min(2, max(0, strides(size) - 3))
+        ways = [(channels << i, channels << i + 1) for i in range(halvings)]
         super().__init__(
-            *_block(3, c, 7, 1),  # (B, c, h, w)
-            *_block(c, 2 * c, 4, 2),  # (B, 2c, h/2, w/2)
-            *_block(2 * c, 4 * c, 4, 2),  # (B, 4c, h/4, w/4)
-            *(Residual(4 * c) for _ in range(4)),
-            *_block(4 * c, 2 * c, 4, 2, nn.ConvTranspose2d),
-            *_block(2 * c, c, 4, 2, nn.ConvTranspose2d),
-            nn.Conv2d(c, 3, 7, padding=3, bias=False),
+            *_block(3, channels, 7, 1),  # (B, c, h, w)
+            *(layer for few, many in ways for layer in _block(few, many, 4, 2)),  # (B, 4c, h/4, w/4)
+            *(Residual(channels << halvings) for _ in range(4)),
+            *(layer for few, many in ways[::-1] for layer in _block(many, few, 4, 2, nn.ConvTranspose2d)),
+            nn.Conv2d(channels, 3, 7, padding=3, bias=False),
             nn.Tanh(),
         )
         self.apply(_start)
@@ -122,18 +122,30 @@ class Judges(nn.Module):
         visible, infrared = self._asked(joint)
         return (squared_distance(visible(fake["visible"]), 1) + squared_distance(infrared(fake["ir"], real_map), 1)) / 2
 
-    def loss(self, real: Images, fake: Images, real_map: Tensor, fake_map: Tensor, joint: bool, each: int) -> Tensor:
-        """The discriminators' own loss, on `each` images of a person in a row."""
+    def loss(
+        self, real: Images, fake: Images, real_map: Tensor, fake_map: Tensor, joint: bool, each: int
+    ) -> tuple[Tensor, Tensor]:
+        """The discriminators' own loss, on `each` images of a person in a row, and their accuracy.
+
+        The accuracy is the share of patches with an answer on the right side of 1/2, the mean of all four kinds: real
+        and generated, visible and infrared.
+        """
         visible, infrared = self._asked(joint)
-        answers = [squared_distance(infrared(fake["ir"], real_map), 0)]
+        told = [infrared(fake["ir"], real_map)]
         if joint:  # three kinds of fakes: the image, the features, or both; and a pair of two people
-            answers.append(squared_distance(infrared(real["ir"], fake_map), 0))
-            answers.append(squared_distance(infrared(fake["ir"], fake_map), 0))
+            told.append(infrared(real["ir"], fake_map))
+            told.append(infrared(fake["ir"], fake_map))
             if len(real_map) > each:  # two people at least
-                answers.append(squared_distance(infrared(real["ir"].roll(-each, 0), real_map), 0))
-        judged_ir = (squared_distance(infrared(real["ir"], real_map), 1) + total(answers) / len(answers)) / 2
-        judged_visible = squared_distance(visible(real["visible"]), 1) + squared_distance(visible(fake["visible"]), 0)
-        return judged_ir + judged_visible / 2
+                told.append(infrared(real["ir"].roll(-each, 0), real_map))
+        real_ir, real_visible, fake_visible = (
+            infrared(real["ir"], real_map),
+            visible(real["visible"]),
+            visible(fake["visible"]),
+        )
+        judged_ir = (squared_distance(real_ir, 1) + total(squared_distance(each, 0) for each in told) / len(told)) / 2
+        judged_visible = squared_distance(real_visible, 1) + squared_distance(fake_visible, 0)
+        right = [real_ir > 0.5, torch.cat(told) < 0.5, real_visible > 0.5, fake_visible < 0.5]
+        return judged_ir + judged_visible / 2, torch.stack([each.float().mean() for each in right]).mean()
 
 
 def _block(inside: int, outside: int, kernel: int, stride: int, kind: type = nn.Conv2d) -> list[nn.Module]:
@@ -160,6 +172,14 @@ def _answer(channels: int) -> nn.Module:
 def _start(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, std=0.02)
+
+
+def kept(real: Images, fake: Images, to_ir: nn.Module, to_visible: nn.Module) -> tuple[Tensor, Tensor]:
+    """Two losses of generators: there and back gives the image, and an image of the other kind stays as it is."""
+    back = {"visible": to_visible(fake["ir"]), "ir": to_ir(fake["visible"])}
+    same = {"visible": to_visible(real["visible"]), "ir": to_ir(real["ir"])}
+    cycle, identity = (total(F.l1_loss(x[kind], real[kind]) for kind in real) / 2 for x in (back, same))
+    return cycle, identity
 
 
 def squared_distance(answers: Tensor, target: float) -> Tensor:

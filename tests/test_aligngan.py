@@ -43,6 +43,7 @@ def recipe_of(**fields):
     given = dict(height=32, width=16, p=3, k=2, iterations=2, epochs=4, phases=(1, 1), checkpoint_every=1)
     given |= dict(milestones=(3,), gan_size=(32, 16), gan_channels=4, gan_p=2, lr=0.2, backbone_lr=0.02)
     given |= dict(precision="float32", backbone="trunks:small", gan_lr=2e-4, gan_weights=(10.0, 5.0, 0.1, 0.1))
+    given |= dict(bnneck=False, together=False)
     return rl.Recipe.for_dataset("toy-sysu", model="aligngan", **given | fields)
 
 
@@ -306,6 +307,23 @@ def test_features_alone_visible_images_reach_the_encoder_as_they_are():
     assert not {"cycle", "identity", "pixel_gan", "pixel_ce", "pixel_triplet"} & found.keys()
     changed = {network(name) for name, value in system.state_dict().items() if not torch.equal(before[name], value)}
     assert changed == {*ENCODER, *JUDGES}
+
+
+@LAYOUTS
+def test_together_both_kinds_of_images_meet_the_same_statistics_and_a_neck_centres_the_embeddings(k):
+    recipe = recipe_of(k=k, together=True, bnneck=True)
+    system, (images, labels) = system_at(2, recipe), batch(recipe)
+    system._align_pixels = lambda *_: {"loss": torch.zeros(()), "acc": torch.zeros(())}
+    visible, infrared, pids = sides(images, labels, k)
+    state = {name: value.clone() for name, value in system.state_dict().items()}
+    torch.manual_seed(1)
+    both = torch.cat([infrared, stretched(system.to_ir(shrunk(visible)).detach())])
+    a, b = (heads(system, maps, dropped=True)[0] for maps in system.trunk(both).chunk(2))
+    triplet = rl.cross_triplet(a, b, pids, pids) + rl.cross_triplet(b, a, pids, pids)
+    torch.testing.assert_close(a.mean(0), torch.zeros(256), atol=1e-4, rtol=0)
+    system.load_state_dict(state)
+    torch.manual_seed(1)
+    torch.testing.assert_close(system.step(images, labels)["triplet"], triplet.detach(), atol=1e-4, rtol=1e-3)
 
 
 def test_one_of_the_two_alignments_is_needed():

@@ -93,7 +93,7 @@ def test_a_seed_that_failed_shortens_no_table(tmp_path, monkeypatch):
     monkeypatch.setattr(alignment, "run_folder", lambda recipe: tmp_path / recipe.name())
     monkeypatch.setattr(alignment, "project", lambda: tmp_path)
     with pytest.raises(
-        FileNotFoundError, match=r"no result of toy-sysu-reference-all-seed1, .*\(25 in all\); run make cross first"
+        FileNotFoundError, match=r"no result of toy-sysu-reference-all-seed1, .*\(30 in all\); run make cross first"
     ):
         alignment.main()
     assert not list(tmp_path.glob("results/*"))

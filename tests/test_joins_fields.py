@@ -276,6 +276,8 @@ ROWS: dict[str, dict[str, tuple]] = {
         "gan_channels": (6, {"generators' layers", "loss ce", "loss triplet", "loss feature_gan"} | GAN),
         "gan_lr": (1e-3, {"rate generators 0", "rate judges 0"}),
         "gan_weights": ((20.0, 7.0, 0.3, 0.4), GAN - {"loss pixel_gan", "loss discriminators"}),
+        "bnneck": (True, {"loss triplet", "loss pixel_triplet", "loss loss"}),
+        "together": (True, {"loss ce", "loss triplet", "loss feature_gan"} | GAN - {"loss cycle", "loss identity"}),
         "pixels": (False, GAN | {"loss ce", "loss triplet", "loss feature_gan", "generators' images"}),
         "features": (False, {"loss triplet", "loss feature_gan", "loss pixel_gan", "loss discriminators", "loss loss"}),
     },

@@ -259,6 +259,7 @@ def test_the_recipes_of_two_modalities_are_the_published_ones(dataset):
     own = {"backbone_lr": 0.02, "phases": (50, 100), "gan_size": (128, 128), "gan_p": 4, "gan_channels": 64}
     assert {name: getattr(gan, name) for name in own} == own
     assert (gan.gan_lr, gan.gan_weights, gan.pixels, gan.features) == (2e-4, (10, 5, 0.1, 0.1), True, True)
+    assert not gan.together
     assert [gan.learning_rate(epoch) for epoch in (0, 199, 200, 249)] == pytest.approx([0.2, 0.2, 0.02, 0.02])
 
 

@@ -62,10 +62,31 @@ def end_of_pixels(recipe: Recipe) -> int:
     return sum(recipe.phase_lengths[:2])
 
 
+def drawn(dataset: str) -> bool:
+    """Whether a data set is drawn: then the true infrared pictures of its visible ones can be drawn too."""
+    return dataset.partition(":")[0] == "toy-sysu"
+
+
+def translated(dataset: str = "toy-sysu") -> str:
+    """The name of a drawn set whose cameras of the day record infrared too, at the same moments: the upper bound."""
+    kind, _, words = dataset.partition(":")
+    return f"{kind}:{','.join(filter(None, (words, 'translated=1')))}"
+
+
+def planned(dataset: str = "toy-sysu") -> list[Recipe]:
+    """The runs of `make cross`: all of `MODELS` with each seed and, on a drawn set, the baseline's upper bound."""
+    kinds = [(dataset, *kind) for kind in MODELS.values()]
+    kinds += [(translated(dataset), *MODELS["baseline"])] if drawn(dataset) else []
+    return [
+        Recipe.for_dataset(name, tricks=tricks, seed=seed, model=model)
+        for name, model, tricks in kinds
+        for seed in SEEDS
+    ]
+
+
 def true_infrared(dataset: str = "toy-sysu") -> Shots:
     """The gallery of a drawn set as infrared cameras would have recorded it at the same moments, in the same order."""
-    kind, _, words = dataset.partition(":")
-    return load(f"{kind}:{','.join(filter(None, (words, 'translated=1')))}").gallery
+    return load(translated(dataset)).gallery
 
 
 def align(system: System, split: Split, true: Shots | None = None) -> dict[str, SysuScores]:
@@ -177,15 +198,12 @@ def parts(rows: list[dict], dataset: str = "toy-sysu", test: str = "all single",
 def main(dataset: str = "toy-sysu") -> None:
     """Collect the runs of `make cross` in results/rgb_infrared.csv and do the test with those of AlignGAN."""
     base, split = project() / "results", load(dataset)
-    true = true_infrared(dataset) if dataset.startswith("toy-") else None
-    runs = [
-        Recipe.for_dataset(dataset, tricks=tricks, seed=seed, model=model)
-        for model, tricks in MODELS.values()
-        for seed in SEEDS
-    ]
+    true = true_infrared(dataset) if drawn(dataset) else None
+    runs = planned(dataset)
     if undone := [recipe.name() for recipe in runs if not (run_folder(recipe) / "result.json").is_file()]:
         raise FileNotFoundError(f"no result of {few(undone)}; run make cross first")
-    write_csv(collect(*(run_folder(recipe) for recipe in runs)), base / "rgb_infrared.csv")
+    results = collect(*(run_folder(recipe) for recipe in runs))
+    write_csv(results, base / "rgb_infrared.csv")
     table = []
     for recipe in runs:
         if (recipe.model, recipe.tricks) == MODELS["AlignGAN"]:
@@ -195,7 +213,7 @@ def main(dataset: str = "toy-sysu") -> None:
     write_csv(table, base / "pixel_alignment.csv")
     for row in table:
         print(f"seed {row['seed']}  {row['gallery']:<9}  rank-1 {row['rank1']:.1f}  mAP {row['mAP']:.1f}")
-    print(*parts(collect(*(run_folder(recipe) for recipe in runs)), dataset), sep="\n")
+    print(*parts(results, dataset), sep="\n")
     print(*(Path("results", name) for name in ("rgb_infrared.csv", "pixel_alignment.csv")))
 
 

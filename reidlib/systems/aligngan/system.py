@@ -9,8 +9,9 @@ after another and then together:
 - the joint discriminator, on pairs of an infrared image and a feature map, which ties the two.
 
 Details differ from the authors' code, beside those named below: new layers start as torch starts them, except for the
-weights set below; real images go through the encoder before generated ones; the generators' images are made from the
-encoder's instead of being read at their own size.
+weights set below; real images go through the encoder before generated ones, or in one batch with them (`together`); the
+embeddings may have a neck (`bnneck`); the generators' images are made from the encoder's instead of being read at their
+own size. Either part can be left out: `pixels`, `features`.
 """
 
 from collections.abc import Sequence
@@ -58,7 +59,8 @@ class AlignGAN(nn.Module):
         self.register_buffer("ids", torch.as_tensor(ids, dtype=torch.int64))
         self.register_buffer("phase", torch.zeros((), dtype=torch.int64))
         self.trunk, channels = trunk, channels_of(trunk)  # (B, 3, H, W) -> (B, C, H/16, W/16)
-        self.embedder = nn.Linear(channels, 256)
+        neck = [nn.BatchNorm1d(256)] if recipe.bnneck else []
+        self.embedder = nn.Sequential(nn.Linear(channels, 256), *neck)
         first = nn.Linear(channels, 256)
         self.bottle = nn.Sequential(first, nn.BatchNorm1d(256), nn.LeakyReLU(0.1))
         self.classifier = nn.Linear(256, len(self.ids))
@@ -128,11 +130,14 @@ class AlignGAN(nn.Module):
 
         visible, infrared (b, 3, H, W), labels (b,) of both. The first phase knows real infrared only.
         """
-        maps = [self.encode(infrared)]  # (b, C, h, w), float32; in training each modality is normalised by itself
+        given = [infrared]
         if joint:
             with torch.no_grad():
-                generated = stretch(self._translated(shrink(visible, self.gan_size)), visible.shape[2:])
-            maps.append(self.encode(generated))
+                given.append(stretch(self._translated(shrink(visible, self.gan_size)), visible.shape[2:]))
+        if self.recipe.together:  # BatchNorm sees both kinds in training as it does in the test
+            maps = list(self.encode(torch.cat(given)).chunk(len(given)))  # (b, C, h, w), float32
+        else:
+            maps = [self.encode(images) for images in given]
         embs, logits = zip(*(self._heads(each) for each in maps), strict=True)  # (b, 256), (b, ids)
         ce = total(F.cross_entropy(each, labels) for each in logits)
         tied = joint and self.recipe.features
@@ -193,7 +198,7 @@ class AlignGAN(nn.Module):
         optimizer.step()
 
     def _fix(self, fixed: bool) -> None:
-        for network in (self.trunk, self.bottle):
+        for network in (self.trunk, self.embedder, self.bottle):
             network.train(not fixed)
 
     def _heads(self, maps: Tensor) -> tuple[Tensor, Tensor]:

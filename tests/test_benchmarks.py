@@ -1,5 +1,6 @@
 """The benchmarks at their smallest: they run, their contenders agree, and their tables have every row."""
 
+import json
 import os
 import subprocess
 import sys
@@ -54,11 +55,25 @@ def test_search_runs_small_and_its_contenders_agree():
 
 
 def test_one_call_for_a_gpu_trains_and_tests_and_goes_on_where_it_was_left(tmp_path):
-    options = ("--small", "--only", "equal", "mobilenet", "--out", tmp_path)
-    first, again = (run("gpu.py", *options) for _ in range(2))
+    stages = ("equal", "mobilenet", "sysu", "sysu+channels")
+    first, again = (run("gpu.py", "--small", "--only", *stages, "--out", tmp_path) for _ in range(2))
     assert "failed" not in first
+    assert "left out" not in first
     assert "a resumed run ends 0.0e+00 from one without a stop" in first, "on a CPU"
     assert "APs of 1,200 x 1,200 half-precision features are equal" in first
     assert "toy -> toy-duke: rank-1" in first
-    assert again == "equal: done before\nmobilenet: done before\n"
-    assert {row["test"] for row in rl.read_csv(tmp_path / "rows.csv")} == {"toy", "toy-duke"}
+    assert "toy-sysu -> toy-sysu all single: rank-1" in first
+    assert again == "".join(f"{stage}: done before\n" for stage in stages)
+    rows = rl.read_csv(tmp_path / "rows.csv")
+    ways = {f"toy-sysu {search} {shot}" for search in ("all", "indoor") for shot in ("single", "multi")}
+    assert {row["test"] for row in rows} == {"toy", "toy-duke"} | ways
+    assert {row["tricks"] for row in rows if row["test"] in ways} == {"all", "all+channels"}
+    assert {row["draw"] for row in rows if row["test"] in ways} == {"seeded 0"}
+
+
+def test_a_stage_without_its_data_is_left_out_in_one_line(tmp_path):
+    printed = run("gpu.py", "--only", "sysu", "--data", tmp_path, "--out", tmp_path / "out").splitlines()
+    assert [line.split(";")[0] for line in printed[:-1]] == [
+        f"sysu: left out: sysu: cam1 not found under {tmp_path / 'SYSU-MM01'}"
+    ]
+    assert "sysu" not in json.loads((tmp_path / "out/done.json").read_text()), "the next call looks for it again"

@@ -1,4 +1,4 @@
-# Thin verbs: each is a plain command or two, and the README lists those for machines without make.
+# Thin verbs: each is a plain command or two, and CONTRIBUTING.md lists those of the tests for machines without make.
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo

@@ -4,8 +4,9 @@
     python benchmarks/gpu.py --small --out runs/gpu-small      # toy sizes, on a CPU too: to see that it runs
 
 Stages: the numbers of the GPU beside those of the CPU; the speed of training and of evaluation beside the reference's
-way; MobileNetV2 and then ResNet-50 by the reference recipe on the real Market-1501 at 256 x 128, shortened in its
-proportions to what the remaining minutes allow. Rows and texts are in the folder `--out` as soon as a stage is done.
+way; MobileNetV2 and then ResNet-50 by the reference recipe on the real Market-1501 at 256 x 128; where SYSU-MM01 is,
+ResNet-50 on its two modalities, without channel augmentation and with it. Each training is shortened in its proportions
+to what the remaining minutes allow. Rows and texts are in the folder `--out` as soon as a stage is done.
 """
 
 import argparse
@@ -15,12 +16,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import reidlib as rl
+from reidlib import toy
 from reidlib.files import write_whole
 from reidlib.provenance import environment
 
@@ -42,7 +45,10 @@ class Call:
         return 60 * self.options.minutes - (time.monotonic() - self.begun)
 
     def stage(self, name: str, run: Callable[[], list[str]], least: float) -> None:
-        """Run a stage that needs at least `least` seconds, unless it is done; a fault of it stops no other."""
+        """Run a stage that needs at least `least` seconds, unless it is done; a fault of it stops no other.
+
+        Where its data or its weights are not here, one line says so, and the next call looks for them again.
+        """
         if self.options.only and name not in self.options.only:
             return
         if name in self.done or (self.left() < least and not self.options.small):
@@ -51,6 +57,8 @@ class Call:
         start = time.monotonic()
         try:
             lines = run()
+        except FileNotFoundError as error:
+            lines = [f"left out: {error}"]
         except Exception as error:
             lines = [f"failed: {type(error).__name__}: {error}"]
         else:
@@ -59,11 +67,11 @@ class Call:
         write_whole(self.out / "done.json", json.dumps(self.done | {"environment": [str(environment())]}).encode())
 
 
-def tiny(**changes) -> rl.Recipe:
+def tiny(dataset: str = "market", **changes) -> rl.Recipe:
     """A recipe of a few steps."""
     small = {"height": 64, "width": 32, "pad": 2, "p": 4, "epochs": 2, "iterations": 3, "checkpoint_every": 9}
     small |= {"backbone": "resnet18", "weights": "none", "milestones": (9,), "warmup_epochs": 0, "precision": "float32"}
-    return rl.Recipe.for_dataset("market", **{**small, **changes})
+    return rl.Recipe.for_dataset(dataset, **{**small, **changes})
 
 
 def equal_numbers() -> list[str]:
@@ -115,17 +123,28 @@ def benchmark(call: Call, name: str, *options: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def train(call: Call, name: str, share: float, **changes) -> list[str]:
-    """The reference recipe on the real set, as long as `share` of the seconds that are left allow; rows as lines."""
-    run, small = call.out / "runs" / name, call.options.small
-    splits, _ = rl.test_sets("toy" if small else "market", root=str(ROOT / "data") if small else call.options.data)
+def sets(call: Call, dataset: str) -> dict[str, rl.Split]:
+    """The sets that a stage trains on, the first one, and tests on; in small, drawn people in its layout."""
+    if not call.options.small:
+        return rl.test_sets(dataset, root=call.options.data)[0]
+    if dataset == "market":
+        return rl.test_sets("toy", root=str(ROOT / "data"))[0]
+    folder = call.out / "SYSU-MM01"
+    if not toy.is_current(folder, "sysu", people=8):
+        toy.draw(folder, "sysu", people=8)
+    return {"toy-sysu": replace(rl.load("sysu", folder), name="toy-sysu")}
+
+
+def train(call: Call, name: str, share: float, dataset: str = "market", tricks: str = "all", **changes) -> list[str]:
+    """The reference recipe on a real set, as long as `share` of the seconds that are left allow; rows as lines."""
+    run, small, splits = call.out / "runs" / name, call.options.small, sets(call, dataset)
     split = next(iter(splits.values()))
     if (run / "recipe.json").is_file():  # left before its end
         recipe = rl.Recipe.from_dict(json.loads((run / "recipe.json").read_text())["recipe"])
     elif small:
-        recipe = tiny().replace(dataset="toy")
+        recipe = tiny(dataset, tricks=tricks).replace(dataset=split.name)
     else:
-        recipe = fitting(rl.Recipe.for_dataset("market", **changes), split.train, share * call.left())
+        recipe = fitting(rl.Recipe.for_dataset(dataset, tricks=tricks, **changes), split.train, call, share)
     rows = []
     for row in rl.fit(rl.build(recipe, split.train, DEVICE), split.train, run):
         rows.append(row)
@@ -141,10 +160,11 @@ def train(call: Call, name: str, share: float, **changes) -> list[str]:
     return [rl.result_line(row) for row in rl.collect(run)] + [rl.epoch_row(rows[-1])]
 
 
-def fitting(recipe: rl.Recipe, shots: rl.Shots, seconds: float) -> rl.Recipe:
-    """The recipe shortened in its proportions to about `seconds`, by the speed of its second short epoch."""
+def fitting(recipe: rl.Recipe, shots: rl.Shots, call: Call, share: float) -> rl.Recipe:
+    """The recipe shortened in its proportions to a share of what is left, by the speed of its second short epoch."""
     with tempfile.TemporaryDirectory() as folder:
         *_, row = rl.fit(rl.build(recipe.shortened(30), shots, DEVICE), shots, folder)
+    seconds = share * call.left()  # from now on: the images are decoded and kept
     epochs = min(recipe.epochs, int(0.9 * seconds / (row["seconds"] / 30 * recipe.iterations)))
     if epochs < 12:
         raise RuntimeError(f"{seconds:.0f} s are too few for 12 epochs at {row['images_per_s']:.0f} images/s")
@@ -160,7 +180,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=9, help="when to stop")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="results, and what goes on from them")
     parser.add_argument("--weights", default="imagenet", help="of MobileNetV2: imagenet, or a file of ImageNet weights")
-    parser.add_argument("--data", metavar="FOLDER", help="of Market-1501, or of all data sets")
+    parser.add_argument("--sysu-weights", default="imagenet", help="of ResNet-50 on SYSU-MM01: imagenet, or a file")
+    parser.add_argument("--data", metavar="FOLDER", help="of all data sets, or of the one that is trained on")
     parser.add_argument("--only", nargs="+", metavar="STAGE", help="leave the other stages out")
     parser.add_argument("--small", action="store_true", help="toy sizes, to see that it runs")
     call = Call(parser.parse_args())
@@ -171,6 +192,9 @@ def main() -> None:
     call.stage("mobilenet", lambda: train(call, "mobilenet", 0.75, **mobilenet), 90)
     call.stage("evaluation", lambda: benchmark(call, "evaluate"), 60)
     call.stage("resnet50", lambda: train(call, "resnet50", 1.0, weights="none"), 60)
+    sysu = {"dataset": "sysu", "weights": call.options.sysu_weights}
+    call.stage("sysu", lambda: train(call, "sysu", 0.5, **sysu), 60)
+    call.stage("sysu+channels", lambda: train(call, "sysu+channels", 1.0, tricks="all+channels", **sysu), 60)
 
 
 if __name__ == "__main__":

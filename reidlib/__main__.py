@@ -5,7 +5,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +18,20 @@ from reidlib.runs import command, grid
 
 MODEL = "the folder of a run, the name or .safetensors file of a published model, or a .pth file of another project"
 PICTURES = "image files, or folders with images in them"
-WORDS = {
-    "check": "list all that is wrong with a data set: exit status 1 if anything is",
-    "train": "train and test a model; its own options: reid train --help",
-    "grid": "run a notebook for every combination of parameters; its own options: reid grid --help",
-    "embed": "write a row of numbers for each image to a .npz or .csv file",
-    "search": "who is on each image: exit status 1 if nobody on any of them is known",
-    "export": "write a model as an ONNX file",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, 1 for a finding of `check` and `search`, else as `command.stoppable` says."""
     word, *rest = given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    passed_on = {"train": command.main, "grid": grid.main}.get(word)
-    if passed_on:
-        return command.stoppable(lambda: passed_on(rest), f"reid {word}")
-    options = parser().parse_args(given)
-    return command.stoppable(lambda: globals()[options.command](options), f"reid {options.command}")
+    options = rest if word in ("train", "grid") else parser().parse_args(given)
+    return command.stoppable(lambda: COMMANDS[word](options), f"reid {word}")
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of every command but `train` and `grid`."""
-    made = argparse.ArgumentParser(prog="reid", description=__doc__)
-    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    of = {word: commands.add_parser(word, help=text, description=text) for word, text in WORDS.items()}
+    made = argparse.ArgumentParser(prog="reid", description=__doc__, epilog="reid COMMAND --help lists its options.")
+    words = made.add_subparsers(required=True, metavar="COMMAND")
+    of = {word: words.add_parser(word, help=do.__doc__, description=do.__doc__) for word, do in COMMANDS.items()}
     of["check"].add_argument("data", help="a built-in data set, a folder, a CSV table, or package.module:function")
     for word in ("embed", "search", "export"):
         of[word].add_argument("model", help=MODEL)
@@ -65,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def check(options: argparse.Namespace) -> int:
+    """List all that is wrong with a data set; the exit status is 1 if anything is."""
     report = rl.check(rl.load(options.data))
     plain = {"name": report.name, "images": report.images, "problems": [each._asdict() for each in report.problems]}
     print(json.dumps(plain, indent=1) if options.json else report)
@@ -72,6 +62,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def embed(options: argparse.Namespace) -> None:
+    """Write a row of numbers for each image to a .npz or .csv file."""
     if not options.out.endswith((".npz", ".csv")):
         raise ValueError(f"--out {options.out}: write .npz or .csv")
     out, files = command.writable("--out", options.out), pictures(options.images)
@@ -84,6 +75,7 @@ def embed(options: argparse.Namespace) -> None:
 
 
 def search(options: argparse.Namespace) -> int:
+    """Say who is on each image; the exit status is 1 if nobody on any of them is known."""
     source, files = Path(options.gallery), pictures(options.images)
     people = sorted(path for path in source.glob("[!.]*") if path.is_dir())
     if source.is_dir() and not people:
@@ -112,6 +104,7 @@ def search(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> None:
+    """Write a model as an ONNX file."""
     out, size = command.writable("out", options.out), options.size and tuple(options.size)
     difference = rl.export(model(options), out, size, not options.normalised, options.half)
     print(json.dumps({"file": options.out, "largest_difference": difference}))
@@ -145,6 +138,10 @@ def pictures(words: Sequence[str | Path]) -> list[Path]:
         files += sorted(found) if path.is_dir() else [path]
     return files
 
+
+COMMANDS: dict[str, Callable[[Any], int | None]] = {
+    "check": check, "train": command.main, "grid": grid.main, "embed": embed, "search": search, "export": export
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,9 +1,12 @@
 """The benchmarks at their smallest: they run, their contenders agree, and their tables have every row."""
 
+import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,11 +57,39 @@ def test_search_runs_small_and_its_contenders_agree():
 
 
 def test_one_call_for_a_gpu_trains_and_tests_and_goes_on_where_it_was_left(tmp_path):
-    options = ("--small", "--only", "equal", "mobilenet", "--out", tmp_path)
-    first, again = (run("gpu.py", *options) for _ in range(2))
+    stages = ("equal", "mobilenet", "sysu", "sysu+channels")
+    first, again = (run("gpu.py", "--small", "--only", *stages, "--out", tmp_path) for _ in range(2))
     assert "failed" not in first
+    assert "left out" not in first
     assert "a resumed run ends 0.0e+00 from one without a stop" in first, "on a CPU"
     assert "APs of 1,200 x 1,200 half-precision features are equal" in first
     assert "toy -> toy-duke: rank-1" in first
-    assert again == "equal: done before\nmobilenet: done before\n"
-    assert {row["test"] for row in rl.read_csv(tmp_path / "rows.csv")} == {"toy", "toy-duke"}
+    assert "toy-sysu -> toy-sysu all single: rank-1" in first
+    assert again == "".join(f"{stage}: done before\n" for stage in stages)
+    rows = rl.read_csv(tmp_path / "rows.csv")
+    ways = {f"toy-sysu {search} {shot}" for search in ("all", "indoor") for shot in ("single", "multi")}
+    assert {row["test"] for row in rows} == {"toy", "toy-duke"} | ways
+    assert {row["tricks"] for row in rows if row["test"] in ways} == {"all", "all+channels"}
+    assert {row["draw"] for row in rows if row["test"] in ways} == {"seeded 0"}
+
+
+def test_a_stage_without_its_data_is_left_out_in_one_line(tmp_path, monkeypatch, capsys):
+    options = ("--only", "sysu", "--data", tmp_path, "--out", tmp_path / "out")
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *map(str, options)])
+    runpy.run_path(str(BENCHMARKS / "gpu.py"), run_name="__main__")
+    line, _ = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"sysu: left out: sysu: cam1 not found under {tmp_path / 'SYSU-MM01'}; put it there")
+    assert "sysu" not in json.loads((tmp_path / "out/done.json").read_text()), "the next call looks for it again"
+
+
+def test_a_recipe_is_shortened_in_its_proportions_to_the_seconds_that_are_left_after_the_trial(monkeypatch):
+    left = iter([2000.0, 100.0])  # of each trial, whose second short epoch takes 3 s: 20 s for an epoch of 200 batches
+    monkeypatch.setattr(rl, "build", lambda *_: None)
+    monkeypatch.setattr(rl, "fit", lambda *_: iter([{"seconds": 99.0}, {"seconds": 3.0, "images_per_s": 640.0}]))
+    fitting = runpy.run_path(str(BENCHMARKS / "gpu.py"))["fitting"]
+    call, recipe = SimpleNamespace(left=lambda: next(left)), rl.Recipe.for_dataset("sysu", tricks="all+channels")
+    found = fitting(recipe, None, call, 0.5)  # 0.9 x 0.5 x 2000 s: 45 of 120 epochs
+    shorter = {"epochs": 45, "milestones": (15, 26), "warmup_epochs": 4, "checkpoint_every": 45}
+    assert found == recipe.replace(**shorter)
+    with pytest.raises(RuntimeError, match="50 s are too few for 12 epochs at 640 images/s"):
+        fitting(recipe, None, call, 0.5)

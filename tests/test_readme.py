@@ -11,7 +11,7 @@ import papermill
 import pytest
 
 import reidlib as rl
-from reidlib.__main__ import WORDS
+from reidlib.__main__ import COMMANDS
 from reidlib.runs.jobs import plan
 
 ROOT = rl.project()
@@ -65,7 +65,7 @@ def test_papermill_runs_a_notebook_as_the_readme_says(crowd, tmp_path):
 
 def test_the_commands_of_the_shell_and_the_files_that_are_named_exist():
     (named,) = re.findall(r"`reid ([\w |]+)`", README)
-    assert named.split(" | ") == list(WORDS)
+    assert named.split(" | ") == list(COMMANDS)
     files = re.findall(r"\b(?:tests|benchmarks|notebooks)/[\w/]+\.\w+", README)
     assert len(files) > 10
     assert [file for file in files if not (ROOT / file).exists()] == []

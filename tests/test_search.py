@@ -94,7 +94,7 @@ def test_known_or_nobody_goes_by_the_threshold(crowd, gallery):
 
 def test_a_person_is_removed_and_enrolled_again(crowd, gallery):
     before = gallery.search(crowd.query, k=12)
-    gallery.remove("8")
+    gallery.remove(8)  # a pid, as in add
     assert len(gallery) == 10
     assert "8" not in gallery.search(crowd.query, k=12).names
     gallery.add(crowd.gallery[crowd.gallery.pids == 8])

@@ -35,7 +35,7 @@ def resting_step(system, images, labels):
     """One update of the neck and the classifier on a batch, while the trunk rests; returns the loss."""
     system.trunk.eval()
     with torch.no_grad():
-        feat = system.trunk(images)
+        feat = system.trunk(images)  # without a gradient, so the triplet loss below moves nothing: it sees f alone
     logits = system.classifier(system.bnneck(feat))
     loss = F.cross_entropy(logits, labels, label_smoothing=0.1) + rl.batch_hard_triplet(feat, labels, margin=0.3)
     optimizer = system.optimizers["main"]

@@ -29,7 +29,7 @@ from reidlib.train.embedding import Picture, embed, pictures_of
 FORMAT = "reidlib gallery 1"
 FIELDS = ("names", "cameras", "sources")
 Images = Shots | Picture | Iterable[Picture] | Tensor  # a tensor: embeddings (N, D) that were computed before
-Entries = tuple[Iterable[Cosine], np.ndarray | None]
+Entries = tuple[Iterable[Cosine], np.ndarray]
 
 
 class Gallery:
@@ -99,9 +99,9 @@ class Gallery:
         self.cameras += cameras
         self.sources += [str(each.absolute()) if isinstance(each, Path) else "" for each in pictures]
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str | int) -> None:
         """Take out all images of a person. ValueError for a name that is not enrolled."""
-        keep = [other != name for other in self.names]
+        keep = [other != str(name) for other in self.names]
         if all(keep):
             raise ValueError(f"{name!r} is not enrolled: {few(sorted(set(self.names))) or 'the gallery is empty'}")
         blocks, self._blocks = self._blocks, []
@@ -120,8 +120,8 @@ class Gallery:
             raise ValueError("the gallery is empty: add(images, names)" if k > 0 else f"k={k}: ask for one or more")
         q, pictures = self._embedded(images)
         blocks, first = self._entries()
-        index, similarity = nearest(q, blocks, min(k, len(self) if first is None else len(first)))
-        index = index if first is None else first[index]
+        index, similarity = nearest(q, blocks, min(k, len(first)))
+        index = first[index]
         found = [[Path(self.sources[j]) if self.sources[j] else None for j in line] for line in index.tolist()]
         names = np.array([[self.names[j] for j in line] for line in index.tolist()])
         return Answers(names, similarity.astype(np.float32), index, self.threshold, pictures, found)
@@ -217,11 +217,11 @@ class Gallery:
         self._ready = None
 
     def _entries(self) -> Entries:
-        """What is searched, in blocks; of averages also each person's first image."""
+        """What is searched, in blocks, and the enrolled image that each row is of; of averages the person's first."""
         if self.dtype == torch.float16 and not self.average:  # float32 a block at a time, not all of it
-            return (Cosine(block[:1], block) for block in map(Tensor.float, self._blocks)), None
+            return (Cosine(block[:1], block) for block in map(Tensor.float, self._blocks)), np.arange(len(self))
         if self._ready is None:
-            blocks, first = self._means() if self.average else (self._blocks, None)
+            blocks, first = self._means() if self.average else (self._blocks, np.arange(len(self)))
             self._ready = [Cosine(block[:1], block) for block in blocks], first
         return self._ready
 

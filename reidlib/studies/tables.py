@@ -6,6 +6,7 @@ from statistics import mean, stdev
 
 from reidlib.files import project, read_csv, write_whole
 from reidlib.models import facts
+from reidlib.studies import worlds
 from reidlib.studies.published import MEASURES, Line, compare_published, one_a_seed, unusual
 
 TABLES = {  # pair of data sets -> files below results/, one per model
@@ -72,6 +73,18 @@ def plain(rows: list[dict]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
+def of_worlds(rows: list[dict]) -> str:
+    """What each trick gave in mAP at each setting of its knob, with intervals; bold if one excludes zero."""
+    cells = [["trick", "knob", "mAP gained at each setting"], ["---"] * 3]
+    for panel, at in worlds.gains(rows).items():
+        found = []
+        for setting, gain in at.items():
+            words = f"{panel.label(setting)}: {gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
+            found.append(f"**{words}**" if gain.low > 0 or gain.high < 0 else words)
+        cells.append([panel.trick, panel.knob, "; ".join(found)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
 def results_tables(folder: str | Path | None = None) -> str:
     """The tables of `folder`, by default results/, in Markdown with headings, for docs/results.md.
 
@@ -90,6 +103,10 @@ def results_tables(folder: str | Path | None = None) -> str:
         made = " and ".join(f"{len(rows)} rows of results/{name}" for name, rows in tables.items())
         notes = [f"{row['note']}\n" for line in lines for row in line.paper if row["note"]]
         parts += [f"**{sets[0]} and {sets[1]}**, {made or 'not measured yet'}\n", markdown(lines) + "\n", *notes]
+    if (base / worlds.TABLE).is_file():
+        rows = read_csv(base / worlds.TABLE)
+        title = f"**Along one knob**, {len(rows)} rows of results/{worlds.TABLE}"
+        parts += [f"{title}; the intervals allow for all {worlds.COMPARED} comparisons\n", of_worlds(rows) + "\n"]
     return "\n".join(parts)
 
 

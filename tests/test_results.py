@@ -362,6 +362,8 @@ def test_sysu_is_tested_in_four_ways_and_every_row_says_how(crowd, crossed, run,
     scores = found["toy-sysu all single"]
     other = score_columns(scores, replace(system.recipe, tricks="none", bnneck=False), flip=True)
     assert (other["feature"], other["flip"]) == ("pooled", "on")
+    necked = rl.Recipe.for_dataset("toy-sysu", model="aligngan", bnneck=True)  # a neck for its triplets alone
+    assert score_columns(scores, necked, flip=True)["feature"] == "pooled"
     rl.write_csv(list(table.values()), tmp_path / "rows.csv")
     assert {row["test"]: row["draw"] for row in rl.read_csv(tmp_path / "rows.csv")}["crowd"] == ""
 

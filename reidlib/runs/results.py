@@ -115,7 +115,8 @@ def score_columns(
     protocol = {}
     if isinstance(scores, SysuScores):
         percent |= {"rank20": scores.rank(20), "rank1_sd": scores.spread("rank-1"), "mAP_sd": scores.spread("mAP")}
-        protocol = {"draw": scores.draw, "feature": "after the BNNeck" if recipe.bnneck else "pooled"}
+        necked = type(recipe) is Recipe and recipe.bnneck  # other models search with what they pool
+        protocol = {"draw": scores.draw, "feature": "after the BNNeck" if necked else "pooled"}
     elif scores.same_camera != "ignore":  # by another rule than Market's
         protocol = {"same_camera": scores.same_camera}
     counts = {"queries": scores.num_valid, "unmatched": scores.num_invalid}

@@ -41,7 +41,7 @@ rl.exercise("evaluation.expanded", expanded)
 
 
 def people_interval(ap, pids, rng):
-    """The interval of mAP for 19 of 20, by resampling people: low and high; ap and pids (Q,)."""
+    """The 95 % interval of mAP, by resampling people: low and high; ap and pids (Q,)."""
     people, person = np.unique(pids, return_inverse=True)
     total, count = np.bincount(person, ap), np.bincount(person)
     means = []

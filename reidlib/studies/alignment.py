@@ -202,14 +202,13 @@ def main(dataset: str = "toy-sysu") -> None:
     runs = planned(dataset)
     if undone := [recipe.name() for recipe in runs if not (run_folder(recipe) / "result.json").is_file()]:
         raise FileNotFoundError(f"no result of {few(undone)}; run make cross first")
-    results = collect(*(run_folder(recipe) for recipe in runs))
-    write_csv(results, base / "rgb_infrared.csv")
-    table = []
+    results, table = collect(*(run_folder(recipe) for recipe in runs)), []
     for recipe in runs:
         if (recipe.model, recipe.tricks) == MODELS["AlignGAN"]:
             run = run_folder(recipe)
             system = _of_second_phase(restore(run, end_of_pixels(recipe)))
             table += of_run(run, rows(system, split, true))
+    write_csv(results, base / "rgb_infrared.csv")  # not before: a file that changed would mark the commit of a row
     write_csv(table, base / "pixel_alignment.csv")
     for row in table:
         print(f"seed {row['seed']}  {row['gallery']:<9}  rank-1 {row['rank1']:.1f}  mAP {row['mAP']:.1f}")

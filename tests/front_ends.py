@@ -43,8 +43,8 @@ def short_notebook(folder: Path, **parameters) -> Path:
     """Notebook 05 with other parameters, reduced to its browser and the cells that the browser needs."""
     notebook = nbformat.read(ROOT / "notebooks" / "05_ranked_images.ipynb", 4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    last = next(n for n, cell in enumerate(code) if "browser.step" in cell.source)
-    needed = ("import reidlib", "rl.measure(system", "rl.extremes", "RankedBrowser", "browser.step")
+    last = next(n for n, cell in enumerate(code) if "RankedBrowser(" in cell.source)
+    needed = ("import reidlib", "rl.measure(system", "rl.extremes", "RankedBrowser")
     kept = [cell for cell in code[1 : last + 1] if any(word in cell.source for word in needed)]
     lines = [f"{name} = {value!r}" for name, value in parameters.items()]
     notebook.cells = [code[0], nbformat.v4.new_code_cell("\n".join(lines)), *kept]

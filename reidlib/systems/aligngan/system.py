@@ -55,6 +55,7 @@ class AlignGAN(nn.Module):
     def __init__(self, trunk: nn.Module, recipe: AlignGANRecipe, ids: Sequence[int] | np.ndarray) -> None:
         super().__init__()
         self.recipe, self.each, self.gan_size = recipe, recipe.k // 2, recipe.gan_size
+        self.precision = recipe.precision
         self.rates = {"heads": recipe.lr, "trunk": recipe.backbone_lr or recipe.lr, "gan": recipe.gan_lr}
         self.register_buffer("ids", torch.as_tensor(ids, dtype=torch.int64))
         self.register_buffer("phase", torch.zeros((), dtype=torch.int64))
@@ -209,7 +210,7 @@ class AlignGAN(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """Infrared images (B, 3, H, W), real or generated, normalised, to feature maps (B, C, H/16, W/16), float32."""
         images = stretch(shrink(images, self.gan_size), images.shape[2:])
-        with autocast(self.recipe.precision, images):
+        with autocast(self.precision, images):
             return self.trunk(images.contiguous(memory_format=torch.channels_last)).float()
 
     @torch.inference_mode()

@@ -1,6 +1,7 @@
 """The tools behind make docs: what they find wrong with pages, and the ranked-image browser without a kernel."""
 
 import os
+import re
 import sys
 
 import front_ends
@@ -78,11 +79,13 @@ def test_the_recorded_page_shows_what_the_widget_shows(widget, tmp_path):
 
 
 def follow(page, widget):
-    """Wait until the page shows what the widget shows: its query, its list and every image."""
+    """Wait until the page shows what the widget shows: its place, query, list, status and every image."""
     view = widget.view
-    page.locator(".rb-place", has_text=view["place"]).wait_for()
-    shown = page.locator(".rb-query img").get_attribute("alt"), page.locator(".rb-result").text_content()
-    assert shown == (view["query"]["alt"], view["lists"][0]["result"])
+    place = page.locator(".rb-place", has_text=re.compile(f"^{re.escape(view['place'])}$"))
+    query = page.locator(f".rb-query img[alt='{view['query']['alt']}']")
+    page.locator(".rb-stage").filter(has=query).wait_for()  # not the place alone: '1 of 6' is also part of another
+    place.wait_for()
+    assert page.locator(".rb-result").text_content() == view["lists"][0]["result"]
     cards = page.locator(".rb-card img")
     assert [each.get_attribute("alt") for each in cards.all()] == [card["alt"] for card in view["lists"][0]["cards"]]
     drawn = "[...document.querySelectorAll('.rb-stage img')].every((image) => image.naturalWidth > 0)"

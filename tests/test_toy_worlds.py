@@ -13,8 +13,9 @@ from PIL import Image
 
 import reidlib as rl
 from reidlib import toy
-from reidlib.toy import sets, sights
+from reidlib.toy import infrared, sets, sights
 from reidlib.toy.cameras import develop
+from reidlib.toy.ink import COLOURS
 from reidlib.toy.people import DETAILS, LARGE
 from reidlib.toy.sights import snapshot
 from reidlib.toy.world import PLAIN, QUERY, TEST, TRAIN, World
@@ -244,6 +245,19 @@ def test_fabrics_follow_the_dyes_or_do_not():
         rl.toy.Person(**{name: getattr(p, name) for name in toy.ATTRIBUTES}) for p in crowds[1]
     ], "colours and garments are the same"
     assert crowds[0.8] == toy.population(PEOPLE)["sysu"]
+
+
+def test_a_copy_in_infrared_is_as_bright_as_its_colour():
+    dyes = ("black", "red", "white")
+    grey = {share: [infrared.paint(dye, "cotton", share)[0] for dye in dyes] for share in (0, 0.5, 1)}
+    assert grey[1] == [round(float(infrared.LUMA @ COLOURS[dye])) for dye in dyes]
+    assert np.ptp(grey[0]) < 25, "black cotton is nearly as bright as white cotton"
+    np.testing.assert_allclose(grey[0.5], np.add(grey[0], grey[1]) / 2, atol=1)
+    person = toy.population(PEOPLE)["sysu"][0]
+    shot = sights.walk("sysu", "cam3/0001", 1, 3, person, 1, Random(1))[0]
+    usual, copied = (np.asarray(snapshot("sysu", shot, [person], Random(5), World(copied=c)), int) for c in (0, 1))
+    changed = np.abs(usual - copied).max(2) > 20
+    assert 0.02 < changed.mean() < 0.5, "the person, not the place"
 
 
 @pytest.mark.parametrize(

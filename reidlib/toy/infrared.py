@@ -32,10 +32,13 @@ SURFACES = {
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def paint(colour: str, material: str) -> RGB:
-    """The grey (three equal channels) of a part of this colour and material: the infrared form of `ink.paint`."""
-    reflected, dye = NEAR[material]
-    return (round(255 * (reflected + dye * (float(LUMA @ COLOURS[colour]) / 255 - 0.5))),) * 3
+def paint(colour: str, material: str, copied: float = 0.0) -> RGB:
+    """The grey (three equal channels) of a part of this colour and material: the infrared form of `ink.paint`.
+
+    copied, between 0 and 1, is how far it is the grey of the colour instead.
+    """
+    (reflected, dye), light = NEAR[material], float(LUMA @ COLOURS[colour]) / 255
+    return (round(255 * ((1 - copied) * (reflected + dye * (light - 0.5)) + copied * light)),) * 3
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,6 @@
 """One picture of the toy crowd: a person in a place, as recorded by a camera and cropped by a detector."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import pi
 from random import Random
 
@@ -30,7 +30,8 @@ def render(
     size is (height, width) in pixels. yaw (radians, 0 faces the camera), phase (of the step, radians) and place
     (position along the street, statures) are drawn from rng if None. shift (right and down, statures) and zoom are
     errors of a detector. occluder is a key of `furniture.OCCLUDERS`. passer is a person in front, half in the picture.
-    ahead are the random numbers of what stands in front, rng if None. Of the world count obstacle, details, cameras.
+    ahead are the random numbers of what stands in front, rng if None. The world gives obstacle, details, copied and
+    cameras.
     """
     rng = rng or Random(0)
     ahead = ahead or rng
@@ -42,12 +43,12 @@ def render(
     if person:
         yaw = view(camera, rng) if yaw is None else yaw
         phase = rng.uniform(0, 2 * pi) if phase is None else phase
-        _walker(canvas, person, camera, foot, unit * zoom, yaw, phase, rng, world.details)
+        _walker(canvas, person, camera, foot, unit * zoom, yaw, phase, rng, world)
     if passer:
         near = foot[0] + ahead.choice((-1, 1)) * ahead.uniform(0.19, 0.25) * unit, foot[1] + 0.04 * unit
         large = unit * zoom * 1.04 * world.obstacle
         turn, step = view(camera, ahead), ahead.uniform(0, 2 * pi)
-        _walker(canvas, passer, camera, near, large, turn, step, ahead, world.details)
+        _walker(canvas, passer, camera, near, large, turn, step, ahead, world)
     if occluder:
         seen = infrared.surface if camera.lamp else None
         unit *= world.obstacle
@@ -73,13 +74,15 @@ def _street(camera: Camera, size: tuple[int, int], unit: int, place: float, foot
 
 def _walker(
     canvas: Image.Image, person: Person, camera: Camera, foot: Spot, unit: float, yaw: float, phase: float, rng: Random,
-    details: float,
+    world: World,
 ) -> None:  # fmt: skip
     shade = _shadow(round(0.6 * unit), round(0.13 * unit))
-    light, spectrum = (0.0, infrared.paint) if camera.lamp else (camera.light, paint)  # the lamp is beside the lens
+    light, spectrum = camera.light, paint
+    if camera.lamp:  # it is beside the lens
+        light, spectrum = 0.0, partial(infrared.paint, copied=world.copied)
     corner = round(foot[0] - shade.width * (0.5 + 0.22 * light)), round(foot[1] - 0.6 * shade.height)
     canvas.paste((28, 28, 40), corner, shade)
-    ink = Ink(canvas.size, foot, unit, yaw, camera.pitch, light, spectrum, details)
+    ink = Ink(canvas.size, foot, unit, yaw, camera.pitch, light, spectrum, world.details)
     pedestrian(ink, person, phase, rng.uniform(0.25, 0.5), rng.gauss(0, 0.25))
     figure, corner = ink.finished()
     canvas.paste(figure, corner, figure)

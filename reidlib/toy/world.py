@@ -42,6 +42,8 @@ class World:
         all, 2 twice as far.
     fabrics
         Share of garments of the usual fabric of their dye, so that infrared brightness follows from colour.
+    copied
+        How far people keep the brightness of their colours in infrared: 0 only by their fabrics, 1 as a grey copy.
     translated
         Share of the pictures by day that are drawn in infrared instead, as a perfect translation would make them.
 
@@ -68,6 +70,7 @@ class World:
     details: float = knob(1.0, 0.2, 2)
     cameras: float = knob(1.0, 0, 3)
     fabrics: float = knob(MOSTLY, 0, 1, "infrared")
+    copied: float = knob(0.0, 0, 1, "infrared")
     translated: float = knob(0.0, 0, 1, "infrared")
 
     def __post_init__(self) -> None:

@@ -5,6 +5,9 @@ gallery of visible images, of the same images in grey, of the same images transl
 generator and, where the set is drawn, of the true infrared pictures of the same moments. Encoder and generator are
 those of one AlignGAN run after its second phase, which does not train the encoder. The error of a translation is its
 distance from the true infrared picture, pixel by pixel.
+
+Both are measured in the worlds of `KNOB`, along which brightness in the dark follows the less from colour: pixel
+alignment should help where there is something to translate and the colours tell what.
 """
 
 import sys
@@ -20,12 +23,14 @@ from reidlib.data.augment import MEAN, STD, normalise
 from reidlib.data.images import decode
 from reidlib.evaluation import sysu
 from reidlib.evaluation.sysu import SysuScores
+from reidlib.figures.style import WIDTH, Picture, styled
 from reidlib.files import few, project, write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
 from reidlib.runs.results import collect, of_run, origin_columns, run_folder, score_columns
 from reidlib.studies.ladder import Gain, paired
 from reidlib.studies.published import one_a_seed
+from reidlib.studies.worlds import draw_gains
 from reidlib.systems import System
 from reidlib.systems.aligngan import AlignGAN
 from reidlib.train.checkpoints import restore
@@ -42,6 +47,9 @@ PAIRS = (  # what each part gains: with it, without it
     ("channel augmentation", "baseline"), ("features alone", "baseline"), ("AlignGAN", "baseline"),
     ("AlignGAN", "features alone"), ("AlignGAN", "pixels alone"),
 )  # fmt: skip
+KNOB = {  # data set: how the brightness of clothes in the dark follows from their colour
+    "toy-sysu:copied=1": "grey copy", "toy-sysu": "usual fabrics", "toy-sysu:fabrics=0": "unrelated",
+}  # fmt: skip
 SEEDS = (1, 2, 3, 4, 5)
 COLUMNS = (
     "dataset", "seed", "epoch", "gallery", "test", "error", "rank1", "rank10", "mAP", "mINP", "rank1_sd", "mAP_sd",
@@ -175,46 +183,65 @@ def gains(rows: list[dict], dataset: str = "toy-sysu") -> list[Gain]:
     ]
 
 
-def parts(rows: list[dict], dataset: str = "toy-sysu", test: str = "all single", metric: str = "mAP") -> list[Gain]:
-    """What each part gains, over paired seeds: the comparisons of `PAIRS` on one data set.
+def parts(
+    rows: list[dict], dataset: str = "toy-sysu", test: str = "all single", metric: str = "mAP", of: int = len(PAIRS)
+) -> dict[str, Gain]:
+    """What each part gains, over paired seeds: the comparisons of `PAIRS` on one data set, by their names.
 
     rows: of results/rgb_infrared.csv; a comparison with fewer than two seeds on a side is left out. The intervals allow
-    for all of `PAIRS`.
+    for `of` comparisons, by default those of `PAIRS`.
     """
 
-    def of(name: str) -> dict[int, float]:
+    def seeds(name: str) -> dict[int, float]:
         key = (dataset, f"{dataset} {test}", *MODELS[name])
         chosen = [row for row in rows if (row["dataset"], row["test"], row["model"], row["tricks"]) == key]
         return {row["seed"]: row[metric] for row in one_a_seed(chosen)}
 
-    sides = {name: of(name) for name in MODELS}
-    return [
-        paired(f"{a} - {b}", sides[a], sides[b], of=len(PAIRS))
-        for a, b in PAIRS
-        if len(sides[a].keys() & sides[b].keys()) > 1
-    ]
+    sides = {name: seeds(name) for name in MODELS}
+    compared = {f"{a} - {b}": (sides[a], sides[b]) for a, b in PAIRS}
+    return {name: paired(name, *pair, of=of) for name, pair in compared.items() if len(pair[0].keys() & pair[1]) > 1}
 
 
-def main(dataset: str = "toy-sysu") -> None:
-    """Collect the runs of `make cross` in results/rgb_infrared.csv and do the test with those of AlignGAN."""
-    base, split = project() / "results", load(dataset)
-    true = true_infrared(dataset) if drawn(dataset) else None
-    runs = planned(dataset)
+@styled
+def plot_knob(rows: list[dict], test: str = "all single", metric: str = "mAP") -> Picture:
+    """What each part gains along `KNOB`, a panel a comparison: means, intervals that hold together at 95 %, seeds.
+
+    rows: of results/rgb_infrared.csv. The intervals allow for the comparisons of all panels.
+    """
+    found = {words: parts(rows, world, test, metric, len(PAIRS) * len(KNOB)) for world, words in KNOB.items()}
+    fig = Picture(figsize=(WIDTH, 5), layout="constrained")
+    *axes, last = fig.subplots(2, 3, sharey=True).ravel()
+    for ax, (a, b) in zip(axes, PAIRS, strict=True):
+        draw_gains(ax, {words: at.get(f"{a} - {b}") for words, at in found.items()}, title=f"{a}\n- {b}")
+    for ax in axes[::3]:
+        ax.set_ylabel(f"{metric} gained")
+    last.set_axis_off()
+    said = "; ".join(f"{words}: {gain}" for words, at in found.items() for gain in at.values())
+    fig.alt = f"{metric} gained by each part, with infrared brightness from a grey copy to unrelated to colour. {said}"
+    return fig
+
+
+def main(*datasets: str) -> None:
+    """Collect the runs of `make cross` in results/rgb_infrared.csv and do the test with those of AlignGAN.
+
+    datasets: those of `KNOB` by default.
+    """
+    datasets = datasets or tuple(KNOB)
+    base, runs = project() / "results", [recipe for name in datasets for recipe in planned(name)]
     if undone := [recipe.name() for recipe in runs if not (run_folder(recipe) / "result.json").is_file()]:
         raise FileNotFoundError(f"no result of {few(undone)}; run make cross first")
     results, table = collect(*(run_folder(recipe) for recipe in runs)), []
     for recipe in runs:
         if (recipe.model, recipe.tricks) == MODELS["AlignGAN"]:
-            run = run_folder(recipe)
+            run, true = run_folder(recipe), true_infrared(recipe.dataset) if drawn(recipe.dataset) else None
             system = _of_second_phase(restore(run, end_of_pixels(recipe)))
-            table += of_run(run, rows(system, split, true))
+            table += of_run(run, rows(system, load(recipe.dataset), true))
     write_csv(results, base / "rgb_infrared.csv")  # not before: a file that changed would mark the commit of a row
     write_csv(table, base / "pixel_alignment.csv")
-    for row in table:
-        print(f"seed {row['seed']}  {row['gallery']:<9}  rank-1 {row['rank1']:.1f}  mAP {row['mAP']:.1f}")
-    print(*parts(results, dataset), sep="\n")
+    for name in datasets:
+        print(name, *parts(results, name).values(), *gains(table, name), sep="\n")
     print(*(Path("results", name) for name in ("rgb_infrared.csv", "pixel_alignment.csv")))
 
 
-if __name__ == "__main__":  # python -m reidlib.studies.alignment [toy-sysu]
+if __name__ == "__main__":  # python -m reidlib.studies.alignment [sysu]
     main(*sys.argv[1:])

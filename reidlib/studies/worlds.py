@@ -119,9 +119,8 @@ def gains(rows: list[dict], metric: str = "mAP") -> dict[Panel, dict[float, Gain
 def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "") -> Picture:
     """The gain of each trick along its knob, a panel a trick: means, intervals that hold together at 95 %, seeds.
 
-    rows: of results/toy_worlds.csv. A gain is a blue circle, a loss a vermillion triangle, an open case grey. With
-    `trick` only its own panels are drawn; their intervals allow for all comparisons all the same. Raises ValueError
-    for a trick without a panel.
+    rows: of results/toy_worlds.csv. With `trick` only its own panels are drawn; their intervals allow for all
+    comparisons all the same. Raises ValueError for a trick without a panel.
     """
     found = {panel: at for panel, at in gains(rows, metric).items() if trick in ("", panel.trick)}
     if not found:
@@ -131,7 +130,8 @@ def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "") -> Pictu
     fig = Picture(figsize=(WIDTH if lines > 1 else 1 + 3.6 * columns, 2.5 * lines), layout="constrained")
     axes = fig.subplots(lines, columns, squeeze=False).ravel()
     for ax, (panel, at) in zip(axes, found.items(), strict=False):
-        _panel(ax, panel, at)
+        named = {panel.label(setting): at.get(setting) for setting in panel.settings}
+        draw_gains(ax, named, title=panel.trick, xlabel=panel.knob)
     for ax in axes[len(found) :]:
         ax.set_axis_off()
     for ax in axes[::columns]:
@@ -145,19 +145,22 @@ def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "") -> Pictu
     return fig
 
 
-def _panel(ax: Axes, panel: Panel, at: dict[float, Gain]) -> None:
+def draw_gains(ax: Axes, at: dict[str, Gain | None], **words: str) -> None:
+    """One panel: the gain at each setting, by its name on the axis; None is not measured. words are those of the axes.
+
+    A gain is a blue circle, a loss a vermillion triangle, an open case a grey square; seeds are dots.
+    """
     ax.axhline(0, color=INK, linewidth=1)
-    for x, setting in enumerate(panel.settings):
-        if setting in at:
-            gain = at[setting]
+    for x, gain in enumerate(at.values()):
+        if gain:
             colour, marker = (BLUE, "o") if gain.low > 0 else (VERMILLION, "v") if gain.high < 0 else (GREY, "s")
             bar = [[gain.mean - gain.low], [gain.high - gain.mean]]
             ax.plot([x + 0.15] * len(gain.values), gain.values, ".", color=colour, markersize=4, alpha=0.5)
             ax.errorbar(x, gain.mean, yerr=bar, color=colour, marker=marker, markersize=7, capsize=3)
-    places = [x for x, setting in enumerate(panel.settings) if setting in at]
-    ax.plot(places, [at[panel.settings[x]].mean for x in places], color=GREY, linewidth=1, zorder=0)
-    ax.set_xticks(range(len(panel.settings)), [panel.label(setting) for setting in panel.settings])
-    ax.set(title=panel.trick, xlabel=panel.knob, xlim=(-0.5, len(panel.settings) - 0.5))
+    means = {x: gain.mean for x, gain in enumerate(at.values()) if gain}
+    ax.plot(list(means), list(means.values()), color=GREY, linewidth=1, zorder=0)
+    ax.set_xticks(range(len(at)), list(at))
+    ax.set(xlim=(-0.5, len(at) - 0.5), **words)
 
 
 def _words(panel: Panel, setting: float, gain: Gain) -> str:

@@ -1,6 +1,5 @@
 """What a model reaches: which sets it is tested on, their embeddings, which are kept, and the scores."""
 
-import hashlib
 import re
 import warnings
 import zipfile
@@ -19,7 +18,7 @@ from reidlib.evaluation.score import NO_CAMERAS, rule_of, score
 from reidlib.evaluation.scores import Scores
 from reidlib.evaluation.sysu import SysuScores, is_sysu, refuse_sysu
 from reidlib.files import write_whole
-from reidlib.provenance import code_of, data_digest, source_digest
+from reidlib.provenance import code_of, data_digest, source_digest, state_digest
 from reidlib.systems import System
 from reidlib.train.embedding import embed
 
@@ -173,12 +172,9 @@ def _keep(file: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _key(system: System, split: Split) -> str:
-    digest = hashlib.blake2b(source_digest(*code_of(system)).encode(), digest_size=10)
-    digest.update(getattr(system, "feature", "").encode())  # which of its features, if it has several
-    for value in system.state_dict().values():
-        digest.update(value.cpu().contiguous().numpy().tobytes())
-    digest.update(data_digest(split.query, split.gallery).encode())
-    return digest.hexdigest()
+    feature = getattr(system, "feature", "")  # which of its features, if it has several
+    code, data = source_digest(*code_of(system)), data_digest(split.query, split.gallery)
+    return " ".join((code, feature, state_digest(system), data))
 
 
 def _kept(file: Path, key: str) -> list[torch.Tensor] | None:

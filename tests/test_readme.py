@@ -5,8 +5,10 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import nbformat
 import papermill
 import pytest
 
@@ -16,6 +18,7 @@ from reidlib.runs.jobs import plan
 
 ROOT = rl.project()
 README = (ROOT / "README.md").read_text()
+RUNNING = (ROOT / "docs" / "running.md").read_text()
 SHELL = [
     line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.replace("\\\n", " ").splitlines()
 ]
@@ -100,3 +103,15 @@ def test_the_python_of_the_readme_runs(crowd, tmp_path, monkeypatch, capsys):
     assert Path("model.onnx").is_file()
     assert scope["scores"].num_valid == 6
     assert "anna" in capsys.readouterr().out
+
+
+def test_the_cell_for_colab_brings_all_that_the_notebooks_import():
+    """What is imported after an indent is within try: a part that says which extra it needs."""
+    cell = next(code for code in re.findall(r"```python\n(.*?)```", RUNNING, re.S) if "%pip" in code)
+    brought = {word for word in cell.split() if word.isidentifier()} | {"reidlib", "IPython", "PIL"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    brought |= {re.match(r"[\w-]+", needed)[0].replace("-", "_") for needed in project["dependencies"]}
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        code = "\n".join(cell.source for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code")
+        imported = set(re.findall(r"^(?:import|from) (\w+)", code, re.M))
+        assert imported - set(sys.stdlib_module_names) <= brought, notebook.name

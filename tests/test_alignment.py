@@ -93,7 +93,7 @@ def test_a_seed_that_failed_shortens_no_table(tmp_path, monkeypatch):
     monkeypatch.setattr(alignment, "run_folder", lambda recipe: tmp_path / recipe.name())
     monkeypatch.setattr(alignment, "project", lambda: tmp_path)
     for datasets, said in (
-        ((), r"toy-sysu_copied=1-.*\(90 in all\)"),
+        ((), r"toy-sysu_copied=1-.*\(120 in all\)"),
         (("sysu",), r"sysu-reference-all-seed1, .*\(25 in"),
     ):
         with pytest.raises(FileNotFoundError, match=f"no result of {said}.*; run make cross first"):
@@ -166,7 +166,7 @@ def test_the_gains_along_the_knob_are_drawn_world_by_world():
     ]
     fig = alignment.plot_knob(table)
     assert "grey copy: channel augmentation - baseline  +3.0 [" in fig.alt
-    assert "unrelated: AlignGAN - features alone  +9.0 [" in fig.alt
+    assert "unrelated: AlignGAN - features alone +12.0 [" in fig.alt
     assert "pixels alone" not in fig.alt
-    assert fig.alt.count(" 15 comparisons") == 12
-    assert [list(line.get_ydata()) for line in fig.axes[2].lines if len(line.get_xdata()) == 3] == [[9, 18, 27]]
+    assert fig.alt.count(" 20 comparisons") == 16
+    assert [list(line.get_ydata()) for line in fig.axes[2].lines if len(line.get_xdata()) == 4] == [[9, 18, 27, 36]]

@@ -48,7 +48,8 @@ PAIRS = (  # what each part gains: with it, without it
     ("AlignGAN", "features alone"), ("AlignGAN", "pixels alone"),
 )  # fmt: skip
 KNOB = {  # data set: how the brightness of clothes in the dark follows from their colour
-    "toy-sysu:copied=1": "grey copy", "toy-sysu": "usual fabrics", "toy-sysu:fabrics=0": "unrelated",
+    "toy-sysu:copied=1": "grey copy", "toy-sysu:copied=0.5": "half", "toy-sysu": "fabrics",
+    "toy-sysu:fabrics=0": "unrelated",
 }  # fmt: skip
 SEEDS = (1, 2, 3, 4, 5)
 COLUMNS = (

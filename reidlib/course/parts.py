@@ -19,13 +19,13 @@ def part_head(answer: Callable[..., Any]) -> None:
     array(mine(part), (64, 7))
     layers, theirs = (sorted(_layers(head), key=_size) for head in (mine, ours))
     sizes, wanted = ([_size(layer) for layer in some] for some in (layers, theirs))
-    expect(sizes == wanted, f"The weights of your layers have the shapes {sizes}: which layers has a head?")
+    expect(sizes == wanted, f"The weights of your layers have the shapes {sizes}: which layers does a head have?")
     expect(not torch.equal(mine(part), mine(part)), "Two passes in training are equal: nothing is dropped out.")
     for layer, other in zip(layers, theirs, strict=True):
         changed = {name: torch.rand_like(value.float()) + 0.5 for name, value in other.state_dict().items()}
         layer.load_state_dict(changed), other.load_state_dict(changed)
     mine.eval(), ours.eval()
-    expect(torch.equal(mine(part), mine(part)), "In evaluation two passes differ: is dropout told about it?")
+    expect(torch.equal(mine(part), mine(part)), "In evaluation two passes differ: does dropout stop?")
     relu = ours[4](F.relu(ours[2](ours[1](part))))
     hint = "in which order are the layers, and how steep is the leaky ReLU below zero?"
     hint = "a ReLU is not leaky." if torch.allclose(mine(part), relu, atol=1e-4) else hint
@@ -54,7 +54,7 @@ def shared_parts(answer: Callable[..., Any]) -> None:
             wanted, slip = (float(cosines[some].mean()) if some.any() else 0.0 for some in (both, either))
             hint = "a mean over which parts, and how many of them?"
             if np.isclose(found[i, j], slip, atol=1e-5):
-                hint = "a part that one of the two hides is in it."
+                hint = "your mean includes parts that only one of the two shows."
             if np.isclose(found[i, j], float(cosines[both].sum()) / p, atol=1e-5):
                 hint = "you divide by all parts, not by those that are shared."
             compare(found[i, j], wanted, f"With {int(both.sum())} of {p} parts shared, a similarity", hint)
@@ -71,9 +71,9 @@ def shifted(answer: Callable[..., Any]) -> None:
         wanted, found = max(float(d.mean()) for d in diagonals.values()), float(array(answer(a, b, most)))
         hint = "which strips of a lie on which strips of b?"
         if np.isclose(found, max(float(d.sum()) / p for d in diagonals.values()), atol=1e-5):
-            hint = "a mean over the strips that overlap, not over all."
+            hint = "take the mean over the strips that overlap, not over all."
         if np.isclose(found, max(float(cosines[range(p), np.roll(range(p), s)].mean()) for s in diagonals), atol=1e-5):
-            hint = "feet that leave at the bottom do not come back at the head."
+            hint = "strips that leave at the bottom do not come back at the top."
         if np.isclose(found, max(float(d.mean()) for s, d in diagonals.items() if s * shift <= 0), atol=1e-5):
             hint = "a box can hang too high or too low: shift both ways."
         compare(found, wanted, f"With shifts up to {most}, a similarity", hint)

@@ -76,5 +76,5 @@ def nearest(answer: Callable[..., Any]) -> None:
         expect((np.diff(similarity) <= 0).all(), "The most similar should come first.")
         order = np.argsort(-(rows @ query))[:k]
         missing = set(order.tolist()) - set(index.tolist())
-        expect(not missing or min(missing) < size - size % block, "You do not read the last rows, fewer than block.")
+        expect(not missing or min(missing) < size - size % block, "You skip the last rows, a block that is not full.")
         expect(not missing, "One of the k most similar is missing.")

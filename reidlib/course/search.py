@@ -9,7 +9,7 @@ from reidlib.course.remarks import array, compare, expect, pair
 
 
 def rates(answer: Callable[..., Any]) -> None:
-    """The share of known people who are found, and of strangers who are taken for somebody."""
+    """The share of images of enrolled people that are found, and of strangers' images that are false alarms."""
     for seed, threshold in ((1, 0.5), (2, 0.3), (3, 0.62)):
         rng = np.random.default_rng(seed)
         enrolled = rng.random(300) < 0.7
@@ -64,9 +64,9 @@ def rand_index(answer: Callable[..., Any]) -> None:
         chance, most = a * b / upper.sum(), (a + b) / 2
         hint = "count pairs of two different images, each pair once."
         if np.isclose(found := float(array(answer(pids, groups))), (same == together)[upper].mean()):
-            hint = "this is the plain Rand index: take off what chance gives, and divide by the most that is possible."
+            hint = "this is the plain Rand index, which is not corrected for chance."
         if np.isclose(found, both / most):
-            hint = "what chance gives is still in it."
+            hint = "what chance gives is still in it: subtract it."
         compare(found, (both - chance) / (most - chance), "The index", hint)
     compare(
         float(array(answer(pids, 7 - pids))),

@@ -54,7 +54,7 @@ def shared_parts(answer: Callable[..., Any]) -> None:
             wanted, slip = (float(cosines[some].mean()) if some.any() else 0.0 for some in (both, either))
             hint = "a mean over which parts, and how many of them?"
             if np.isclose(found[i, j], slip, atol=1e-5):
-                hint = "your mean includes parts that only one of the two shows."
+                hint = "your mean includes a part that one of the two hides."
             if np.isclose(found[i, j], float(cosines[both].sum()) / p, atol=1e-5):
                 hint = "you divide by all parts, not by those that are shared."
             compare(found[i, j], wanted, f"With {int(both.sum())} of {p} parts shared, a similarity", hint)
@@ -73,7 +73,7 @@ def shifted(answer: Callable[..., Any]) -> None:
         if np.isclose(found, max(float(d.sum()) / p for d in diagonals.values()), atol=1e-5):
             hint = "take the mean over the strips that overlap, not over all."
         if np.isclose(found, max(float(cosines[range(p), np.roll(range(p), s)].mean()) for s in diagonals), atol=1e-5):
-            hint = "strips that leave at the bottom do not come back at the top."
+            hint = "strips that leave at the feet do not come back at the head."
         if np.isclose(found, max(float(d.mean()) for s, d in diagonals.items() if s * shift <= 0), atol=1e-5):
             hint = "a box can hang too high or too low: shift both ways."
         compare(found, wanted, f"With shifts up to {most}, a similarity", hint)

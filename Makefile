@@ -31,9 +31,12 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# two files at a time, one thread each, in the order of their names: by number of tests the longest would come last
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
+
 # what a commit needs: style, types, unit tests and the examples of the docstrings, ten minutes on two cores
 check: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO)
 	$(BIN)/python -m pytest --doctest-modules reidlib
 
 # everything: the notebooks run too, and their outputs are compared

@@ -29,6 +29,7 @@ from reidlib.provenance import environment
 
 ROOT = Path(__file__).parents[1]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+BACKBONE = "resnet18" if DEVICE == "cuda" else "slim"  # of the recipe of a few steps
 
 
 class Call:
@@ -70,7 +71,7 @@ class Call:
 def tiny(dataset: str = "market", **changes) -> rl.Recipe:
     """A recipe of a few steps."""
     small = {"height": 64, "width": 32, "pad": 2, "p": 4, "epochs": 2, "iterations": 3, "checkpoint_every": 9}
-    small |= {"backbone": "resnet18", "weights": "none", "milestones": (9,), "warmup_epochs": 0, "precision": "float32"}
+    small |= {"backbone": BACKBONE, "weights": "none", "milestones": (9,), "warmup_epochs": 0, "precision": "float32"}
     return rl.Recipe.for_dataset(dataset, **{**small, **changes})
 
 

@@ -1,5 +1,9 @@
 """What every test shares: one thread, a cache of its own, and a crowd small enough to train on in a second."""
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy begins; of the processes and kernels that tests start too
+
 import nbformat
 import numpy as np
 import pytest
@@ -88,9 +92,8 @@ note("end")
 
 
 @pytest.fixture
-def small(crowd, tmp_path, monkeypatch):
+def small(crowd, tmp_path):
     """A notebook with the parameters of 03 that trains on six people in a second; returns its path."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(rl.project() / "notebooks" / "03_train.ipynb", as_version=4)
     notebook.cells = [cell for cell in notebook.cells if "parameters" in cell["metadata"].get("tags", [])]
     notebook.cells.append(nbformat.v4.new_code_cell(BODY))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attempts import is_gone, notes, wait_for
+from attempts import PATIENCE, is_gone, notes, wait_for
 
 import reidlib as rl
 from reidlib.runs import command
@@ -103,7 +103,7 @@ def stop(*arguments, until):
     try:
         wait_for(lambda: until() or process.poll() is not None)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 130, said

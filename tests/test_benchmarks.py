@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from attempts import PATIENCE
 
 import reidlib as rl
 
@@ -18,7 +19,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 def run(name, *options):
     environment = {**os.environ, "TQDM_DISABLE": "1"}
     command = [sys.executable, "-W", "ignore", BENCHMARKS / name, *options]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -56,9 +57,21 @@ def test_search_runs_small_and_its_contenders_agree():
         assert f"\n{table}" in printed
 
 
-def test_one_call_for_a_gpu_trains_and_tests_and_goes_on_where_it_was_left(tmp_path):
+@pytest.fixture
+def gpu(monkeypatch, capsys):
+    """benchmarks/gpu.py with some options, in this process; returns what it prints."""
+
+    def call(*options):
+        monkeypatch.setattr(sys, "argv", ["gpu.py", *map(str, options)])
+        runpy.run_path(str(BENCHMARKS / "gpu.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_one_call_for_a_gpu_trains_and_tests_and_goes_on_where_it_was_left(gpu, tmp_path):
     stages = ("equal", "mobilenet", "sysu", "sysu+channels")
-    first, again = (run("gpu.py", "--small", "--only", *stages, "--out", tmp_path) for _ in range(2))
+    first, again = (gpu("--small", "--only", *stages, "--out", tmp_path) for _ in range(2))
     assert "failed" not in first
     assert "left out" not in first
     assert "a resumed run ends 0.0e+00 from one without a stop" in first, "on a CPU"
@@ -73,11 +86,8 @@ def test_one_call_for_a_gpu_trains_and_tests_and_goes_on_where_it_was_left(tmp_p
     assert {row["draw"] for row in rows if row["test"] in ways} == {"seeded 0"}
 
 
-def test_a_stage_without_its_data_is_left_out_in_one_line(tmp_path, monkeypatch, capsys):
-    options = ("--only", "sysu", "--data", tmp_path, "--out", tmp_path / "out")
-    monkeypatch.setattr(sys, "argv", ["gpu.py", *map(str, options)])
-    runpy.run_path(str(BENCHMARKS / "gpu.py"), run_name="__main__")
-    line, _ = capsys.readouterr().out.splitlines()
+def test_a_stage_without_its_data_is_left_out_in_one_line(gpu, tmp_path):
+    line, _ = gpu("--only", "sysu", "--data", tmp_path, "--out", tmp_path / "out").splitlines()
     assert line.startswith(f"sysu: left out: sysu: cam1 not found under {tmp_path / 'SYSU-MM01'}; put it there")
     assert "sysu" not in json.loads((tmp_path / "out/done.json").read_text()), "the next call looks for it again"
 

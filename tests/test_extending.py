@@ -92,8 +92,7 @@ def test_a_split_of_ones_own_may_not_pass_for_a_built_in_set(mine, monkeypatch):
         rl.load("mine:shop")
 
 
-def test_a_grid_runs_all_of_them_at_once(mine, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_a_grid_runs_all_of_them_at_once(mine, tmp_path):
     notebook = nbformat.read(rl.project() / "notebooks" / "03_train.ipynb", as_version=4)
     notebook.cells = [cell for cell in notebook.cells if "parameters" in cell["metadata"].get("tags", [])]
     body = """

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import io
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -65,11 +66,25 @@ def test_a_flat_name_leads_to_the_module_in_its_wing(name):
     assert importlib.import_module(home).__spec__.name == home
 
 
-@pytest.mark.parametrize("command", ["train", "repeats", "publish", "runs.grid"])
-def test_the_commands_answer_under_their_names(command):
-    asked = subprocess.run([sys.executable, "-m", f"reidlib.{command}", "--help"], capture_output=True, text=True)
+# What `python -m NAME --help` does, name after name in one process.
+HELPED = """
+import runpy, sys
+for name in sys.argv[1:]:
+    sys.argv = ["", "--help"]
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        print(name, "ended with", end.code)
+"""
+
+
+def test_the_commands_answer_under_their_names():
+    names = [f"reidlib.{command}" for command in ("train", "repeats", "publish", "runs.grid")]
+    asked = subprocess.run([sys.executable, "-c", HELPED, *names], capture_output=True, text=True)
     assert asked.returncode == 0, asked.stderr
-    assert asked.stdout.startswith("usage: python -m reidlib.")
+    usages = re.findall(r"^usage: python -m (reidlib\.\S+)", asked.stdout, re.M)
+    assert usages == ["reidlib.train", "reidlib.repeats", "reidlib.publish", "reidlib.repeats"]
+    assert re.findall(r"^(\S+) ended with 0$", asked.stdout, re.M) == names
 
 
 def test_the_wings_are_listed_in_the_order_of_the_imports():

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from attempts import PATIENCE
 from PIL import Image, ImageFile, ImageOps
 
 import reidlib as rl
@@ -217,6 +218,8 @@ def test_a_pipe_among_the_images_holds_nothing_up(tmp_path):
         "    try: call(split.train.files() if call is rl.decode else split.train)\n"
         "    except (OSError, ValueError) as error: print(error)"
     )
-    told = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=PATIENCE
+    ).stdout
     assert told.splitlines()[0] == "missing"
     assert told.count("0002_c1s1_000451_03.jpg is no regular file") == 2

@@ -365,8 +365,7 @@ def test_an_estimate_counts_steps_images_and_starts(small, own, monkeypatch):
     assert list(found.values()) == [0.5 + 2 * 2 * 10 + 18, 0.5 + 4 * 2 * 10 + 18]
 
 
-def test_the_real_chapter_runs_as_a_job(own, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_the_real_chapter_runs_as_a_job(own, tmp_path):
     (outcome,) = repeats.run_grid(TRAIN, [own], tmp_path / "runs")
     assert outcome.error is None
     executed = nbformat.read(outcome.folder / "03_train.ipynb", as_version=4)

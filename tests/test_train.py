@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import reidlib as rl
 from reidlib.train import checkpoints
@@ -174,11 +175,16 @@ def test_the_memory_that_images_may_take_changes_nothing(crowd, tiny, tmp_path):
     assert digest(mapped) == digest(held)
 
 
-def test_a_compiled_backbone_is_one_field_and_leaves_the_names_in_a_checkpoint_alone(crowd, tiny):
-    plain = rl.build(tiny, crowd.train, "cpu")
-    compiled = rl.build(rl.Recipe.from_dict(tiny.to_dict() | {"compile": True}), crowd.train, "cpu")
+def test_a_compiled_backbone_is_one_field_trains_alike_and_leaves_the_names_in_a_checkpoint_alone(
+    crowd, tiny, tmp_path, monkeypatch
+):
+    whole = nn.Module.compile  # as torch does it, but for the C++ in the end
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **given: whole(self, backend="aot_eager", **given))
+    plain, rows = trained(tiny, crowd.train, tmp_path / "plain")
+    compiled, same = trained(tiny.replace(compile=True), crowd.train, tmp_path / "compiled")
     assert (plain.trunk._compiled_call_impl, bool(compiled.trunk._compiled_call_impl)) == (None, True)
     assert list(plain.state_dict()) == list(compiled.state_dict())
+    assert [row["loss"] for row in same] == pytest.approx([row["loss"] for row in rows], rel=1e-5)
 
 
 def test_an_interrupt_before_the_first_checkpoint_begins_again_with_a_new_system(crowd, tiny, tmp_path):

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from attempts import PATIENCE
 
 import reidlib as rl
 from reidlib.train import checkpoints as train
@@ -20,7 +21,6 @@ ATTEMPTS = 20
 
 def _train(folder, recipe, run):
     """What the killed process does: a checkpoint after every step, so that many moments are within a write."""
-    torch.set_num_threads(1)
     train.SAVE_EVERY = -1
     split = rl.load(folder)
     for _ in rl.fit(rl.build(recipe, split.train, "cpu"), split.train, run):
@@ -33,10 +33,8 @@ def longer(tiny):
 
 
 def test_a_run_killed_at_random_moments_ends_bit_identical(crowd, longer, tmp_path):
-    torch.set_num_threads(1)  # as in the killed process: another number of threads may add in another order
     whole = rl.build(longer, crowd.train, "cpu")
     rows = list(rl.fit(whole, crowd.train, tmp_path / "whole"))
-    torch.set_num_threads(2)
 
     rng, within_a_write, killed = random.Random(1), 0, 0
     forks = multiprocessing.get_context("forkserver")
@@ -62,10 +60,8 @@ def test_a_run_killed_at_random_moments_ends_bit_identical(crowd, longer, tmp_pa
             run = tmp_path / f"killed-{killed}"
     assert within_a_write >= 5, "the moments were not where it hurts"
 
-    torch.set_num_threads(1)
     survivor = rl.build(longer, crowd.train, "cpu")
     after = list(rl.fit(survivor, crowd.train, run))
-    torch.set_num_threads(2)
     assert [row["loss"] for row in after] == [row["loss"] for row in rows]
     for name, value in whole.state_dict().items():
         assert torch.equal(value, survivor.state_dict()[name]), name
@@ -83,8 +79,7 @@ def test_two_processes_train_one_model_and_test_as_one(crowd, tmp_path):
     ]
     options = f"--dataset {tmp_path / 'crowd'} --P 4 --K 2 --height 32 --width 16 --iterations 2 --epochs 2"
     options += f" --backbone slim --weights none --precision float32 --run-dir {tmp_path / 'run'}"
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, *options.split()], capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run([*command, *options.split()], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("epoch    2") == 1, "only rank 0 speaks"
     system = rl.restore(tmp_path / "run", device="cpu")

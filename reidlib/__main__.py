@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import reidlib as rl
 from reidlib.data.layouts import IMAGES, images_in
@@ -35,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     of["check"].add_argument("data", help="a built-in data set, a folder, a CSV table, or package.module:function")
     for word in ("embed", "search", "export"):
         of[word].add_argument("model", help=MODEL)
-        of[word].add_argument("--device", type=device, help="such as cpu or cuda:1; default: the GPU if there is one")
+        of[word].add_argument("--device", help="such as cpu or cuda:1; default: the GPU if there is one")
     of["embed"].add_argument("images", nargs="+", help=PICTURES)
     of["embed"].add_argument("--out", required=True, metavar="FILE", help=".npz (paths, embeddings) or .csv")
     of["search"].add_argument("gallery", help="a file of --save, or a folder with a sub-folder for each person")
@@ -116,14 +115,6 @@ def model(options: argparse.Namespace) -> Any:
         raise FileNotFoundError(f"{path}: no such file or folder; a model is {MODEL}")
     read = rl.restore if path.is_dir() else rl.foreign if path.suffix in (".pth", ".pt", ".tar") else rl.pretrained
     return read(options.model, device=options.device)
-
-
-def device(word: str) -> str:
-    try:
-        torch.empty(0, device=word)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that was built without it
-        raise argparse.ArgumentTypeError(f"{word}: {str(error).partition('. ')[0]}") from None
-    return word
 
 
 def pictures(words: Sequence[str | Path]) -> list[Path]:

@@ -1,6 +1,8 @@
 """Files: written whole or not at all, locks, CSV rows, and where the project lies."""
 
+import contextlib
 import csv
+import errno
 import io
 import os
 import re
@@ -17,6 +19,11 @@ TEXT = {"dataset", "test", "model", "preset", "tricks", "backbone", "weights", "
 TEXT |= {"date", "torch", "device"}
 WEIGHTS = Path(__file__).parent / "weights"  # the models that come with the library, each with its card
 WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
+UNWRITTEN = {  # what stands in the way of a file, in an error of `write_whole`
+    errno.ENOENT: "not written; its folder may be missing",
+    errno.ENOTDIR: "not written; a part of this path is a file",
+    errno.EISDIR: "not written; this is a folder, and a file was to be written",
+}
 DECIMAL = re.compile(r"-?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=e))(e[+-]?[0-9]+)?")
 
 
@@ -45,16 +52,27 @@ def weights_file(name: str | Path) -> Path:
 
 def regular(file: Path) -> Path:
     """The same file; OSError if it is missing or no regular file: to open a pipe or a device may wait for ever."""
-    if not stat.S_ISREG(file.stat().st_mode):
-        raise OSError(f"{file} is no regular file; remove it from the data set")
+    if not stat.S_ISREG(mode := file.stat().st_mode):
+        raise OSError(f"{file} is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}")
     return file
+
+
+def made(folder: Path, what: str) -> Path:
+    """The same folder, made if it is missing; OSError, with `what` it is for, if it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        files = (path for path in (folder, *folder.parents) if path.exists() and not path.is_dir())
+        why = next((f"{path} is a file" for path in files), error.strerror)
+        raise type(error)(f"{what}: folder {folder} cannot be made ({why}); give another") from None
+    return folder
 
 
 def write_whole(file: Path, content: bytes | memoryview | Callable[[BinaryIO], Any]) -> None:
     """Write bytes, or what `content(stream)` writes, so that `file` holds all of it or is left as it was.
 
     The temporary file has a name of its own, is created exclusively (an existing file or link is never opened) and is
-    removed if anything fails.
+    removed if anything fails. An OSError names `file`.
     """
     temporary = file.with_name(f".{file.name[:200]}.{secrets.token_hex(6)}.tmp")
     try:
@@ -66,8 +84,11 @@ def write_whole(file: Path, content: bytes | memoryview | Callable[[BinaryIO], A
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
+            raise OSError(error.errno, UNWRITTEN.get(error.errno, error.strerror), str(file)) from None
         raise
 
 
@@ -94,10 +115,13 @@ def read_csv(file: str | Path) -> list[dict]:
     """The rows of a CSV file (UTF-8, with or without a byte-order mark); its first line names the columns.
 
     A cell that is written as a plain decimal number is an int or a float, except in the columns of text, such as
-    "dataset"; every other cell, "nan" and "1_000" among them, is a str.
+    "dataset"; every other cell, "nan" and "1_000" among them, is a str. ValueError for a file of another kind.
     """
-    with open(file, newline="", encoding="utf-8-sig") as stream:
-        return [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(stream, restval="")]
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as stream:
+            return [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(stream, restval="")]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file} is no CSV file in UTF-8 ({error})") from None
 
 
 def _value(key: str, text: str) -> int | float | str:

@@ -69,7 +69,7 @@ class Recipe:
     backbone: str = setting("resnet50", f"{', '.join(BACKBONES)}, timm:NAME, or package.module:function")
     weights: str = setting("imagenet", "what training starts from: imagenet, none, or a .pth or .safetensors file")
     last_stride: int = setting(1, "the stride of the backbone's last stage", choices=(1, 2))
-    stem_relu: bool = setting(False, "the ReLU after the first BatchNorm, which both published codes leave out")
+    stem_relu: bool = setting(False, "the ReLU after the first BatchNorm; both codes of the Bag of Tricks leave it out")
     pooling: str = setting("mean", "of the last map; gem has a learned exponent (Radenovic 2018)", choices=POOLINGS)
     bnneck: bool = setting(True, "a BatchNorm between the feature and the classifier")
     # losses

@@ -33,7 +33,7 @@ def test_a_sound_data_set_is_ok(folder):
     report = check(load(folder))
     assert isinstance(report, Report)
     assert report.ok
-    assert str(report) == "own: 12 images checked, no kinds of problem found"
+    assert str(report) == "own: 12 images checked, no problems found"
 
 
 def test_every_defect_is_found_in_one_go(folder):

@@ -33,7 +33,7 @@ def said(capsys):
 def test_check_says_by_its_status_whether_all_is_well(crowd, tmp_path, capsys):
     folder = str(tmp_path / "crowd")
     assert main(["check", folder]) == 0
-    assert "no kinds of problem found" in said(capsys)
+    assert "no problems found" in said(capsys)
     crowd.query.files()[0].write_bytes(b"")
     assert main(["check", folder, "--json"]) == 1
     assert json.loads(said(capsys))["problems"][0]["files"] == [crowd.query.paths[0]]
@@ -95,7 +95,7 @@ def test_export_passes_on_what_was_asked_for(model, monkeypatch, capsys):
         (["embed", "runs/gone", "GALLERY", "--out", "x.npz"], "runs/gone: no such file or folder; a model is"),
         (["embed", "MODEL", "GALLERY", "--out", "x.txt"], "write .npz or .csv"),
         (["embed", "MODEL", "GALLERY", "--out", "folder.npz"], "--out folder.npz is a folder"),
-        (["embed", "MODEL", "GALLERY", "--out", "file.txt/x.npz"], "--out file.txt/x.npz: its folder cannot be made"),
+        (["embed", "MODEL", "GALLERY", "--out", "file.txt/x.npz"], "x.npz: folder file.txt cannot be made"),
         (["embed", "MODEL", ".", "--out", "x.npz"], "holds no images"),
         (["embed", "MODEL", "file.txt", "--out", "x.npz"], "file.txt: not a readable image"),
         (["search", "MODEL", "GALLERY", "gone.jpg"], "gone.jpg: no such file or folder"),
@@ -106,6 +106,8 @@ def test_export_passes_on_what_was_asked_for(model, monkeypatch, capsys):
         (["search", "MODEL", "GALLERY", "GALLERY", "--threshold", "60"], "threshold=60.0: similarities are cosines"),
         (["search", "MODEL", "GALLERY", "GALLERY", "-k", "0"], "k=0: ask for one or more"),
         (["export", "MODEL", "folder.npz"], "out folder.npz is a folder"),
+        (["export", "MODEL", "m.onnx", "--device", "nowhere"], "no device 'nowhere' here"),
+        (["export", "MODEL", "m.onnx", "--device", "cuda:99"], "no device 'cuda:99' here"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_status_2(words, message, crowd, model, tmp_path, monkeypatch, capsys):
@@ -119,14 +121,6 @@ def test_what_cannot_be_done_is_one_sentence_and_status_2(words, message, crowd,
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
-
-
-@pytest.mark.parametrize("device", ["nowhere", "cuda:99"])
-def test_a_device_that_is_not_here_is_named(device, capsys):
-    with pytest.raises(SystemExit) as exit:
-        main(["export", "market-laptop", "m.onnx", "--device", device])
-    assert exit.value.code == 2
-    assert f"error: argument --device: {device}: " in capsys.readouterr().err
 
 
 def test_averages_are_not_asked_of_a_file_that_was_saved_without_them(crowd, model, tmp_path, capsys):

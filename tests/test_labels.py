@@ -139,6 +139,8 @@ def test_headers_and_splits_are_read_in_any_case_and_with_blanks(tmp_path):
         ("path,pid,split\nä.png,Jörg,train\n".encode("cp1252"), r"t\.csv, line 2: byte 0xe4 .* cp1252 .*'CSV UTF-8'"),
         ("path,pid,split\n".encode("utf-16"), r"t\.csv: its encoding is UTF-16, not UTF-8; save it as 'CSV UTF-8'"),
         ("path,pid,split\n".encode("utf-16-le"), r"t\.csv: its encoding is UTF-16"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(90), r"t\.csv: an image .*, and no table; see docs/your_data.md"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF" + b"x" * 90, r"t\.csv: an image .*, and no table"),
         (b"PK\x03\x04\xff\xfe", r"t\.csv: a workbook of Excel .*save it as 'CSV UTF-8' .*pandas.read_excel"),
         (b'path,pid,split\na.png,"' + b"x" * 140_000, r"t\.csv, line 2: field larger .* quotation mark"),
         (b"path;pid;split\n", r"found: path;pid;split; separate columns by commas"),
@@ -201,7 +203,7 @@ def test_a_table_in_memory_is_refused_with_its_rows(tmp_path):
 @pytest.mark.parametrize("column", ["camera_id", "Cam", "camera", "cam id", "view"])
 def test_load_says_where_it_looked_for_cameras_and_what_may_be_one(column, tmp_path):
     with pytest.warns(
-        UserWarning, match=rf"people.csv: no cameras: looked for a column camid.*is it column '{column}'"
+        UserWarning, match=rf"people.csv: no cameras .*: there is no column camid. If column '{column}' is meant"
     ):
         split = rl.load(table(tmp_path, header=f"path,pid,{column},split"))
     q, g = torch.eye(2)[:1], torch.eye(3)
@@ -216,7 +218,7 @@ def test_a_folder_says_what_may_be_a_camera(tmp_path):
     own = folder(tmp_path, "train/a/x_cam2_1.png", "query/b/x_cam1_1.png", "gallery/b/x_cam2_1.png")
     with pytest.warns(
         UserWarning,
-        match=r"own: no cameras: looked for a field like _c2_ .*is it 'cam1' in query/b/x_cam1_1.png, 'cam2'",
+        match=r"own: no cameras .*: there is no field like _c2_ .*If 'cam1' in query/b/x_cam1_1.png, 'cam2'",
     ):
         rl.load(own)
 

@@ -14,6 +14,8 @@ import reidlib as rl
 from reidlib import files
 from reidlib.browser.marks import Marks
 from reidlib.runs import jobs
+from reidlib.runs.parameters import parameters_of
+from reidlib.runs.publish import publish
 
 
 @pytest.fixture
@@ -74,6 +76,56 @@ def test_what_cannot_be_decoded_is_named_whatever_is_wrong_with_it(person, tmp_p
     assert {problem.kind: problem.files for problem in rl.check(split).problems} == {"broken": [f"train/0001/{name}"]}
     with pytest.raises(ValueError, match=rf"{name}: not a readable image .* JPEG, PNG, .*rl\.check\(split\) lists"):
         rl.ImageStore(split.train, (32, 16))
+
+
+@pytest.mark.parametrize(
+    ("target", "error"),
+    [("gone/x", FileNotFoundError), ("file/x", NotADirectoryError), ("folder", IsADirectoryError)],
+)
+def test_what_cannot_be_written_is_named_not_its_temporary_name(target, error, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(error, match=rf"not written; .*{target}'$") as told:
+        files.write_whole(tmp_path / target, b"content")
+    assert told.value.errno
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+WRONG = {
+    "restore gone": (lambda split, new: rl.restore("gone"), "gone: no such folder; .*rl.pretrained"),
+    "restore folder": (lambda split, new: rl.restore("folder"), "folder: this folder holds no run; give one"),
+    "restore file": (lambda split, new: rl.restore("file"), "file is a file; give the folder of a run"),
+    "fit in a file": (lambda split, new: next(rl.fit(new(), split.train, "file")), "run_dir: folder file cannot"),
+    "fit below a file": (lambda split, new: next(rl.fit(new(), split.train, "file/x")), "folder file/x .*is a file"),
+    "fit a split": (lambda split, new: next(rl.fit(new(), split, "run")), "give one of its parts, such as split.train"),
+    "build a split": (lambda split, new: rl.build(new().recipe, split), "split.train, or their pids, not a Split"),
+    "build nowhere": (lambda split, new: rl.build(new().recipe, split.train, "foo"), "no device 'foo' here; write cpu"),
+    "check a name": (lambda split, new: rl.check("crowd"), "check takes a Split, .*not a str"),
+    "load below a file": (lambda split, new: rl.load("market", root="file"), "file is a file; root and REID_DATA"),
+    "load a folder": (lambda split, new: rl.load("folder"), "train not found under .*see docs/your_data.md"),
+    "load no trial": (lambda split, new: rl.load("regdb:x"), "no data set 'regdb:x'; choose one of"),
+    "embed a folder": (lambda split, new: rl.embed(new(), "folder"), r"not a readable image \(folder is a folder\)"),
+    "no scores": (lambda split, new: rl.Scores.load("file"), "file holds no scores, or is damaged .*measure"),
+    "no model": (lambda split, new: rl.pretrained("folder.safetensors"), "no file folder.safetensors"),
+    "no notebook": (lambda split, new: parameters_of("file"), "file is no Jupyter notebook"),
+    "no table": (lambda split, new: rl.read_csv("latin"), "latin is no CSV file in UTF-8"),
+    "publish nothing": (lambda split, new: publish([], "m", "out", "terms"), "no run to publish"),
+    "publish a torn result": (lambda split, new: publish(["torn"], "m", "out", "terms"), "result.json cannot be read"),
+    "publish into a file": (lambda split, new: publish(["torn"], "m", "file", "terms"), "folder file .*is a file"),
+    "re-rank by True": (lambda split, new: rl.measure(new(), split, "run", rerank=True), "rerank=rl.rerank"),
+}
+
+
+@pytest.mark.parametrize("use", WRONG)
+def test_a_wrong_file_folder_or_value_is_named_with_the_remedy(use, crowd, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("folder", "folder.safetensors", "torn"):
+        (tmp_path / folder).mkdir()
+    for name, content in (("file", b"text"), ("latin", b"a,b\n\xe9,1\n"), ("torn/result.json", b"{")):
+        (tmp_path / name).write_bytes(content)
+    act, message = WRONG[use]
+    with pytest.raises((ValueError, OSError, AttributeError), match=message):
+        act(crowd, lambda: rl.build(tiny, crowd.train, "cpu"))
 
 
 @pytest.mark.parametrize("reason", [errno.EROFS, errno.EACCES, errno.ENOSPC])

@@ -151,6 +151,7 @@ def test_a_paired_difference_is_sharper_than_two_intervals():
     people = len(np.unique(query.pids))
     assert repr(found).endswith(f"(100 queries of {people} people, 95 % by resampling people)")
     assert repr(compare(a, b, level=0.999)).endswith("99.9 % by resampling people)")
+    assert repr(compare(a, b, level=1 - 0.05 / 9)).endswith("99.44 % by resampling people)")
 
 
 def test_scores_of_different_queries_are_not_compared():

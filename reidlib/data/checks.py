@@ -38,8 +38,7 @@ KINDS = {  # of defects of images, in the order of a report, each with the remed
     "duplicate within a part": "the same bytes as another file of train, query or gallery; keep one",
     "duplicate between parts": "the same bytes as a file of another part; keep one",
     "duplicate of two identities": "the same bytes with different pids; correct the labels",
-    "unread": f"not used: an ending other than {' '.join(sorted(IMAGES))}, a name that begins with a dot, too deep in "
-    "the folder or beside its parts, no regular file, or in no list; rename, move or remove them",
+    "unread": "not used: by their name or their place they are no images of the set; rename, move or remove them",
     "identity in train and test": "training images of people who are tested; remove them",
     "identity with one image": "in train, with no second image of the same person",
     "query without a match": "no gallery image of their identity, or none by another camera; they are not counted",
@@ -82,8 +81,9 @@ class Report:
         return not self.problems
 
     def __repr__(self) -> str:
-        kinds = f"{len(self.problems) or 'no'} kind{'s' * (len(self.problems) != 1)}"
-        lines = [f"{self.name}: {self.images:,} images checked, {kinds} of problem found"]
+        kinds = len(self.problems)
+        found = f"{kinds} kind{'s' * (kinds != 1)} of problem" if kinds else "no problems"
+        lines = [f"{self.name}: {self.images:,} images checked, {found} found"]
         for problem in self.problems:
             count = f" ({len(problem.files):,})" if problem.files else ""
             lines.append(f"- {problem.kind}{count}: {problem.message}")
@@ -101,8 +101,10 @@ def check(split: Split) -> Report:
     >>> from reidlib.data.shots import Shots
     >>> nobody = Shots("empty/train", Path("nowhere"), np.array([], str), np.array([], int), np.array([], int))
     >>> check(Split("empty", nobody, nobody, nobody))
-    empty: 0 images checked, no kinds of problem found
+    empty: 0 images checked, no problems found
     """
+    if not isinstance(split, Split):
+        raise ValueError(f"check takes a Split, as rl.load returns it, not a {type(split).__name__}")
     cameras = np.union1d(split.query.camids, split.gallery.camids)
     single = len(cameras) == 1 and bool(len(split.query) and len(split.gallery))
     files = _bad_files(split) | _bad_labels(split, single) | {"unread": _unread(split)}

@@ -28,6 +28,7 @@ CHECKSUM = 4  # bytes at the end of a cache file
 ABANDONED = 3600  # seconds after which a temporary file belongs to a process that was killed
 READING = 2  # raise it when an image file gives other pixels, so that cache files are not used again
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+ALL_AT_ONCE = "of a data set, rl.check(split) lists all such files"
 MOST_PIXELS = 64_000_000
 UNSCALED = {"I": "pixels of 32 bits", "F": "floating-point pixels"}  # modes of PIL
 TURNS = dict(zip(range(2, 9), (
@@ -79,9 +80,9 @@ def read(file: Path, size: tuple[int, int], resize: str = "bicubic") -> np.ndarr
         with opened(file) as image:
             return np.asarray(upright(image).resize(size[::-1], Image.Resampling[resize.upper()]))
     except FileNotFoundError:
-        raise FileNotFoundError(f"{file}: no such file; rl.check(split) lists every missing or broken image") from None
+        raise FileNotFoundError(f"{file}: no such file; {ALL_AT_ONCE}") from None
     except Exception as error:  # PIL raises nearly anything for a damaged file
-        remedy = f"{', '.join(FORMATS)} are read, and rl.check(split) lists all files that are not"
+        remedy = f"{', '.join(FORMATS)} are read; {ALL_AT_ONCE}"
         raise ValueError(f"{file}: not a readable image ({error}); {remedy}") from error
 
 
@@ -122,7 +123,8 @@ def _share(files: list[Path], first: int, size: tuple[int, int], resize: str) ->
         try:
             images.append(read(file, size, resize))
         except (FileNotFoundError, ValueError) as error:
-            raise type(error)(f"{error} ({i} of {len(files)} images decoded before it)") from error
+            count = f" ({i} of {len(files)} images decoded before it)" if len(files) > 1 else ""
+            raise type(error)(f"{error}{count}") from error
     return np.stack(images)
 
 

@@ -25,6 +25,7 @@ MARKS = {"msmt17": "list_train.txt", "sysu": "cam1", "regdb": "idx", "cuhk01": "
 BOXES = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 LISTS = {"train": "train", "val": "train", "query": "query", "gallery": "gallery"}  # MSMT17 trains on train and val
 MSMT17_TRAIN_IDS = 1041
+YOURS = "see docs/your_data.md"
 IMAGES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"}  # in a folder of one's own
 
 MARKET = re.compile(r"(-1|\d{4})_c(\d)s\d_")  # 0002_c1s1_000451_03.jpg: identity 2, camera 1, sequence 1, frame, box
@@ -53,7 +54,10 @@ class Row(NamedTuple):
 def data_root(root: str | Path | None = None) -> Path:
     """The folder of all data sets: `root`, else $REID_DATA, else data/ of the repository, else ./data."""
     chosen = root or os.environ.get("REID_DATA")
-    return Path(chosen).expanduser() if chosen else project() / "data"
+    folder = Path(chosen).expanduser() if chosen else project() / "data"
+    if folder.is_file():
+        raise NotADirectoryError(f"{folder} is a file; root and REID_DATA name the folder of all data sets")
+    return folder
 
 
 def own_name(source: Path) -> str:
@@ -90,8 +94,9 @@ def need(name: str, folder: Path, *items: str) -> None:
     missing = next((item for item in items if not (folder / item).exists()), None)
     if missing:
         withdrawn = " (withdrawn by its authors in 2019: bring your own copy)" if name == "duke" else ""
-        remedy = "; put it there, pass root= or set REID_DATA" if name in FOLDERS else ""
-        raise FileNotFoundError(f"{name}: {missing} not found under {folder}{withdrawn}{remedy}; see data/README.md")
+        built_in = f"{withdrawn}; put it there, pass root= or set REID_DATA; see data/README.md"
+        remedy = built_in if name in FOLDERS else f"; images of your own lie in {', '.join(PARTS)}: {YOURS}"
+        raise FileNotFoundError(f"{name}: {missing} not found under {folder}{remedy}")
 
 
 def images_in(folder: Path, endings: Iterable[str] = IMAGES) -> list[str]:
@@ -102,8 +107,8 @@ def images_in(folder: Path, endings: Iterable[str] = IMAGES) -> list[str]:
 
 def no_cameras(name: str, looked_for: str, near: list[str], depth: int) -> None:
     """Warn that no image has a camera, with where cameras were looked for and what may be one."""
-    hint = f"; is it {few(near)}? rename it" if near else ""
-    text = f"{name}: no cameras: looked for a {looked_for}, found none{hint}; every image gets camera 0"
+    hint = f". If {few(near)} is meant as one, rename it" if near else ""
+    text = f"{name}: no cameras are known, so every image gets camera 0: there is no {looked_for}{hint}"
     warnings.warn(text, stacklevel=depth)  # the line that called load
 
 

@@ -80,7 +80,7 @@ def load(name: str | Path | Split | Frame, root: str | Path | None = None, trial
     if trial != 1 and word != "regdb":
         raise ValueError(f"{name} has no trial {trial!r}: only regdb is split in several ways; leave trial out")
     kind, _, knobs = word.partition(":")
-    if FUNCTION.fullmatch(word) and kind not in TOYS:
+    if FUNCTION.fullmatch(word) and kind not in layouts.FOLDERS:
         return _returned(word)
     if numbered := re.fullmatch(r"regdb:(\d+)", word):
         word, trial = "regdb", int(numbered[1])
@@ -166,7 +166,7 @@ def _own(source: Path) -> Split:
 def _split(name: str, root: Path, rows: list[layouts.Row], infrared_cameras: tuple[int, ...], complete: bool) -> Split:
     """Rows as arrays, sorted by path, so that nothing depends on the order in which the file system lists them."""
     if not rows:
-        raise ValueError(f"{name}: no images under {root}; see data/README.md for the layout")
+        raise ValueError(f"{name}: no images under {root}; {layouts.YOURS}")
     if odd := [os.fsencode(row.path) for row in rows if not _is_text(f"{root}{row.path}")]:
         raise ValueError(f"{name}: names that are not UTF-8: {few(list(map(repr, odd)))}; rename the files or folders")
     rows = sorted(rows, key=lambda row: row.path)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -110,6 +111,11 @@ class Split:
     query: Shots
     gallery: Shots
     complete: bool = False
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):  # such as pids
+            raise AttributeError(f"a Split has no {name!r}; give one of its parts, such as split.train")
 
     def __str__(self) -> str:
         columns = ("images", "ids", "cameras", "junk", "distractors")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from reidlib.data.layouts import PARTS, Row, no_cameras
+from reidlib.data.layouts import PARTS, YOURS, Row, no_cameras
 from reidlib.files import few, regular
 
 NEEDED = ("path", "pid", "split")
@@ -47,8 +47,11 @@ def _text(file: Path) -> str:
     if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         remedy = f"in Excel {SAVE}, or give load() the DataFrame that pandas.read_excel returns"
         raise ValueError(f"{file.name}: a workbook of Excel and no text; {remedy}")
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:1000]:
+    head = content[:1000]
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 0.4 < head.count(0) / (len(head) or 1) < 0.6:
         raise ValueError(f"{file.name}: its encoding is UTF-16, not UTF-8; {SAVE}")
+    if b"\0" in head:
+        raise ValueError(f"{file.name}: an image or another binary file, and no table; {YOURS}")
     try:
         return content.decode("utf-8-sig")  # -sig: Excel begins a file with a byte order mark
     except UnicodeDecodeError as error:

@@ -63,6 +63,8 @@ def score(
     array([ 1,  2, -1])
     """
     choose("ties", ties, ("pessimistic", "optimistic"))
+    if rerank and not callable(rerank):
+        raise ValueError(f"rerank={rerank!r}: give the function, rerank=rl.rerank")
     if rerank and dtype:
         raise ValueError(f"re-ranking chooses its own precision: leave dtype={dtype} out")
     q, g = (torch.as_tensor(x).detach() for x in (q, g))

@@ -1,6 +1,8 @@
 """Scores: one value a query, their means and intervals, and ranked lists on demand."""
 
 import os
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,11 +154,17 @@ class Scores:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Scores":
-        """Scores as saved: all numbers and intervals, without images and ranked lists."""
-        with np.load(path) as file:
-            saved = {name: value if value.ndim else value.item() for name, value in file.items()}
-        counts = {name.removeprefix("count_"): saved.pop(name) for name in list(saved) if name.startswith("count_")}
-        return cls(**saved, counts=counts)
+        """Scores as saved: all numbers and intervals, without images and ranked lists.
+
+        Raises FileNotFoundError for a missing file and ValueError for one that `save` did not write, or a damaged one.
+        """
+        try:
+            with np.load(path) as file:
+                saved = {name: value if value.ndim else value.item() for name, value in file.items()}
+            counts = {name.removeprefix("count_"): saved.pop(name) for name in list(saved) if name.startswith("count_")}
+            return cls(**saved, counts=counts)
+        except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{path} holds no scores, or is damaged or cut off: measure the model again") from error
 
 
 def per_query(i: np.ndarray, ahead: np.ndarray, queries: int) -> dict[str, np.ndarray]:

@@ -26,7 +26,7 @@ class Comparison:
             for name, (d, low, high) in self.differences.items()
         )
         of = f"{self.queries} queries of {self.people} people"
-        return f"{'  '.join(parts)}  ({of}, {100 * self.level:g} % by resampling people)"
+        return f"{'  '.join(parts)}  ({of}, {100 * self.level:.4g} % by resampling people)"
 
 
 def compare(

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from reidlib.evaluation.score import SAME_CAMERA
+from reidlib.files import made
 from reidlib.provenance import PACKAGE
 from reidlib.recipe import Recipe, recipe_class
 from reidlib.runs.measuring import measure_all, test_sets
@@ -59,10 +60,7 @@ def stoppable(command: Callable[[], int | None], name: str = "error") -> int:
 def writable(option: str, file: str | Path) -> Path:
     """The same file, whose folder is made if it is missing; OSError before any work if it cannot be written."""
     file = Path(file)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"{option} {file}: its folder cannot be made ({error.strerror}: {error.filename})") from None
+    made(file.parent, f"{option} {file}")
     if file.is_dir():
         raise IsADirectoryError(f"{option} {file} is a folder; give the name of a file in it")
     if not os.access(file.parent, os.W_OK):

@@ -27,7 +27,10 @@ def parameters_of(notebook: str | Path) -> dict[str, Parameter]:
     """
     if not Path(notebook).is_file():
         raise FileNotFoundError(f"no notebook {notebook}")
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    try:
+        cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{notebook} is no Jupyter notebook, or is damaged") from None
     tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     known = _declared("".join(tagged[0])) if tagged else {}
     if "run_dir" not in known:

@@ -20,7 +20,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 from torch.nn import functional as F
 
-from reidlib.files import write_whole
+from reidlib.files import made, write_whole
 from reidlib.models import facts
 from reidlib.recipe import Recipe
 from reidlib.runs.command import stoppable
@@ -50,16 +50,20 @@ def publish(runs: Sequence[str | Path], name: str, folder: str | Path, licence: 
 
     Raises
     ------
-    ValueError : runs of several recipes or data; weights that are not finite, or that half precision changes
+    ValueError : no run, or a result.json that cannot be read; runs of several recipes or data; weights that are not
+        finite, or that half precision changes
     FileNotFoundError, FileExistsError : a run is not finished; there is a file of that name
     """
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise ValueError(f"name {name!r}: write letters and digits, with - _ . or + between them")
     files = [Path(folder, f"{name}{ending}") for ending in (SUFFIX, ".md")]
+    made(Path(folder), "folder")
     for file in files:
         if file.exists():
             raise FileExistsError(f"{file} exists; delete it, or choose another name or folder")
     results = [_result(Path(run)) for run in runs]
+    if not results:
+        raise ValueError("no run to publish; give a list with the folder of at least one")
     for run, result in zip(runs, results, strict=True):
         _refuse_other(run, results[0], result)
     system = restore(runs[0], results[0]["epoch"], "cpu")
@@ -69,7 +73,6 @@ def publish(runs: Sequence[str | Path], name: str, folder: str | Path, licence: 
     said |= {"scores": {str(result["recipe"]["seed"]): result["scores"] for result in results}}
     content = save(tensors, {HEADER: described(said, tensors)})
     text = card(said, recipe, [collect(run) for run in runs], len(content), about)
-    files[0].parent.mkdir(parents=True, exist_ok=True)
     write_whole(files[0], content)
     write_whole(files[1], text.encode())
     return files
@@ -107,7 +110,12 @@ def _spread(values: list[float]) -> str:
 def _result(run: Path) -> dict[str, Any]:
     if not (file := run / "result.json").is_file():
         raise FileNotFoundError(f"{run}: no result.json; the run is not finished: train and test it to the end first")
-    return json.loads(file.read_text())
+    try:
+        result = json.loads(file.read_text())
+        Recipe.from_dict(result["recipe"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} cannot be read ({error!r}); test the run again") from None
+    return result
 
 
 def _refuse_other(run: str | Path, first: dict[str, Any], result: dict[str, Any]) -> None:

@@ -65,7 +65,8 @@ def build(recipe: Recipe, shots: Shots | np.ndarray, device: str | torch.device 
     FileNotFoundError
         For pretrained weights that cannot be found or fetched.
     ValueError
-        For an unknown model or backbone, and for weights that do not fit.
+        For an unknown model or backbone, weights that do not fit, a device that is not here, and other things than
+        images or pids.
 
     Examples
     --------
@@ -75,8 +76,10 @@ def build(recipe: Recipe, shots: Shots | np.ndarray, device: str | torch.device 
     torch.Size([1, 192])
     """
     make = facts(recipe.model).from_recipe
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    pids = shots.pids if hasattr(shots, "pids") else shots
+    device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    pids = np.asarray(shots.pids if hasattr(shots, "pids") else shots)
+    if pids.dtype.kind not in "iu":
+        raise ValueError(f"build takes training images, as split.train, or their pids, not a {type(shots).__name__}")
     with torch.random.fork_rng(devices=[]):  # weights are drawn in main memory
         torch.manual_seed(recipe.seed)
         system = make(recipe, np.unique(pids))
@@ -85,6 +88,15 @@ def build(recipe: Recipe, shots: Shots | np.ndarray, device: str | torch.device 
     if recipe.compile:
         system.trunk.compile(dynamic=False)  # in place: the names in a checkpoint stay
     return system.to(device, memory_format=torch.channels_last)
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that was built without it
+        why = str(error).partition("\n")[0].partition(". ")[0]
+        why = "" if why.startswith("Expected one of") else f" ({why})"
+        raise ValueError(f"no device {str(device)!r} here{why}; write cpu, cuda or cuda:1, or leave it out") from None
 
 
 def convolutions(system: System, tuned: bool = False) -> AbstractContextManager[None]:

@@ -57,6 +57,8 @@ def read_tensors(file: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises ValueError for a file of another kind or one that is cut off, OSError for one that cannot be opened.
     """
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"no file {file}")
     try:
         with safe_open(file, "pt") as content:
             return {name: content.get_tensor(name) for name in content.keys()}, content.metadata() or {}  # noqa: SIM118

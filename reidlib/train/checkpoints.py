@@ -13,7 +13,7 @@ import filelock
 import torch
 import torch.distributed as dist
 
-from reidlib.files import write_csv, write_whole
+from reidlib.files import made, write_csv, write_whole
 from reidlib.models import NameNotFoundError
 from reidlib.provenance import code_of, differences, in_words, joined
 from reidlib.recipe import Recipe
@@ -38,7 +38,7 @@ def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.d
 
     Raises
     ------
-    FileNotFoundError : there is no such checkpoint; the message lists those there are
+    FileNotFoundError : no folder of a run, or no such checkpoint in it; the message lists those there are
     ValueError : the checkpoint is damaged or belongs to another run than the folder
     """
     if Path(run_dir).suffix == SUFFIX:
@@ -52,8 +52,7 @@ def restored(run: Path, epoch: int | None, device: str | torch.device | None, ow
     """`restore`, where the checkpoint must belong to `owner`."""
     kept = checkpoints(run)
     if not kept or (epoch is not None and epoch not in kept):
-        wanted = "" if epoch is None else f" of epoch {epoch}"
-        raise FileNotFoundError(f"{run}: no checkpoint{wanted}; it has {kept or 'none'}")
+        raise FileNotFoundError(f"{run}: {_absent(run, epoch, kept)}")
     file = _file(run, kept[-1] if epoch is None else epoch)
     try:
         state = _read(file)
@@ -72,6 +71,16 @@ def restored(run: Path, epoch: int | None, device: str | torch.device | None, ow
     system.load_state_dict(state["system"])
     vars(system)["used"] = True
     return system
+
+
+def _absent(run: Path, epoch: int | None, kept: list[int]) -> str:
+    """Why there is nothing to restore, and what to do."""
+    if kept:
+        return f"no checkpoint of epoch {epoch!r}; it has {kept}"
+    if (run / "recipe.json").is_file():
+        return "this run has no checkpoint yet; train it with rl.fit"
+    what = "this folder holds no run" if run.is_dir() else "no such folder"
+    return f"{what}; give one that rl.fit trained in, or read a published model by its name with rl.pretrained"
 
 
 def checkpoints(run_dir: str | Path) -> list[int]:
@@ -120,7 +129,7 @@ class Keeper:
         whole = io.BytesIO()  # so that a full disk is an OSError of the write, not one of torch's own
         torch.save(state | {"identity": self.identity}, whole)
         whole.write(_checksum(whole.getbuffer()))
-        file.parent.mkdir(exist_ok=True)
+        made(file.parent, "checkpoints")
         write_whole(file, whole.getbuffer())
         self.at, self.spent = time.monotonic(), self.spent + time.perf_counter() - start
 
@@ -148,6 +157,8 @@ def lock(run: Path) -> filelock.AcquireReturnProxy:
 def read_claim(run: Path) -> Identity | None:
     """What recipe.json says that the folder of a run holds; None without one. ValueError if it cannot be read."""
     file = run / "recipe.json"
+    if run.is_file():
+        raise NotADirectoryError(f"{run} is a file; give the folder of a run")
     try:
         claim = json.loads(file.read_text())
         differences(claim, claim)
@@ -155,7 +166,7 @@ def read_claim(run: Path) -> Identity | None:
         return None
     except NameNotFoundError as error:  # the run is whole
         raise NameNotFoundError(f"{file}: {error}") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, IsADirectoryError) as error:
         raise ValueError(f"{file} cannot be read ({error}); choose another folder, or delete this one") from None
     return claim
 

@@ -102,9 +102,9 @@ def _tensors(file: Path) -> dict[str, Tensor]:
     else:
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises nearly anything, with advice that would run the file's code
+        except Exception:  # torch raises nearly anything, with advice that would run the file's code
             raise ValueError(
-                f"{file} cannot be read without running its code ({type(error).__name__}); {REMEDY}"
+                f"{file} is no file of torch.save, or cannot be read without running its code; {REMEDY}"
             ) from None
     for word in ("state_dict", "model"):
         state = state.get(word, state) if isinstance(state, dict) else state

@@ -20,7 +20,7 @@ from reidlib.data.augment import augment
 from reidlib.data.batches import PKSampler, generator
 from reidlib.data.images import ImageStore, on
 from reidlib.data.shots import Shots
-from reidlib.files import few
+from reidlib.files import few, made
 from reidlib.provenance import code_of, data_digest, identity, source_digest
 from reidlib.recipe import Recipe
 from reidlib.systems import System, build, convolutions
@@ -47,12 +47,13 @@ def fit(system: System, shots: Shots, run_dir: str | Path, memory: int | None = 
     ------
     ValueError : the system was trained before or is built for other identities, the folder or a checkpoint in it
         belongs to another run, or a loss is not finite
+    OSError : the folder cannot be made or written, or is a file
     RuntimeError : another process trains in the folder
     """
     run, recipe = Path(run_dir), system.recipe
     _check(system, shots)
     sampler = PKSampler.of(recipe, shots)
-    run.mkdir(parents=True, exist_ok=True)
+    made(run, "run_dir")
     with lock(run) if rank() == 0 else contextlib.nullcontext():
         me, store, labels = _open(system, shots, run, memory)
         rows, begun = resume(system, run, me)

@@ -45,7 +45,8 @@ def pretrained(name: str | Path, device: str | torch.device | None = None) -> Sy
     file = files.weights_file(Path(name).expanduser())
     if file.suffix != SUFFIX and not (file := files.WEIGHTS / f"{name}{SUFFIX}").is_file():
         known = ", ".join(sorted(file.stem for file in files.WEIGHTS.glob(f"*{SUFFIX}"))) or "none"
-        raise ValueError(f"no model {str(name)!r}; choose one of {known}, or give the path of a {SUFFIX} file")
+        ways = f"give the path of a {SUFFIX} file; rl.restore reads the folder of a run, rl.foreign a .pth file"
+        raise ValueError(f"no model {str(name)!r}; choose one of {known}, or {ways}")
     tensors, header = read_tensors(file)
     said = json.loads(header.get(HEADER, "{}"))
     if "format" not in said:

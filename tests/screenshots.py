@@ -1,4 +1,4 @@
-"""The README's two pictures of the ranked-image browser, from 05 and its trained toy run, in JupyterLab.
+"""The pictures of both browsers in README and docs, from 05 and its trained toy run, in JupyterLab.
 
 python tests/screenshots.py
 """
@@ -12,6 +12,11 @@ from PIL import Image
 
 TWO = """reranked = rl.score(scores.q, scores.g, query, gallery, rerank=rl.rerank)
 rl.RankedBrowser(scores, reranked, run_dir=run, names=("plain", "re-ranked"))"""
+
+SEARCH = """people = rl.Gallery(system)
+people.add(gallery[(gallery.pids > 0) & (gallery.pids % 2 == 0)])
+people.set_threshold(scores, false_alarms=0.1)
+rl.SearchBrowser(people, query[query.pids % 2 == 0], k=8)"""
 
 
 def light(page, browser) -> None:
@@ -35,6 +40,17 @@ def dark(page, browser) -> None:
     page.keyboard.press("ArrowLeft")
 
 
+def search(page, browser) -> None:
+    """An image with answers on both sides of the threshold, the first of them beside it, and why they are alike."""
+    browser.get_by_label("Go to").fill("8")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(1000)
+    browser.locator(".rb-card").first.focus()
+    for key in ("p", "s"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(1000)
+
+
 def take(name: str, act, cell: str | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         notebook = front_ends.short_notebook(Path(scratch))
@@ -56,3 +72,4 @@ def take(name: str, act, cell: str | None = None) -> None:
 if __name__ == "__main__":
     take("browser_light", light)
     take("browser_dark", dark, TWO)
+    take("search_browser", search, SEARCH)

@@ -209,7 +209,8 @@ def test_the_log_draws_each_part_of_the_loss_and_the_rate_on_panels_of_their_own
     assert [line.get_label() for line in losses.lines] == ["loss", "ce", "triplet", "center"]
     assert list(losses.lines[0].get_xdata()) == [10, 20, 30]
     assert list(accuracy.lines[0].get_ydata()) == [100 * row["acc"] for row in ROWS]
-    assert list(rate.lines[0].get_ydata()) == [row["lr"] for row in ROWS]
+    assert list(rate.lines[0].get_ydata()) == [row["lr"] for row in (ROWS[0], *ROWS)]
+    assert rate.lines[0].get_drawstyle() == "steps-pre"  # the rate of an epoch holds from the end of the one before
     with pytest.raises(ValueError, match="no rows"):
         plots.plot_log([])
 

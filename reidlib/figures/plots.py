@@ -30,7 +30,7 @@ def plot_log(rows: Sequence[Mapping]) -> Picture:
     losses.legend()
     accuracy.plot(x, [100 * row["acc"] for row in rows], marker=marker, color=GREEN)
     accuracy.set(title="Accuracy on train batches (%)", ylim=(0, 103))
-    rate.plot(x, [row["lr"] for row in rows], marker=marker, color=INK)
+    rate.step([0, *x], [row["lr"] for row in (rows[0], *rows)], color=INK)  # one rate for the whole epoch
     rate.set(title="Learning rate", yscale="log")
     for ax in (losses, accuracy, rate):
         ax.set(xlabel="iteration")

@@ -156,15 +156,18 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
     standard deviations (of the scores) and intervals (of the gains, which hold together at 95 %). The paper is grey.
     """
     fig = Picture(figsize=(WIDTH, 4.6), layout="constrained")
-    climb, steps, without = fig.subplots(1, 3, gridspec_kw={"width_ratios": (1.3, 1, 0.8)})
+    climb, steps, without = fig.subplots(1, 3, gridspec_kw={"width_ratios": (1.2, 0.9, 0.9)})
     _climb(climb, rows, published, metric, dataset)
     gains = gains_added(rows, metric, dataset), gains_left_out(rows, metric, dataset)
-    _gains(steps, gains[0], f"Added: {NAMES[metric]} gained")
-    _gains(without, gains[1], f"To the other four: {NAMES[metric]}")
+    _gains(steps, gains[0], "Added to those before")
+    _gains(without, gains[1], "Added to the other four")
     for name, (marker, _) in PAPER.items():
         given = published_gains(published, name, metric)
         steps.plot(given, [y - 0.22 for y in range(len(given))], marker, color=GREY, fillstyle="none")
+    without.sharex(steps)
     without.set(ylim=steps.get_ylim(), yticklabels=[])  # the rows of `steps`
+    for ax in (steps, without):
+        ax.set_xlabel(f"{NAMES[metric]} gained (points)")
     fig.legend(*climb.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     fig.alt = (
         f"The ladder of tricks on {dataset}, {NAMES[metric]}, intervals for {COMPARED} comparisons. "

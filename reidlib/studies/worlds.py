@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from reidlib.data import load
 from reidlib.evaluation.score import score
@@ -33,6 +34,7 @@ from reidlib.train.loop import fit
 SEEDS = tuple(range(1, 11))
 PROCESSES = 2
 TABLE = "toy_worlds.csv"
+LOOKS = {"a gain": (BLUE, "o"), "open": (GREY, "s"), "a loss": (VERMILLION, "v")}  # colour and marker of a gain
 KEY = ("dataset", "test", "model", "tricks", "changed", "seed")  # what a row is about; "" changed: the toy's own recipe
 COLUMNS = (
     *KEY, "iterations", "rank1", "mAP", "mINP", "queries", "flip", "reranking", "seconds", "device", "torch", "data",
@@ -127,7 +129,7 @@ def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "") -> Pictu
         raise ValueError(f"no panel for {trick!r}; choose from {', '.join(dict.fromkeys(p.trick for p in PANELS))}")
     columns = min(3, len(found))
     lines = -(-len(found) // columns)
-    fig = Picture(figsize=(WIDTH if lines > 1 else 1 + 3.6 * columns, 2.5 * lines), layout="constrained")
+    fig = Picture(figsize=(WIDTH if lines > 1 else 1 + 3.6 * columns, 2.5 * lines + 0.3), layout="constrained")
     axes = fig.subplots(lines, columns, squeeze=False).ravel()
     for ax, (panel, at) in zip(axes, found.items(), strict=False):
         named = {panel.label(setting): at.get(setting) for setting in panel.settings}
@@ -136,6 +138,8 @@ def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "") -> Pictu
         ax.set_axis_off()
     for ax in axes[::columns]:
         ax.set_ylabel(f"{metric} gained")
+    kinds = [Line2D([], [], color=c, marker=m, label=name) for name, (c, m) in LOOKS.items()]
+    fig.legend(handles=kinds, loc="outside lower center", ncols=3)
     if not trick:
         fig.suptitle(f"What each trick gives along one knob; intervals for {COMPARED} comparisons")
     fig.alt = f"{metric} gained by each trick, intervals for {COMPARED} comparisons. " + " ".join(
@@ -153,7 +157,7 @@ def draw_gains(ax: Axes, at: dict[str, Gain | None], **words: str) -> None:
     ax.axhline(0, color=INK, linewidth=1)
     for x, gain in enumerate(at.values()):
         if gain:
-            colour, marker = (BLUE, "o") if gain.low > 0 else (VERMILLION, "v") if gain.high < 0 else (GREY, "s")
+            colour, marker = LOOKS["a gain" if gain.low > 0 else "a loss" if gain.high < 0 else "open"]
             bar = [[gain.mean - gain.low], [gain.high - gain.mean]]
             ax.plot([x + 0.15] * len(gain.values), gain.values, ".", color=colour, markersize=4, alpha=0.5)
             ax.errorbar(x, gain.mean, yerr=bar, color=colour, marker=marker, markersize=7, capsize=3)

@@ -150,6 +150,23 @@ def test_an_attribute_shows(other):
     assert np.abs(a.astype(int) - b).max() > 60
 
 
+@pytest.mark.parametrize(
+    "looks",
+    [dict(cut="bald"), dict(cut="cap", bag="handbag"), dict(top="hoodie"), dict(top="coat"), dict(pattern="logo")],
+    ids=str,
+)
+def test_visible_attributes_are_those_that_change_the_picture(looks):
+    person, camera = toy.Person(**looks), toy.NETWORKS["market"][0]
+    other = {name: next(v for v in toy.ATTRIBUTES[name] if v != getattr(person, name)) for name in toy.ATTRIBUTES}
+    pictures = [
+        [toy.render(p, camera, Random(1), yaw=yaw).tobytes() for yaw in (0.0, 2.6)]
+        for p in (person, *(replace(person, **{name: value}) for name, value in other.items()))
+    ]
+    changed = [name for name, found in zip(other, pictures[1:]) if found != pictures[0]]
+    assert changed == list(person.visible())
+    assert all(value == getattr(person, name) for name, value in person.visible().items())
+
+
 def test_a_picture_can_be_drawn_large_and_with_something_in_front():
     camera = toy.NETWORKS["duke"][3]
     plain = toy.render(toy.Person(), camera, Random(2), (256, 128))

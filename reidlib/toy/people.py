@@ -58,6 +58,12 @@ class Person:
         """The usual material of a part: top, thread (that of the top), trim, hat, bottom, shoes or bag."""
         return USUAL[{"top": self.top, "thread": self.top, "bottom": self.bottom}.get(part, part)]
 
+    def visible(self) -> dict[str, str]:
+        """The attributes that can be seen: not the colour of a bag that is not there, or the trim of a plain tee."""
+        trimmed = self.pattern != "plain" or self.top in ("hoodie", "jacket", "coat") or self.cut in ("cap", "beanie")
+        absent = {"hair": self.cut == "bald", "trim": not trimmed, "bag_colour": self.bag == "none"}
+        return {name: getattr(self, name) for name in ATTRIBUTES if not absent.get(name)}
+
 
 Wearer = TypeVar("Wearer", bound=Person)
 # What a world makes alike in some people, and what still tells them apart.

@@ -107,7 +107,7 @@ def test_the_python_of_the_readme_runs(crowd, tmp_path, monkeypatch, capsys):
 
 def test_the_cell_for_colab_brings_all_that_the_notebooks_import():
     """What is imported after an indent is within try: a part that says which extra it needs."""
-    cell = next(code for code in re.findall(r"```python\n(.*?)```", RUNNING, re.S) if "%pip" in code)
+    (cell,) = re.findall(r"```ipython3\n(.*?)```", RUNNING, re.S)
     brought = {word for word in cell.split() if word.isidentifier()} | {"reidlib", "IPython", "PIL"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     brought |= {re.match(r"[\w-]+", needed)[0].replace("-", "_") for needed in project["dependencies"]}

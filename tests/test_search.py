@@ -257,6 +257,8 @@ def test_a_notebook_shows_pictures_with_words(gallery, crowd, tmp_path):
     page = answers._repr_html_()
     assert page.count("<img") == 7 + 7 * 12, "an embedding without an image is a name alone"
     assert page.count("<b>nobody</b>") == 7
+    assert page.count("<th") == 2
+    assert repr(answers).splitlines()[1].split() == ["query", "who", "the", "most", "similar,", "best", "first"]
     assert "<b>otto" not in page
     assert str(crowd.query.files()[0].parent) not in page, "a committed notebook holds no path of a machine"
     crowd.gallery.files()[0].unlink()

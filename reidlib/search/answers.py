@@ -58,13 +58,15 @@ class Answers:
 
     def __repr__(self) -> str:
         lines = [f"{len(self):,} queries" + f", the first {SHOWN} of them" * (len(self) > SHOWN)]
+        lines.append(f"{'query':24}{'' if self.threshold is None else 'who':16}the most similar, best first")
         for i, who in enumerate(self._shown()):
             best = "  ".join(f"{name} {value:.3f}" for name, value in zip(self.names[i], self.similarities[i]))
             lines.append(f"{self._label(i)[-23:]:24}{who[:15]:16}{best}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        rows = []
+        k = self.names.shape[1]
+        rows = [f"<tr><th>query, who</th><th colspan={k}>the most similar, best first</th></tr>"]
         for i, who in enumerate(self._shown()):
             cells = [f"{thumbnail(self.queries[i], Path(self._label(i)).name)}<br><b>{html.escape(who)}</b>"]
             for name, value, picture in zip(self.names[i], self.similarities[i], self.pictures[i]):

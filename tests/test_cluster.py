@@ -170,7 +170,7 @@ def test_what_somebody_trains_by_hand_on_a_node_stays_there(small, own, tmp_path
 
 
 # Slurm's srun: begins a command once for each task, each in a folder of its own as on machines of their own, small.
-# Ray gives a node 30 s to begin, which a busy machine may exceed: three tries.
+# Ray gives a node 30 s to begin, which a busy machine may exceed: ten tries.
 SRUN = """#!/bin/bash
 while [[ $1 == -* ]]; do
   case $1 in --ntasks=*) tasks=${1#*=} ;; -c | -w) shift ;; esac
@@ -179,15 +179,17 @@ done
 for ((task = 0; task < tasks; task++)); do
   machine=machines/$(ls machines | wc -l)
   mkdir $machine
-  (cd $machine && for try in 1 2 3; do "$@" $(cat ../../options/${machine##*/}) && break; done) &> $machine/log &
+  (cd $machine && for try in {1..10}; do "$@" $(cat ../../options/${machine##*/}) && break; done) &> $machine/log &
 done
 wait
 """
-# In place of a number of seconds: waits until every machine that was asked for has begun.
+# In place of a number of seconds: waits, the first time until the head has begun, the second until all three have.
 SLEEP = """#!/bin/bash
-for ((i = 0; i < 900; i++)); do
+echo >> sleeps
+wanted=$(($(wc -l < sleeps) == 1 ? 1 : 3))
+for ((i = 0; i < 3000; i++)); do
   /bin/sleep 0.2
-  [[ $(cat machines/*/log | grep -c "Ray runtime started") == $(ls machines | wc -l) ]] && break
+  [[ $(grep -l "Ray runtime started" machines/*/log | wc -l) == $wanted ]] && break
 done
 """
 

@@ -34,7 +34,7 @@ lint: .venv/ready
 # two files at a time, one thread each, in the order of their names: by number of tests the longest would come last
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-# what a commit needs: style, types, unit tests and the examples of the docstrings, ten minutes on two cores
+# what a commit needs: style, types, unit tests and the examples of the docstrings, eight minutes on two free cores
 check: lint
 	$(BIN)/python -m pytest $(TWO)
 	$(BIN)/python -m pytest --doctest-modules reidlib

@@ -19,17 +19,21 @@ people.set_threshold(scores, false_alarms=0.1)
 rl.SearchBrowser(people, query[query.pids % 2 == 0], k=8)"""
 
 
-def light(page, browser) -> None:
-    """A query of middling AP, the pair with its best wrong answer, and what made the two similar."""
-    browser.get_by_label("First match beyond rank").fill("2")
-    page.keyboard.press("Enter")
-    browser.get_by_label("AP from, in %").fill("30")
-    page.keyboard.press("Enter")
+def explained(page, browser, fields) -> None:
+    """Fill in fields by their labels, and ask what made the query and the first card similar."""
+    for label, value in fields.items():
+        browser.get_by_label(label).fill(value)
+        page.keyboard.press("Enter")
     page.wait_for_timeout(1000)
     browser.locator(".rb-card").first.focus()
     for key in ("p", "s"):
         page.keyboard.press(key)
         page.wait_for_timeout(1000)
+
+
+def light(page, browser) -> None:
+    """A query of middling AP, the pair with its best wrong answer, and what made the two similar."""
+    explained(page, browser, {"First match beyond rank": "2", "AP from, in %": "30"})
 
 
 def dark(page, browser) -> None:
@@ -42,13 +46,7 @@ def dark(page, browser) -> None:
 
 def search(page, browser) -> None:
     """An image with answers on both sides of the threshold, the first of them beside it, and why they are alike."""
-    browser.get_by_label("Go to").fill("8")
-    page.keyboard.press("Enter")
-    page.wait_for_timeout(1000)
-    browser.locator(".rb-card").first.focus()
-    for key in ("p", "s"):
-        page.keyboard.press(key)
-        page.wait_for_timeout(1000)
+    explained(page, browser, {"Go to": "8"})
 
 
 def take(name: str, act, cell: str | None = None) -> None:

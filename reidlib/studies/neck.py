@@ -1,0 +1,75 @@
+"""Where to search, before the BNNeck or after it: finished runs with the neck, tested with both features.
+
+The paper (Luo et al. 2019, section 3.5) searches after the neck. The rows are results/bnneck.csv.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from torch import nn
+
+from reidlib.data import Split
+from reidlib.evaluation.score import score
+from reidlib.files import project, write_csv
+from reidlib.provenance import code_of, environment
+from reidlib.runs.measuring import test_sets
+from reidlib.runs.results import of_run, origin_columns, score_columns
+from reidlib.studies.ladder import Gain, paired
+from reidlib.studies.published import chosen
+from reidlib.systems import System
+from reidlib.systems.bag_of_tricks import BagOfTricks
+from reidlib.train.checkpoints import restore
+from reidlib.train.embedding import embed
+
+COLUMNS = (
+    "dataset", "test", "model", "backbone", "tricks", "seed", "feature", "rank1", "mAP", "mINP", "flip",
+    "reranking", "device", "torch", "source", "commit",
+)  # fmt: skip
+
+
+def rows(system: System, tests: dict[str, Split]) -> Iterator[dict]:
+    """Two rows of results/bnneck.csv for each test set, `after` the neck and `before` it. `system` loses its neck.
+
+    Raises ValueError for a system that was trained without a BNNeck.
+    """
+    recipe = system.recipe
+    if not isinstance(system, BagOfTricks) or not recipe.bnneck:
+        raise ValueError(f"{recipe.name()} has no BNNeck; measure runs of tricks that contain bnneck")
+    origin = recipe.to_dict() | origin_columns(environment(*code_of(system)))
+    for feature in ("after", "before"):
+        if feature == "before":
+            system.bnneck = nn.Identity()
+        for test, split in tests.items():
+            scores = score(embed(system, split.query), embed(system, split.gallery), split.query, split.gallery)
+            known = origin | score_columns(scores, recipe, system.flip) | {"test": test, "feature": feature}
+            yield {column: known[column] for column in COLUMNS}
+
+
+def gains(rows: list[dict], metric: str = "mAP") -> dict[tuple[str, str], Gain]:
+    """What searching after the neck gains, for each pair of training and test set. rows: of results/bnneck.csv."""
+    pairs = list(dict.fromkeys((row["dataset"], row["test"]) for row in rows))
+    found = {}
+    for pair in pairs:
+        here = chosen(rows, *pair, "all")
+        after, before = (
+            {row["seed"]: row[metric] for row in here if row["feature"] == feature} for feature in ("after", "before")
+        )
+        found[pair] = paired(" → ".join(pair), after, before, of=len(pairs))
+    return found
+
+
+def main(*runs: str) -> None:
+    """Test finished runs with both features and write results/bnneck.csv."""
+    table: list[dict] = []
+    for run in runs:
+        system = restore(run)
+        tests, _ = test_sets(system.recipe.dataset)
+        found = of_run(Path(run), list(rows(system, tests)))
+        table += found
+        print(Path(run).name, *(f"{row['test']} {row['feature']}: mAP {row['mAP']:.1f}" for row in found), sep="  ")
+    write_csv(table, project() / "results" / "bnneck.csv")
+
+
+if __name__ == "__main__":  # python -m reidlib.studies.neck runs/toy-reference-all-seed*
+    main(*sys.argv[1:])

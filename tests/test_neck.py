@@ -1,0 +1,47 @@
+"""Searching before the BNNeck and after it: the rows of results/bnneck.csv and what they say."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import reidlib as rl
+from reidlib.studies import neck
+
+
+def test_after_is_the_models_own_test_and_before_is_what_the_triplet_loss_sees(crowd, tiny):
+    system = rl.build(tiny, crowd.train, "cpu").eval()
+    torch.manual_seed(0)
+    torch.nn.init.uniform_(system.bnneck.running_mean)  # a neck that changes the order
+    own = rl.score(rl.embed(system, crowd.query), rl.embed(system, crowd.gallery), crowd.query, crowd.gallery)
+    with torch.inference_mode():
+        q, g = (
+            F.normalize(system(rl.normalise(rl.decode(shots.files(), tiny.size, tiny.resize)))[0])
+            for shots in (crowd.query, crowd.gallery)
+        )
+    by_hand = rl.score(q, g, crowd.query, crowd.gallery)
+    after, before = neck.rows(system, {crowd.name: crowd})
+    assert (after["feature"], before["feature"]) == ("after", "before")
+    assert after["mAP"] == round(100 * own.mAP, 2) != before["mAP"]
+    assert before["mAP"] == round(100 * by_hand.mAP, 2)
+    assert list(after) == list(neck.COLUMNS)
+
+
+def test_a_model_without_a_neck_is_named(crowd, tiny):
+    system = rl.build(replace(tiny, bnneck=False), crowd.train, "cpu")
+    with pytest.raises(ValueError, match="has no BNNeck; measure runs of tricks that contain bnneck"):
+        next(neck.rows(system, {crowd.name: crowd}))
+
+
+def test_gains_are_paired_by_seed_and_allow_for_all_pairs_of_sets():
+    table = [
+        dict(dataset="a", test=test, model="bot", tricks="all", reranking="off", seed=seed, feature=feature, mAP=mAP)
+        for test in "ab"
+        for seed in (1, 2, 3)
+        for feature, mAP in (("before", 10.0 * seed), ("after", 10.0 * seed + seed))
+    ]
+    home, away = neck.gains(table).values()
+    assert (home.name, away.name) == ("a → a", "a → b")
+    assert home.values == (1, 2, 3)
+    assert home.of == 2

@@ -70,11 +70,15 @@ twice = $(GRID) $(1) & other=$$!; $(GRID) $(1); here=$$?; wait $$other && exit $
 
 # ten seeds of toy and toy-duke, each tested on both, into a file for each model: the Bag of Tricks with random erasing
 # and without, results/toy.csv; PCB likewise, and with refined parts, results/toy_pcb.csv; then all of
-# them on people who are half hidden, results/toy_hidden.csv
+# them on people who are half hidden, results/toy_hidden.csv; the search before the BNNeck, results/toy_bnneck.csv; and
+# random triplets in place of the hardest, results/toy_mining.csv
 table: .venv/ready
 	$(call twice, -p dataset toy toy-duke -p tricks all all-erasing -p seed $(TEN) --csv results/toy.csv)
 	$(call twice, -p model pcb -p dataset toy toy-duke -p tricks all all-erasing all+rpp -p seed $(TEN) --csv results/toy_pcb.csv)
 	$(BIN)/python -m reidlib.studies.hidden
+	$(BIN)/python -m reidlib.studies.neck results/toy_bnneck.csv \
+	  $(TEN:%=runs/toy-reference-all-seed%) $(TEN:%=runs/toy-duke-reference-all-seed%)
+	$(call twice, -p model reidlib.studies.mining:RandomTriplets -p dataset toy -p seed $(TEN) --csv results/toy_mining.csv)
 
 # the paper's steps, then each trick left out (all-bnneck is the fifth step), ten seeds: results/toy_ladder.csv
 ladder: .venv/ready
@@ -100,11 +104,12 @@ cross: .venv/ready
 
 # real people on a laptop: the preset laptop on Market-1501, tested there and, where it is here, on CUHK01. Three seeds:
 # with random erasing and without, results/market1501.csv; the ladder at three tenths of the length,
-# results/market1501_ladder.csv; three switches of a stronger baseline, results/market1501_strong.csv. WEIGHTS=FILE where
-# the ImageNet weights cannot be fetched.
+# results/market1501_ladder.csv; three switches of a stronger baseline, results/market1501_strong.csv; the search
+# before the BNNeck, results/market1501_bnneck.csv. WEIGHTS=FILE where the ImageNet weights cannot be fetched.
 LAPTOP := -p dataset market -p preset laptop $(if $(WEIGHTS),-p weights $(abspath $(WEIGHTS)))
 market: .venv/ready
 	$(call twice, $(LAPTOP) -p seed 1 2 3 -p tricks all all-erasing --csv results/market1501.csv)
+	$(BIN)/python -m reidlib.studies.neck results/market1501_bnneck.csv $$(ls -d runs/market-laptop-all-seed* | grep -v iterations)
 	$(call twice, $(LAPTOP) -p seed 1 2 3 -p iterations 66 --csv results/market1501_ladder.csv -p tricks none none+warmup \
 	  none+warmup+erasing none+warmup+erasing+smoothing none+warmup+erasing+smoothing+stride all all+center \
 	  all-warmup all-erasing all-smoothing all-stride)

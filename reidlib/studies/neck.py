@@ -1,6 +1,7 @@
 """Where to search, before the BNNeck or after it: finished runs with the neck, tested with both features.
 
-The paper (Luo et al. 2019, section 3.5) searches after the neck. The rows are results/bnneck.csv.
+The paper (Luo et al. 2019, section 3.5) searches after the neck. The rows are results/toy_bnneck.csv and, of the runs
+on Market-1501, results/market1501_bnneck.csv.
 """
 
 import sys
@@ -11,7 +12,7 @@ from torch import nn
 
 from reidlib.data import Split
 from reidlib.evaluation.score import score
-from reidlib.files import project, write_csv
+from reidlib.files import write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.runs.measuring import test_sets
 from reidlib.runs.results import of_run, origin_columns, score_columns
@@ -29,7 +30,7 @@ COLUMNS = (
 
 
 def rows(system: System, tests: dict[str, Split]) -> Iterator[dict]:
-    """Two rows of results/bnneck.csv for each test set, `after` the neck and `before` it. `system` loses its neck.
+    """Two rows of results/toy_bnneck.csv for each test set, `after` the neck and `before` it. `system` loses its neck.
 
     Raises ValueError for a system that was trained without a BNNeck.
     """
@@ -47,7 +48,7 @@ def rows(system: System, tests: dict[str, Split]) -> Iterator[dict]:
 
 
 def gains(rows: list[dict], metric: str = "mAP") -> dict[tuple[str, str], Gain]:
-    """What searching after the neck gains, for each pair of training and test set. rows: of results/bnneck.csv."""
+    """What searching after the neck gains, for each pair of training and test set. rows: of results/toy_bnneck.csv."""
     pairs = list(dict.fromkeys((row["dataset"], row["test"]) for row in rows))
     found = {}
     for pair in pairs:
@@ -59,8 +60,8 @@ def gains(rows: list[dict], metric: str = "mAP") -> dict[tuple[str, str], Gain]:
     return found
 
 
-def main(*runs: str) -> None:
-    """Test finished runs with both features and write results/bnneck.csv."""
+def main(file: str, *runs: str) -> None:
+    """Test finished runs with both features and write their rows to a CSV file."""
     table: list[dict] = []
     for run in runs:
         system = restore(run)
@@ -68,8 +69,8 @@ def main(*runs: str) -> None:
         found = of_run(Path(run), list(rows(system, tests)))
         table += found
         print(Path(run).name, *(f"{row['test']} {row['feature']}: mAP {row['mAP']:.1f}" for row in found), sep="  ")
-    write_csv(table, project() / "results" / "bnneck.csv")
+    write_csv(table, Path(file))
 
 
-if __name__ == "__main__":  # python -m reidlib.studies.neck runs/toy-reference-all-seed*
+if __name__ == "__main__":  # python -m reidlib.studies.neck results/toy_bnneck.csv runs/toy-reference-all-seed*
     main(*sys.argv[1:])

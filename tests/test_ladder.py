@@ -134,7 +134,13 @@ def test_erasing_at_home_and_abroad():
 def test_the_ladders_figure_names_every_gain(climbed):
     figure = rl.plot_ladder(climbed, PUBLISHED)
     assert [figure.alt.count(f"{label} +") for label in LABELS.values()] == [2, 2, 2, 2, 1, 1]
-    _, steps, without = figure.axes
+    climb, steps, without = figure.axes
+    labels = climb.get_legend_handles_labels()[1]
+    assert "paper, Market-1501, from 74.0" in labels
+    drawn = {line.get_label(): line.get_ydata() for line in climb.get_lines()}
+    assert np.allclose(
+        drawn["paper, Market-1501, from 74.0"], np.subtract([74.0, 75.2, 79.3, 80.3, 81.7, 85.7, 85.9], 74)
+    )
     assert steps.get_xlim() == without.get_xlim(), "gains of the same size are bars of the same length"
 
 

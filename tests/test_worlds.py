@@ -1,5 +1,7 @@
 """When a trick helps: which trainings the panels need, the rows that they leave, and the gains read from them."""
 
+import json
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 import reidlib as rl
-from reidlib.studies import panels, worlds
+from reidlib.studies import neck, panels, worlds
 from reidlib.studies.panels import PANELS, Panel
 from reidlib.toy import sets
 
@@ -147,3 +149,25 @@ def test_the_committed_rows_are_those_of_the_panels():
     assert Counter(tuple(row[name] for name in worlds.KEY) for row in rows) == Counter(keys)
     for model in ("bot", "pcb"):
         assert len({row["source"] for row in rows if row["model"] == model}) == 1
+
+
+def test_the_intervals_that_the_lesson_quotes_are_those_of_the_committed_rows():
+    """Every "+2.5 [+0.3, +4.7]" in the prose of 02 is a gain of a panel, of the ladder or of searching after the neck."""
+    table = {name: rl.read_csv(rl.project() / "results" / f"toy_{name}.csv") for name in ("worlds", "ladder", "bnneck")}
+    measured = [gain for at in worlds.gains(table["worlds"]).values() for gain in at.values()]
+    for gains in (rl.gains_added, rl.gains_left_out, rl.gains_whole):
+        measured += gains(table["ladder"])
+    measured += neck.gains(table["bnneck"]).values()
+    known = {f"{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]" for gain in measured}
+    lesson = json.loads((rl.project() / "notebooks" / "02_tricks_ablation.ipynb").read_text())
+    prose = "".join("".join(cell["source"]) for cell in lesson["cells"] if cell["cell_type"] == "markdown")
+    quoted = {found.replace("−", "-") for found in re.findall(r"[+−]\d+\.\d \[[+−]\d+\.\d, [+−]\d+\.\d\]", prose)}
+    assert len(quoted) > 8
+    assert quoted <= known
+    signs = {panel.trick: "" for panel in PANELS}  # a gain, a loss, open: as the prose and the summary say
+    for panel, at in worlds.gains(table["worlds"]).items():
+        signs[panel.trick] += "".join("+" if gain.low > 0 else "-" if gain.high < 0 else "o" for gain in at.values())
+    assert signs == {
+        "warm-up": "ooo+", "random erasing": "oooo--oo", "label smoothing": "oooo", "last stride 1": "oo++",
+        "BNNeck": "+oo+", "center loss": "oooo", "PCB's parts": "++oo", "RPP": "-+++",
+    }  # fmt: skip

@@ -201,14 +201,22 @@ def plot_erasing(rows: list[dict], published: list[dict], metric: str = "mAP") -
 
 
 def _climb(ax: Axes, rows: list[dict], published: list[dict], metric: str, dataset: str) -> None:
+    """Each line from its own baseline, so that sets of unlike difficulty have one axis; baselines are in the legend."""
     x, scores = range(len(RUNGS)), [list(by_seed(rows, rung, metric, dataset).values()) for rung in RUNGS]
+    base = mean(scores[0])
     for position, values in zip(x, scores, strict=True):
-        ax.plot([position] * len(values), values, "o", color=BLUE, markersize=3, alpha=0.5)
-    ax.errorbar(x, list(map(mean, scores)), list(map(stdev, scores)), color=BLUE, marker="o", capsize=3, label=dataset)
+        ax.plot([position] * len(values), [value - base for value in values], "o", color=BLUE, markersize=3, alpha=0.5)
+    above = [mean(values) - base for values in scores]
+    ax.errorbar(
+        x, above, list(map(stdev, scores)), color=BLUE, marker="o", capsize=3, label=f"{dataset}, from {base:.1f}"
+    )
     for name, (marker, label) in PAPER.items():
         steps = published_steps(published, name, metric)
-        ax.plot(x, steps, f":{marker}", color=GREY, fillstyle="none", linewidth=1.2, label=f"paper, {label}")
-    ax.set(title=f"{NAMES[metric]}, one trick after another", ylabel=f"{NAMES[metric]} (%)")
+        (line,) = ax.plot(
+            x, [step - steps[0] for step in steps], f":{marker}", color=GREY, fillstyle="none", linewidth=1.2
+        )
+        line.set_label(f"paper, {label}, from {steps[0]:.1f}")
+    ax.set(title=f"{NAMES[metric]}, one trick after another", ylabel="points above the baseline")
     ax.set_xticks(x, ["baseline", *(f"+ {label}" for label in LABELS.values())], rotation=40, ha="right")
 
 

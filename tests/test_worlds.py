@@ -152,7 +152,7 @@ def test_the_committed_rows_are_those_of_the_panels():
 
 
 def test_the_intervals_that_the_lesson_quotes_are_those_of_the_committed_rows():
-    """Every "+2.5 [+0.3, +4.7]" in the prose of 02 is a gain of a panel, of the ladder or of searching after the neck."""
+    """Every "+2.5 [+0.3, +4.7]" in the prose of 02 is a gain of the panels, the ladder or the neck."""
     table = {name: rl.read_csv(rl.project() / "results" / f"toy_{name}.csv") for name in ("worlds", "ladder", "bnneck")}
     measured = [gain for at in worlds.gains(table["worlds"]).values() for gain in at.values()]
     for gains in (rl.gains_added, rl.gains_left_out, rl.gains_whole):

@@ -166,6 +166,8 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
         steps.plot(given, [y - 0.22 for y in range(len(given))], marker, color=GREY, fillstyle="none")
     without.sharex(steps)
     without.set(ylim=steps.get_ylim(), yticklabels=[])  # the rows of `steps`
+    for y, why in ((len(gains[1]), "as on the left"), (len(gains[1]) + 1, "not one of the five")):
+        without.text(0.98, y, why, transform=without.get_yaxis_transform(), ha="right", va="center", color=GREY)
     for ax in (steps, without):
         ax.set_xlabel(f"{NAMES[metric]} gained (points)")
     fig.legend(*climb.get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as tv
 
 import reidlib as rl
 from reidlib.data.augment import MEAN, STD
-from reidlib.studies import alignment
+from reidlib.studies import alignment, translations
 from reidlib.studies.alignment import align, grey, rows
 
 
@@ -170,3 +170,21 @@ def test_the_gains_along_the_knob_are_drawn_world_by_world():
     assert "pixels alone" not in fig.alt
     assert fig.alt.count(" 20 comparisons") == 16
     assert [list(line.get_ydata()) for line in fig.axes[2].lines if len(line.get_xdata()) == 4] == [[9, 18, 27, 36]]
+
+
+def test_the_figure_of_the_worlds_shows_each_person_once_by_day_then_generated_and_true(crossed, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(translations, "load", lambda name: crossed)
+    monkeypatch.setattr(translations, "true_infrared", lambda name: crossed.gallery)
+    monkeypatch.setattr(translations, "image_grid", lambda *given: drawn.extend(given))
+    system = system_at(1)
+    translations.plot_translations(dict.fromkeys(list(alignment.KNOB)[:2], system), people=2)
+    images, captions, columns, _ = drawn
+    assert (len(images), len(captions), columns) == (10, 10, 5)
+    assert captions[:5] == captions[5:]
+    assert captions[1:3] == [("grey copy", "generated"), ("grey copy", "true")]
+    first = [np.flatnonzero(crossed.gallery.pids == pid)[0] for pid in crossed.gallery.ids[:2]]
+    expected = rl.decode(crossed.gallery[np.array(first)].files(), system.recipe.size, system.recipe.resize).numpy()
+    for column in (0, 2, 4):  # by day, and the stand-ins for the truth
+        assert np.abs(images[column::5].astype(int) - expected).max() <= 1
+    assert np.abs(images[1::5].astype(int) - expected).max() > 10

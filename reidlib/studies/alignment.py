@@ -104,7 +104,7 @@ def align(system: System, split: Split, true: Shots | None = None) -> dict[str, 
     true: `true_infrared` of a drawn set; None for another one, which has none. Raises ValueError for a system other
     than an AlignGAN with generators in its second phase.
     """
-    system = _of_second_phase(system)
+    system = of_second_phase(system)
     q = embed(system, split.query)
     galleries = {name: embed(system, split.gallery, through=change) for name, change in translations(system).items()}
     if true is not None:
@@ -112,7 +112,7 @@ def align(system: System, split: Split, true: Shots | None = None) -> dict[str, 
     return {name: sysu.score(q, g, split.query, split.gallery) for name, g in galleries.items()}
 
 
-def _of_second_phase(system: System) -> AlignGAN:
+def of_second_phase(system: System) -> AlignGAN:
     if not isinstance(system, AlignGAN) or int(system.phase) != 1 or not system.recipe.pixels:
         raise ValueError(
             "the test needs an AlignGAN with trained generators and an encoder that knows real infrared images only; "
@@ -235,7 +235,7 @@ def main(*datasets: str) -> None:
     for recipe in runs:
         if (recipe.model, recipe.tricks) == MODELS["AlignGAN"]:
             run, true = run_folder(recipe), true_infrared(recipe.dataset) if drawn(recipe.dataset) else None
-            system = _of_second_phase(restore(run, end_of_pixels(recipe)))
+            system = of_second_phase(restore(run, end_of_pixels(recipe)))
             table += of_run(run, rows(system, load(recipe.dataset), true))
     write_csv(results, base / "rgb_infrared.csv")  # not before: a file that changed would mark the commit of a row
     write_csv(table, base / "pixel_alignment.csv")

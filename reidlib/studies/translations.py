@@ -1,0 +1,55 @@
+"""What AlignGAN's generators made of the same people in the worlds of `alignment.KNOB`: figures/generated_worlds.jpg.
+
+The runs are those of `make cross` with seed 1, after the phase that trains the generators alone.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reidlib.data import Shots, load
+from reidlib.data.augment import MEAN, STD, normalise
+from reidlib.data.images import decode
+from reidlib.figures.sheets import image_grid
+from reidlib.figures.style import Picture, save_figure
+from reidlib.recipe import Recipe
+from reidlib.runs.results import run_folder
+from reidlib.studies.alignment import KNOB, end_of_pixels, of_second_phase, true_infrared
+from reidlib.systems.aligngan import AlignGAN
+from reidlib.train.checkpoints import restore
+
+
+def plot_translations(systems: dict[str, AlignGAN], people: int = 3) -> Picture:
+    """The visible image of some people, then what the generator of each world made of it and the truth; a row a person.
+
+    systems: the name of a drawn set -> an AlignGAN that was trained there. The sets show the same images by day.
+    """
+    columns: list[Tensor] = []
+    for name, system in systems.items():
+        visible, true = (_first(system, shots, people) for shots in (load(name).gallery, true_infrared(name)))
+        columns += [] if columns else [visible]
+        columns += [system.eval().to_infrared(visible), true]
+    mean, std = (torch.tensor(x)[:, None, None] for x in (MEAN, STD))
+    images = torch.stack([column.cpu() * std + mean for column in columns], 1).flatten(0, 1)  # (people * columns, ...)
+    pixels = (255 * images.clamp(0, 1)).round().byte().permute(0, 2, 3, 1).numpy()
+    captions = [("", "visible"), *((KNOB[name], kind) for name in systems for kind in ("generated", "true"))]
+    title = "The same people in four worlds: generated, and true infrared"
+    return image_grid(pixels, captions * people, len(columns), title)
+
+
+def _first(system: AlignGAN, shots: Shots, people: int) -> Tensor:
+    """The first image of each of the first people of a gallery, normalised (people, 3, H, W)."""
+    chosen = shots[np.array([np.flatnonzero(shots.pids == pid)[0] for pid in shots.ids[:people]])]
+    return normalise(decode(chosen.files(), system.recipe.size, system.recipe.resize)).to(system.ids.device)
+
+
+def main() -> None:
+    """Draw the figure from the finished runs of `make cross`."""
+    recipes = {name: Recipe.for_dataset(name, model="aligngan") for name in KNOB}
+    runs = {name: restore(run_folder(recipe), end_of_pixels(recipe)) for name, recipe in recipes.items()}
+    systems = {name: of_second_phase(system) for name, system in runs.items()}
+    print(save_figure(plot_translations(systems), "generated_worlds"))
+
+
+if __name__ == "__main__":  # python -m reidlib.studies.translations
+    main()

@@ -1,7 +1,6 @@
 """01, 03, 04 and 05 run to their ends on small sets of one's own: nothing in them is true of the drawn crowd only."""
 
 import sys
-from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -94,7 +93,7 @@ def test_a_small_set_goes_through_the_notebooks(kind, shell, tmp_path, monkeypat
     assert len(scores.ap) == SETS[kind]["people"]
     run(shell, "04_evaluate", **given)
     found = run(shell, "05_ranked_images", **given)
-    assert len(list(Path(found["place"]).glob("*/query_top000_*"))) == min(3, SETS[kind]["people"])
+    assert found["chosen"].max() < SETS[kind]["people"] == found["scores"].num_valid
 
 
 def test_images_without_cameras_are_refused_before_anything_is_trained(shell, tmp_path):

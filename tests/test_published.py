@@ -352,7 +352,13 @@ def test_the_page_of_results_and_the_readme_show_what_the_committed_rows_say():
     rows = {test: chosen(toy, "toy", test, "all") for test in ("toy", "toy-duke")}
     home, away = (mean(row["mAP"] for row in rows[test]) for test in rows)
     said = f"{home:.1f} mAP in its own camera network and {away:.1f} in the other"
-    assert said in (rl.project() / "README.md").read_text()
+    readme = (rl.project() / "README.md").read_text()
+    assert said in readme
+    market = rl.read_csv(rl.project() / "results" / "market1501.csv")
+    rows = [chosen(market, "market", test, "all") for test in ("market", "cuhk01")]
+    means = [f"{mean(row['rank1'] for row in at):.1f} / {mean(row['mAP'] for row in at):.1f}" for at in rows]
+    assert f"| 128 × 64 | {' | '.join(means)} | [measured](results/market1501.csv), mean of three seeds |" in readme
+    assert {len(at) for at in rows} == {3}
 
 
 @pytest.mark.parametrize("name", TABLES["toy", "toy-duke"])

@@ -28,6 +28,22 @@ def test_after_is_the_models_own_test_and_before_is_what_the_triplet_loss_sees(c
     assert list(after) == list(neck.COLUMNS)
 
 
+def test_a_system_embeds_and_maps_with_the_feature_that_it_is_told(crowd, tiny):
+    system = rl.build(tiny, crowd.train, "cpu").eval()
+    torch.nn.init.uniform_(system.bnneck.running_mean)
+    images = rl.normalise(rl.decode(crowd.query.files(), tiny.size, tiny.resize))
+    after = system.embed(images)
+    system.feature = "before"
+    before = system.embed(images)
+    with torch.inference_mode():
+        assert torch.equal(before, F.normalize(system(images)[0]))
+    assert not torch.allclose(before, after, atol=1e-3)
+    torch.testing.assert_close(system.regions(images).sum((1, 2)), before, atol=1e-4, rtol=1e-3)
+    system.feature = "behind"
+    with pytest.raises(ValueError, match="no feature 'behind'; choose one of after, before"):
+        system.embed(images)
+
+
 def test_a_model_without_a_neck_is_named(crowd, tiny):
     system = rl.build(replace(tiny, bnneck=False), crowd.train, "cpu")
     with pytest.raises(ValueError, match="has no BNNeck; measure runs of tricks that contain bnneck"):

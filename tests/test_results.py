@@ -226,6 +226,9 @@ def test_a_result_is_written_in_the_folder_of_its_own_run_only(crowd, tiny, run,
         rl.write_result(tmp_path / "other", system, rows, scores)
     with pytest.raises(FileNotFoundError, match=r"no recipe\.json"):
         rl.write_result(tmp_path / "nowhere", system, rows, scores)
+    system.feature = "before"
+    with pytest.raises(ValueError, match="feature 'before'; the result of a run is that of feature 'after'"):
+        rl.write_result(folder, system, rows, scores)
 
 
 def test_another_scoring_has_a_file_of_its_own(crowd, run):

@@ -72,7 +72,7 @@ def write_result(
 
     Raises
     ------
-    ValueError : the folder belongs to another run than the system
+    ValueError : the folder belongs to another run than the system; the system was told to search with another feature
     FileNotFoundError : nothing was trained in the folder
     """
     flip = system.flip if flip is None else flip
@@ -80,6 +80,10 @@ def write_result(
     if claim is None:
         raise FileNotFoundError(f"{run}: no recipe.json; a result is written in the folder that fit trained in")
     refuse(run, identity(recipe, None, code_of(system)))
+    if (feature := getattr(system, "feature", "")) != (own := getattr(type(system), "feature", "")):
+        raise ValueError(
+            f"feature {feature!r}; the result of a run is that of feature {own!r}: set it and measure again"
+        )
     made = environment(*code_of(system))
     device = next(system.parameters()).device.type
     result = {name: claim[name] for name in ("recipe", "data", "weights", "system")} | {

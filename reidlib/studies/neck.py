@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from torch import nn
-
 from reidlib.data import Split
 from reidlib.evaluation.score import score
 from reidlib.files import write_csv
@@ -19,7 +17,7 @@ from reidlib.runs.results import of_run, origin_columns, score_columns
 from reidlib.studies.ladder import Gain, paired
 from reidlib.studies.published import chosen
 from reidlib.systems import System
-from reidlib.systems.bag_of_tricks import BagOfTricks
+from reidlib.systems.bag_of_tricks import FEATURES, BagOfTricks
 from reidlib.train.checkpoints import restore
 from reidlib.train.embedding import embed
 
@@ -30,7 +28,7 @@ COLUMNS = (
 
 
 def rows(system: System, tests: dict[str, Split]) -> Iterator[dict]:
-    """Two rows of results/toy_bnneck.csv for each test set, `after` the neck and `before` it. `system` loses its neck.
+    """Two rows of results/toy_bnneck.csv for each test set, `after` the neck and `before` it.
 
     Raises ValueError for a system that was trained without a BNNeck.
     """
@@ -38,9 +36,8 @@ def rows(system: System, tests: dict[str, Split]) -> Iterator[dict]:
     if not isinstance(system, BagOfTricks) or not recipe.bnneck:
         raise ValueError(f"{recipe.name()} has no BNNeck; measure runs of tricks that contain bnneck")
     origin = recipe.to_dict() | origin_columns(environment(*code_of(system)))
-    for feature in ("after", "before"):
-        if feature == "before":
-            system.bnneck = nn.Identity()
+    for feature in FEATURES:
+        system.feature = feature
         for test, split in tests.items():
             scores = score(embed(system, split.query), embed(system, split.gallery), split.query, split.gallery)
             known = origin | score_columns(scores, recipe, system.flip) | {"test": test, "feature": feature}
@@ -54,7 +51,7 @@ def gains(rows: list[dict], metric: str = "mAP") -> dict[tuple[str, str], Gain]:
     for pair in pairs:
         here = chosen(rows, *pair, "all")
         after, before = (
-            {row["seed"]: row[metric] for row in here if row["feature"] == feature} for feature in ("after", "before")
+            {row["seed"]: row[metric] for row in here if row["feature"] == feature} for feature in FEATURES
         )
         found[pair] = paired(" → ".join(pair), after, before, of=len(pairs))
     return found

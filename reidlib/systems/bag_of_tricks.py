@@ -17,6 +17,8 @@ from reidlib.systems.backbones import autocast, channels_of, evaluating, trunk_o
 from reidlib.systems.backbones import trunk as trunk  # its backbone: a name that others import from here
 from reidlib.systems.losses import CenterLoss, batch_hard_triplet, total
 
+FEATURES = ("after", "before")  # the BNNeck: what a search compares
+
 
 class BagOfTricks(nn.Module):
     """The baseline and its losses: `trunk` -> feat (B, C) -> BNNeck -> emb (B, C) -> classifier -> logits (B, I).
@@ -42,6 +44,9 @@ class BagOfTricks(nn.Module):
         Of the trunk: float32, bf16, or auto, bf16 where the device computes in it. The neck, the classifier and all
         losses are float32 always.
 
+    `feature` chooses what `embed` gives: "after" the BNNeck, as the paper searches, or "before" it, what the triplet
+    loss sees. Set it on a trained system; results/*_bnneck.csv compare the two.
+
     References
     ----------
     Luo et al. 2019, section 3; wangguanan's reference implementation.
@@ -52,6 +57,7 @@ class BagOfTricks(nn.Module):
     LINES = ("all", "all-erasing")  # the tricks whose rows the published table compares
     RECIPE = Recipe
     flip = False
+    feature = "after"
     frozen = False  # whether the trunk rests in this epoch
     replica: nn.Module | None = None  # the same network under DistributedDataParallel, where several processes train
 
@@ -156,9 +162,15 @@ class BagOfTricks(nn.Module):
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
         """What retrieval compares: (B, 3, H, W) to L2-normalised (B, C), in evaluation mode."""
+        before = self._before()
         with evaluating(self):
-            _, emb, _ = self(images)
-        return F.normalize(emb.float())
+            feat, emb, _ = self(images)
+        return F.normalize((feat if before else emb).float())
+
+    def _before(self) -> bool:
+        if self.feature not in FEATURES:
+            raise ValueError(f"no feature {self.feature!r}; choose one of {', '.join(FEATURES)}")
+        return self.feature == "before"
 
     @torch.inference_mode()
     def regions(self, images: Tensor) -> Tensor:
@@ -173,7 +185,7 @@ class BagOfTricks(nn.Module):
             with autocast(self.precision, images):
                 maps = unpooled(self.trunk)(images.contiguous(memory_format=torch.channels_last))
             places = maps.permute(0, 2, 3, 1).float()
-            shares = self.bnneck(places.flatten(0, 2)).view_as(places)
+            shares = places if self._before() else self.bnneck(places.flatten(0, 2)).view_as(places)
         return shares / torch.linalg.vector_norm(shares.sum((1, 2), keepdim=True), dim=3, keepdim=True)
 
 

@@ -322,7 +322,7 @@ def test_the_page_prints_what_it_shows(crowd, tmp_path, monkeypatch, capsys):
     for name, image in zip(("door", "till"), crowd.query.files()):
         shutil.copy(image, f"{name}.png")
     blocks = re.findall(r"```python\n(.*?)```(?:\n+```text\n(.*?)```)?", PAGE.read_text(), re.S)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names = {}
     capsys.readouterr()
     for code, shown in blocks:

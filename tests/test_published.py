@@ -359,6 +359,11 @@ def test_the_page_of_results_and_the_readme_show_what_the_committed_rows_say():
     means = [f"{mean(row['rank1'] for row in at):.1f} / {mean(row['mAP'] for row in at):.1f}" for at in rows]
     assert f"| 128 × 64 | {' | '.join(means)} | [measured](results/market1501.csv), mean of three seeds |" in readme
     assert {len(at) for at in rows} == {3}
+    searched = rl.read_csv(rl.project() / "results" / "market1501_bnneck.csv")
+    for feature in ("after", "before"):
+        both = [[x for x in searched if (x["test"], x["feature"]) == (t, feature)] for t in ("market", "cuhk01")]
+        means = [f"{mean(row['rank1'] for row in at):.1f} / {mean(row['mAP'] for row in at):.1f}" for at in both]
+        assert f"| 128 × 64 | {' | '.join(means)} | [measured](results/market1501" in readme
 
 
 @pytest.mark.parametrize("name", TABLES["toy", "toy-duke"])

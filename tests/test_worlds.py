@@ -158,6 +158,7 @@ def test_the_intervals_that_the_lesson_quotes_are_those_of_the_committed_rows():
     for gains in (rl.gains_added, rl.gains_left_out, rl.gains_whole):
         measured += gains(table["ladder"])
     measured += neck.gains(table["bnneck"]).values()
+    measured += neck.gains(rl.read_csv(rl.project() / "results" / "market1501_bnneck.csv")).values()
     known = {f"{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]" for gain in measured}
     lesson = json.loads((rl.project() / "notebooks" / "02_tricks_ablation.ipynb").read_text())
     prose = "".join("".join(cell["source"]) for cell in lesson["cells"] if cell["cell_type"] == "markdown")

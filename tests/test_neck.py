@@ -61,3 +61,14 @@ def test_gains_are_paired_by_seed_and_allow_for_all_pairs_of_sets():
     assert (home.name, away.name) == ("a → a", "a → b")
     assert home.values == (1, 2, 3)
     assert home.of == 2
+
+
+@pytest.mark.parametrize("name", ["toy", "market1501"])
+def test_the_committed_rows_after_the_neck_are_those_of_the_runs_own_tests(name):
+    own, rows = (rl.read_csv(rl.project() / "results" / f"{file}.csv") for file in (name, f"{name}_bnneck"))
+    known = {(row["dataset"], row["test"], row["seed"]): row for row in own if row["tricks"] == "all"}
+    after, before = ([row for row in rows if row["feature"] == feature] for feature in ("after", "before"))
+    assert len(after) == len(before) == len(known)
+    for row in after:
+        told = known[row["dataset"], row["test"], row["seed"]]
+        assert [row[key] for key in ("rank1", "mAP", "mINP")] == [told[key] for key in ("rank1", "mAP", "mINP")]

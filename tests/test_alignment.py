@@ -188,3 +188,16 @@ def test_the_figure_of_the_worlds_shows_each_person_once_by_day_then_generated_a
     for column in (0, 2, 4):  # by day, and the stand-ins for the truth
         assert np.abs(images[column::5].astype(int) - expected).max() <= 1
     assert np.abs(images[1::5].astype(int) - expected).max() > 10
+
+
+def test_the_error_of_the_mean_is_that_of_one_picture_for_all(crossed, monkeypatch):
+    train = replace(crossed.train, infrared_cameras=(1,))
+    monkeypatch.setattr(translations, "load", lambda name: replace(crossed, train=train))
+    monkeypatch.setattr(translations, "true_infrared", lambda name: crossed.gallery)
+    recipe = rl.Recipe.for_dataset("toy-sysu", model="aligngan")
+    weights = np.array([0.299, 0.587, 0.114])
+    learned, true = (
+        rl.decode(shots.files(), recipe.size, recipe.resize).numpy() @ weights / 255
+        for shots in (train[train.camids == 1], crossed.gallery)
+    )
+    assert translations.error_of_the_mean("toy-sysu") == pytest.approx(np.abs(true - learned.mean(0)).mean(), abs=1e-5)

@@ -1,6 +1,7 @@
 """What AlignGAN's generators made of the same people in the worlds of `alignment.KNOB`: figures/generated_worlds.jpg.
 
-The runs are those of `make cross` with seed 1, after the phase that trains the generators alone.
+The runs are those of `make cross` with seed 1, after the phase that trains the generators alone. And the yardstick of
+their errors: that of one picture for all.
 """
 
 import numpy as np
@@ -35,6 +36,24 @@ def plot_translations(systems: dict[str, AlignGAN], people: int = 3) -> Picture:
     captions = [("", "visible"), *((KNOB[name], kind) for name in systems for kind in ("generated", "true"))]
     title = "The same people in four worlds: generated, and true infrared"
     return image_grid(pixels, captions * people, len(columns), title)
+
+
+def error_of_the_mean(dataset: str) -> float:
+    """The error of one picture in place of every translation: the mean of the infrared images of the training set.
+
+    Against the true infrared gallery of a drawn set, as `alignment.errors` measures it: the mean absolute difference
+    in grey, in shares of full light. A translation with a larger error may still have learned something, but the error
+    does not show it.
+    """
+    train = load(dataset).train
+    learned = _grey(dataset, train[train.infrared]).mean(0)  # (H, W)
+    return float((_grey(dataset, true_infrared(dataset)) - learned).abs().mean())
+
+
+def _grey(dataset: str, shots: Shots) -> Tensor:
+    """Grey levels between 0 and 1, (N, H, W), at the size that AlignGAN sees."""
+    recipe = Recipe.for_dataset(dataset, model="aligngan")
+    return decode(shots.files(), recipe.size, recipe.resize).float() @ torch.tensor((0.299, 0.587, 0.114)) / 255
 
 
 def _first(system: AlignGAN, shots: Shots, people: int) -> Tensor:

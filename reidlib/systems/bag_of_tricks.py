@@ -45,7 +45,7 @@ class BagOfTricks(nn.Module):
         losses are float32 always.
 
     `feature` chooses what `embed` gives: "after" the BNNeck, as the paper searches, or "before" it, what the triplet
-    loss sees. Set it on a trained system; results/*_bnneck.csv compare the two.
+    loss sees. Set it on a trained system; `python -m reidlib.studies.neck` compares the two.
 
     References
     ----------

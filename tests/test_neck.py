@@ -1,4 +1,4 @@
-"""Searching before the BNNeck and after it: the rows of results/bnneck.csv and what they say."""
+"""Searching before the BNNeck and after it: the rows of results/*_bnneck.csv and what they say."""
 
 from dataclasses import replace
 
@@ -26,6 +26,7 @@ def test_after_is_the_models_own_test_and_before_is_what_the_triplet_loss_sees(c
     assert after["mAP"] == round(100 * own.mAP, 2) != before["mAP"]
     assert before["mAP"] == round(100 * by_hand.mAP, 2)
     assert list(after) == list(neck.COLUMNS)
+    assert system.feature == "after", "the system is left as it was given"
 
 
 def test_a_system_embeds_and_maps_with_the_feature_that_it_is_told(crowd, tiny):

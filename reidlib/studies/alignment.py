@@ -137,7 +137,7 @@ def errors(system: AlignGAN, seen: Shots, true: Shots) -> dict[str, float]:
     found = dict.fromkeys(("grey", "generated"), 0.0)
     for images, right in zip(_batches(system, seen), _batches(system, true), strict=True):
         for name in found:
-            difference = _light(translations(system)[name](images)) - _light(right)
+            difference = light(translations(system)[name](images)) - light(right)
             found[name] += float(difference.abs().mean()) * len(images) / len(seen)
     return found
 
@@ -148,7 +148,7 @@ def _batches(system: System, shots: Shots, size: int = 256) -> Iterator[Tensor]:
         yield images.to(system.ids.device)
 
 
-def _light(images: Tensor) -> Tensor:
+def light(images: Tensor) -> Tensor:
     """Normalised images as grey levels between 0 and 1, (B, H, W)."""
     mean, std = (torch.tensor(x, device=images.device)[:, None, None] for x in (MEAN, STD))
     return (grey(images) * std + mean)[:, 0].clamp(0, 1)

@@ -42,6 +42,7 @@ def rows(system: System, tests: dict[str, Split]) -> Iterator[dict]:
             scores = score(embed(system, split.query), embed(system, split.gallery), split.query, split.gallery)
             known = origin | score_columns(scores, recipe, system.flip) | {"test": test, "feature": feature}
             yield {column: known[column] for column in COLUMNS}
+    system.feature = FEATURES[0]
 
 
 def gains(rows: list[dict], metric: str = "mAP") -> dict[tuple[str, str], Gain]:

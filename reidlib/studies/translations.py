@@ -15,7 +15,7 @@ from reidlib.figures.sheets import image_grid
 from reidlib.figures.style import Picture, save_figure
 from reidlib.recipe import Recipe
 from reidlib.runs.results import run_folder
-from reidlib.studies.alignment import KNOB, end_of_pixels, of_second_phase, true_infrared
+from reidlib.studies.alignment import KNOB, end_of_pixels, light, of_second_phase, true_infrared
 from reidlib.systems.aligngan import AlignGAN
 from reidlib.train.checkpoints import restore
 
@@ -27,7 +27,11 @@ def plot_translations(systems: dict[str, AlignGAN], people: int = 3) -> Picture:
     """
     columns: list[Tensor] = []
     for name, system in systems.items():
-        visible, true = (_first(system, shots, people) for shots in (load(name).gallery, true_infrared(name)))
+        gallery = load(name).gallery
+        first = np.array([np.flatnonzero(gallery.pids == pid)[0] for pid in gallery.ids[:people]])
+        visible, true = (
+            _images(system.recipe, shots[first]).to(system.ids.device) for shots in (gallery, true_infrared(name))
+        )
         columns += [] if columns else [visible]
         columns += [system.eval().to_infrared(visible), true]
     mean, std = (torch.tensor(x)[:, None, None] for x in (MEAN, STD))
@@ -45,21 +49,14 @@ def error_of_the_mean(dataset: str) -> float:
     in grey, in shares of full light. A translation with a larger error may still have learned something, but the error
     does not show it.
     """
-    train = load(dataset).train
-    learned = _grey(dataset, train[train.infrared]).mean(0)  # (H, W)
-    return float((_grey(dataset, true_infrared(dataset)) - learned).abs().mean())
+    train, recipe = load(dataset).train, Recipe.for_dataset(dataset, model="aligngan")
+    learned = light(_images(recipe, train[train.infrared])).mean(0)  # (H, W)
+    return float((light(_images(recipe, true_infrared(dataset))) - learned).abs().mean())
 
 
-def _grey(dataset: str, shots: Shots) -> Tensor:
-    """Grey levels between 0 and 1, (N, H, W), at the size that AlignGAN sees."""
-    recipe = Recipe.for_dataset(dataset, model="aligngan")
-    return decode(shots.files(), recipe.size, recipe.resize).float() @ torch.tensor((0.299, 0.587, 0.114)) / 255
-
-
-def _first(system: AlignGAN, shots: Shots, people: int) -> Tensor:
-    """The first image of each of the first people of a gallery, normalised (people, 3, H, W)."""
-    chosen = shots[np.array([np.flatnonzero(shots.pids == pid)[0] for pid in shots.ids[:people]])]
-    return normalise(decode(chosen.files(), system.recipe.size, system.recipe.resize)).to(system.ids.device)
+def _images(recipe: Recipe, shots: Shots) -> Tensor:
+    """Normalised images (N, 3, H, W) at the size that AlignGAN sees."""
+    return normalise(decode(shots.files(), recipe.size, recipe.resize))
 
 
 def main() -> None:

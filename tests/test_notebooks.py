@@ -71,6 +71,8 @@ def test_there_is_one_cell_of_typed_and_explained_scalars(path):
     (parameters,) = [cell for cell in cells(path, "code") if "parameters" in cell["metadata"].get("tags", [])]
     explained = False
     for line in source(parameters).splitlines():
+        if line.startswith("# "):
+            continue
         found = re.fullmatch(r"(\w+): (int|str|float|bool) = ([^#]+?)(  # .+)?", line)
         assert found, line
         explained = explained or bool(found[4])

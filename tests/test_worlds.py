@@ -137,6 +137,8 @@ def test_the_figure_says_every_gain_in_words_and_draws_what_there_is():
     assert "not measured" in worlds.plot_worlds(rows_of([1])).alt
     two = worlds.plot_worlds(rows_of(), trick="random erasing")
     assert [ax.get_title("left") for ax in two.axes] == ["random erasing"] * 2
+    seven = worlds.plot_worlds(rows_of(), model="bot")
+    assert [ax.get_title("left") for ax in seven.axes if ax.axison] == [p.trick for p in PANELS if p.model == "bot"]
     with pytest.raises(ValueError, match=r"no panel for 'flip'; choose from warm-up, random erasing, "):
         worlds.plot_worlds(rows_of(), trick="flip")
 

@@ -118,15 +118,17 @@ def gains(rows: list[dict], metric: str = "mAP") -> dict[Panel, dict[float, Gain
 
 
 @styled
-def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "") -> Picture:
+def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "", model: str = "") -> Picture:
     """The gain of each trick along its knob, a panel a trick: means, intervals that hold together at 95 %, seeds.
 
-    rows: of results/toy_worlds.csv. With `trick` only its own panels are drawn; their intervals allow for all
-    comparisons all the same. Raises ValueError for a trick without a panel.
+    rows: of results/toy_worlds.csv. With `trick` only its own panels are drawn, with `model` (bot, pcb) those of that
+    model; their intervals allow for all comparisons all the same. Raises ValueError for a trick without a panel.
     """
-    found = {panel: at for panel, at in gains(rows, metric).items() if trick in ("", panel.trick)}
+    every = gains(rows, metric).items()
+    found = {panel: at for panel, at in every if trick in ("", panel.trick) and model in ("", panel.model)}
     if not found:
-        raise ValueError(f"no panel for {trick!r}; choose from {', '.join(dict.fromkeys(p.trick for p in PANELS))}")
+        known = ", ".join(dict.fromkeys(panel.trick for panel in PANELS))
+        raise ValueError(f"no panel for {trick or model!r}; choose from {known}")
     columns = min(3, len(found))
     lines = -(-len(found) // columns)
     fig = Picture(figsize=(WIDTH if lines > 1 else 1 + 3.6 * columns, 2.5 * lines + 0.3), layout="constrained")

@@ -261,6 +261,8 @@ def test_a_damaged_result_is_named(crowd, run, tmp_path):
     (tmp_path / "runs" / "one" / "result.json").write_text("{}")
     with pytest.raises(ValueError, match=r"one/result\.json cannot be read"):
         rl.collect(tmp_path / "runs")
+    with pytest.raises(FileNotFoundError, match="no such folder of runs: .*nowhere"):
+        rl.collect(tmp_path / "runs", tmp_path / "nowhere")
 
 
 def test_a_cell_is_a_number_only_if_it_is_written_as_one(tmp_path):

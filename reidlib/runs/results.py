@@ -14,7 +14,7 @@ import numpy as np
 from reidlib.data.layouts import FOLDERS, own_name
 from reidlib.evaluation.score import Scores
 from reidlib.evaluation.sysu import SysuScores, refuse_sysu
-from reidlib.files import project, write_whole
+from reidlib.files import few, project, write_whole
 from reidlib.models import NameNotFoundError, imported
 from reidlib.provenance import code_of, data_digest, environment, identity, joined
 from reidlib.recipe import Recipe
@@ -166,9 +166,11 @@ def collect(*folders: str | Path) -> list[dict[str, Any]]:
 
     Raises
     ------
-    ValueError : a result.json cannot be read
+    FileNotFoundError, ValueError : a folder does not exist; a result.json cannot be read
     """
     rows = []
+    if missing := [str(folder) for folder in folders if not Path(folder).is_dir()]:
+        raise FileNotFoundError(f"no such folder of runs: {few(missing)}")
     for file in (file for folder in folders for file in Path(folder).rglob("result.json")):
         if ".stale" in file.parts:
             continue

@@ -130,7 +130,7 @@ def warmup_multistep(
 
 
 def warmup_cosine(
-    epoch: int, base: float, epochs: int, warmup_epochs: int = 10, warmup_start: float = 0.01, first_epoch: int = 0
+    epoch: int, base: float, epochs: int, warmup_epochs: int, warmup_start: float, first_epoch: int
 ) -> float:
     """The learning rate during 0-based `epoch` of `epochs`: a linear rise, then half a cosine, 0 after the last epoch.
 
@@ -138,7 +138,7 @@ def warmup_cosine(
 
     Examples
     --------
-    >>> [round(warmup_cosine(epoch, 1.0, 50), 6) for epoch in (0, 5, 10, 30, 49)]
+    >>> [round(warmup_cosine(epoch, 1.0, 50, 10, 0.01, 0), 6) for epoch in (0, 5, 10, 30, 49)]
     [0.01, 0.505, 1.0, 0.5, 0.001541]
     """
     epoch += first_epoch

@@ -302,19 +302,22 @@ def test_the_toy_of_pcb_has_a_row_of_its_last_map_for_each_part_and_a_checkpoint
     assert toy.name() == "toy-pcb-reference-all+rpp-seed1"
 
 
+FOREIGN = {  # values of what only the Bag of Tricks reads
+    "pooling": "gem", "bnneck": True, "label_smoothing": 0.2, "center_weight": 0.1, "center_lr": 0.2, "freeze": True,
+    "margin": 0.5,
+}  # fmt: skip
+READS = {"pcb": set(), "aligngan": {"bnneck", "margin"}}
+
+
 @pytest.mark.parametrize(
     ("model", "field", "value"),
-    [
-        ("pcb", "label_smoothing", 0.2),
-        ("pcb", "margin", 0.5),
-        ("aligngan", "center_weight", 0.1),
-    ],
+    [(model, field, value) for model in READS for field, value in FOREIGN.items() if field not in READS[model]],
 )
 def test_a_field_that_the_model_does_not_read_is_refused(model, field, value):
     standing = rl.Recipe.for_dataset("toy-sysu", model=model)
     assert rl.Recipe.for_dataset("toy-sysu", model=model, **{field: getattr(standing, field)}) == standing
-    with pytest.raises(ValueError, match=f"{field}={value}: the model {model} has no {field}"):
-        rl.Recipe.for_dataset("toy-sysu", model=model, **{field: value})
+    with pytest.raises(ValueError, match=f"{field}={value!r}: the model {model} has no {field}"):
+        rl.Recipe.for_dataset("toy-sysu", model=model, warmup_epochs=1, **{field: value})
 
 
 @pytest.mark.parametrize(("field", "value"), [("backbone_lr", 0.01), ("rpp", True), ("phases", (1, 1))])
@@ -361,6 +364,33 @@ def test_seeds_that_no_generator_takes_are_refused(seed):
 def test_a_value_of_another_type_is_refused_by_name_and_value(field, value):
     with pytest.raises(ValueError, match=rf"{field}={value!r}; it must be of type"):
         rl.Recipe.from_dict(rl.Recipe.for_dataset("toy").to_dict() | {field: value})
+
+
+JUST_OUTSIDE = {  # of every field with bounds, beside the allowed values
+    "seed": (-1, 2**32), "height": (15,), "width": (15,), "resize": ("nearest",), "flip": (-0.01, 1.01), "pad": (-1,),
+    "misalign": (-0.01, 1.01), "channels": (-0.01, 1.01), "erasing": (-0.01, 1.01), "erasing_ratio": (0.0, 1.01),
+    "p": (1,), "k": (1,), "order": ("person",), "iterations": (0,), "epochs": (0,), "checkpoint_every": (0,),
+    "last_stride": (0, 3), "pooling": ("max",), "label_smoothing": (-0.01, 1.01), "center_weight": (-0.01,),
+    "center_lr": (0.0,), "lr": (0.0,), "weight_decay": (-0.01,), "warmup_epochs": (-1,), "warmup_start": (-0.01, 1.01),
+    "gamma": (0.0,), "schedule": ("linear",), "first_epoch": (-1, 2), "precision": ("half",),
+}  # fmt: skip
+JUST_OUTSIDE_OF = {
+    "bot": JUST_OUTSIDE,
+    "pcb": JUST_OUTSIDE
+    | {"backbone_lr": (0.0,), "parts": (0,), "part_dim": (0,), "dropout": (-0.01, 1.01), "rpp_rate": (0.0,)},
+    "aligngan": JUST_OUTSIDE | {"backbone_lr": (0.0,), "gan_p": (1,), "gan_channels": (0,), "gan_lr": (0.0,)},
+}
+
+
+@pytest.mark.parametrize("model", JUST_OUTSIDE_OF)
+def test_a_value_just_outside_of_a_field_s_bounds_is_refused_by_name(model):
+    standing = rl.Recipe.for_dataset("toy-sysu", model=model)
+    bounded = {entry.name for entry in fields(standing) if entry.metadata.keys() - {"help"}}
+    assert bounded == JUST_OUTSIDE_OF[model].keys()
+    for field, values in JUST_OUTSIDE_OF[model].items():
+        for value in values:
+            with pytest.raises(ValueError, match=rf"^{field}={value!r}; (it must be|choose one of)"):
+                type(standing).from_dict(standing.to_dict() | {field: value})
 
 
 def test_toy_sizes_belong_to_the_built_in_sets_alone():

@@ -261,7 +261,7 @@ def test_a_damaged_result_is_named(crowd, run, tmp_path):
     (tmp_path / "runs" / "one" / "result.json").write_text("{}")
     with pytest.raises(ValueError, match=r"one/result\.json cannot be read"):
         rl.collect(tmp_path / "runs")
-    with pytest.raises(FileNotFoundError, match="no such folder of runs: .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no such folder of runs: .*nowhere"):
         rl.collect(tmp_path / "runs", tmp_path / "nowhere")
 
 

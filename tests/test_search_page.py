@@ -79,6 +79,4 @@ def test_the_numbers_of_the_page_stand_in_the_committed_tables():
         ("new people", shares[4:]),
     ):
         assert f"| {who} | {found} | {found_of_others} | {alarms} | {alarms_of_others} |" in PAGE
-        assert f"finds {found} % of th" in notebook
-        assert f"and {found_of_others} % of those of other" in notebook
-    assert f"{shares[3]} and {shares[7]} %" in notebook, "false alarms among others"
+        assert re.search(f"{who} +{found} +{found_of_others} +{alarms_of_others}", notebook), "the notebook prints it"

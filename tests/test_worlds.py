@@ -133,12 +133,14 @@ def test_the_figure_says_every_gain_in_words_and_draws_what_there_is():
     figure = worlds.plot_worlds(rows_of())
     assert all(f"{panel.trick} by {panel.knob}: {panel.label(panel.settings[0])}: " in figure.alt for panel in PANELS)
     drawn = [ax for ax in figure.axes if ax.axison]
-    assert [ax.get_title("left") for ax in drawn] == [panel.trick for panel in PANELS]
+    titles = [ax.get_title("left") for ax in drawn]
+    assert titles == [panel.title or panel.trick for panel in PANELS]
+    assert len(set(titles)) == len(titles), "two panels of one name"
     assert "not measured" in worlds.plot_worlds(rows_of([1])).alt
     two = worlds.plot_worlds(rows_of(), trick="random erasing")
-    assert [ax.get_title("left") for ax in two.axes] == ["random erasing"] * 2
-    seven = worlds.plot_worlds(rows_of(), model="bot")
-    assert [ax.get_title("left") for ax in seven.axes if ax.axison] == [p.trick for p in PANELS if p.model == "bot"]
+    assert [ax.get_title("left") for ax in two.axes] == ["random erasing, hidden queries", "random erasing, epochs"]
+    for named, at in ({"trick": "warm-up, random erasing"}, titles[:3]), ({"model": "bot"}, titles[:7]):
+        assert [ax.get_title("left") for ax in worlds.plot_worlds(rows_of(), **named).axes if ax.axison] == at
     with pytest.raises(ValueError, match=r"no panel for 'flip'; choose from warm-up, random erasing, "):
         worlds.plot_worlds(rows_of(), trick="flip")
 

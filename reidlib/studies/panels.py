@@ -26,6 +26,7 @@ class Panel:
     model: str = "bot"
     without: tuple[tuple[str, Any], ...] = ()  # fields of the side without the trick
     names: tuple[tuple[float, str], ...] = ()  # settings that have a name
+    title: str = ""  # in the figure, of a trick with several panels
 
     def recipe(self, setting: float, on: bool, seed: int) -> Recipe:
         """The recipe of one training, with or without the trick."""
@@ -56,13 +57,14 @@ PANELS = (
         "Whoever has learned people with a piece missing knows them by the rest: it should help to find people behind "
         "something, and more the more it hides.",
         "size of what hides every query", (0.2, 0.7, 1.2, 2.0), ("all", "all-erasing"),
-        f"{CROWD},hidden_train=0", f"{CROWD},hidden_query=1,obstacle={{}}",
+        f"{CROWD},hidden_train=0", f"{CROWD},hidden_query=1,obstacle={{}}", title="random erasing, hidden queries",
     ),
     Panel(
         "random erasing",
         "Erasing makes each picture another one every time: that slows learning, and later keeps the network from "
         "learning the pictures by heart.",
         "epochs of training", (5, 10, 20, 40), ("all", "all-erasing"), CROWD, field="epochs",
+        title="random erasing, epochs",
     ),
     Panel(
         "label smoothing",

@@ -121,21 +121,23 @@ def gains(rows: list[dict], metric: str = "mAP") -> dict[Panel, dict[float, Gain
 def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "", model: str = "") -> Picture:
     """The gain of each trick along its knob, a panel a trick: means, intervals that hold together at 95 %, seeds.
 
-    rows: of results/toy_worlds.csv. With `trick` only its own panels are drawn, with `model` (bot, pcb) those of that
-    model; their intervals allow for all comparisons all the same. Raises ValueError for a trick without a panel.
+    rows: of results/toy_worlds.csv. With `trick`, a name or several with commas, only their panels are drawn, with
+    `model` (bot, pcb) those of that model; their intervals allow for all comparisons all the same. Raises ValueError
+    where no panel is left.
     """
     every = gains(rows, metric).items()
-    found = {panel: at for panel, at in every if trick in ("", panel.trick) and model in ("", panel.model)}
+    found = {panel: at for panel, at in every if panel.trick in (trick or panel.trick) and model in ("", panel.model)}
     if not found:
         known = ", ".join(dict.fromkeys(panel.trick for panel in PANELS))
         raise ValueError(f"no panel for {trick or model!r}; choose from {known}")
     columns = min(3, len(found))
     lines = -(-len(found) // columns)
-    fig = Picture(figsize=(WIDTH if lines > 1 else 1 + 3.6 * columns, 2.5 * lines + 0.3), layout="constrained")
+    width = WIDTH if lines > 1 else min(WIDTH, 1 + 3.6 * columns)
+    fig = Picture(figsize=(width, 2.5 * lines + 0.3), layout="constrained")
     axes = fig.subplots(lines, columns, squeeze=False).ravel()
     for ax, (panel, at) in zip(axes, found.items(), strict=False):
         named = {panel.label(setting): at.get(setting) for setting in panel.settings}
-        draw_gains(ax, named, title=panel.trick, xlabel=panel.knob)
+        draw_gains(ax, named, title=panel.title or panel.trick, xlabel=panel.knob)
     for ax in axes[len(found) :]:
         ax.set_axis_off()
     for ax in axes[::columns]:

@@ -150,7 +150,7 @@ def test_a_batch_is_flipped_then_padded_with_black_then_cropped():
     """Guards: the order of the reference implementation's transforms, checked image by image with torchvision's."""
     images = torch.from_numpy(rng().integers(1, 256, (64, 24, 12, 3), dtype=np.uint8))
     top, left = draw_crops(rng(), 64, 3)
-    top[:2], left[:2], flipped = (0, 6), (6, 0), draw_flips(rng(), 64)
+    top[:2], left[:2], flipped = (0, 6), (6, 0), draw_flips(rng(), 64, 0.5)
     out = crop_flip(images, top, left, flipped, 3)
     for image, y, x, flip, mine in zip(images.permute(0, 3, 1, 2), top, left, flipped, out, strict=True):
         mirrored = tv.horizontal_flip(image) if flip else image
@@ -172,7 +172,7 @@ def test_a_gpu_cuts_and_erases_what_a_cpu_does():
     """The one way is by slices, the other by an index for each pixel; both run here on the same device."""
     random, n = rng(), 40
     images = torch.from_numpy(random.integers(0, 256, (n, 24, 12, 3), np.uint8))
-    (top, left), flipped = draw_crops(random, n, 5), draw_flips(random, n)
+    (top, left), flipped = draw_crops(random, n, 5), draw_flips(random, n, 0.5)
     where = top, left, flipped, 5
     assert torch.equal(AUGMENT._slide(images, *where), AUGMENT._gather(images, *where))
     painted, masked = normalise(images), normalise(images)

@@ -16,7 +16,7 @@ MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as torchvision's weights expect
 STD = (0.229, 0.224, 0.225)
 
 
-def draw_flips(rng: np.random.Generator, n: int, probability: float = 0.5) -> np.ndarray:
+def draw_flips(rng: np.random.Generator, n: int, probability: float) -> np.ndarray:
     """Which of n images to mirror: (n,) bool, each with `probability`."""
     return rng.random(n) < probability
 

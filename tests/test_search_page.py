@@ -36,7 +36,7 @@ def test_the_code_of_the_page_runs(here, monkeypatch, capsys):
     names = {}
     for code in re.findall(r"```python\n(.*?)```", PAGE, re.S):
         exec(code, names)
-    assert names["people"].threshold == names["trial"].at(0.25)[1]
+    assert names["people"].threshold == names["tuned"].at(0.25)[1]
     assert len(names["groups"]) == len(names["answers"]) == 9
     assert exported == [(names["system"], "model.onnx")]
 

@@ -92,6 +92,12 @@ def test_a_size_that_cannot_be_halved_is_refused(size):
         strides(size)
 
 
+def test_the_third_phase_has_what_the_others_leave():
+    recipe = rl.Recipe.for_dataset("toy-sysu", model="aligngan")
+    assert recipe.phases == recipe.phase_lengths[:2]
+    assert sum(recipe.phase_lengths) == recipe.epochs
+
+
 def test_the_triplet_loss_across_modalities_is_what_plain_loops_find():
     rng = torch.Generator().manual_seed(0)
     a, b = torch.randn(5, 7, generator=rng), torch.randn(6, 7, generator=rng)

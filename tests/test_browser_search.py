@@ -49,6 +49,7 @@ def test_without_a_threshold_there_is_no_line_and_nobody_is_named(page):
     assert "line" not in page.view["lists"][0]
     assert set(cards(page, "word")) == {"answer"}
     assert page.view["lists"][0]["result"].startswith("most similar: ")
+    assert page.view["query"].keys() >= {"title", "file", "person", "camera"}, "what the page's script reads"
 
 
 def test_an_image_of_the_readers_own_is_searched_for_and_an_answer_too(page, gallery, crowd):
@@ -109,6 +110,7 @@ def test_what_cannot_be_shown_is_refused_and_images_without_files_have_no_pictur
         rl.SearchBrowser(gallery, crowd.query, k=0)
     bare = rl.Gallery(gallery.system)
     bare.add(rl.embed(gallery.system, crowd.gallery), "somebody")
+    assert len(cards(rl.SearchBrowser(bare, crowd.query, k=1), "image")) == 1
     page = rl.SearchBrowser(bare, crowd.query, k=2)
     assert cards(page, "image") == [None, None]
     assert "has no file" in ask(page, "make_query", j=0)

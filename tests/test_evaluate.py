@@ -75,6 +75,7 @@ def test_wrong_protocols_give_other_values():
     for trap in ("junk_kept", "same_camera_kept", "distractors_dropped"):
         assert abs(s.mAP - z[f"trap_{trap}_mAP"]) > 0.01
     kept = score(*inputs, same_camera="keep")
+    assert repr(kept).endswith("re-ranking off, same camera kept)")
     assert kept.mAP == pytest.approx(float(z["trap_same_camera_kept_mAP"]), abs=1e-6)
 
 

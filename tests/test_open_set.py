@@ -102,6 +102,8 @@ def test_intervals_resample_people_and_hold_the_rates():
     threshold = found.at(0.1)[1]
     for rate, (low, high) in zip(found.rates(threshold), found.intervals(threshold)):
         assert low < rate < high
+    for wide, narrow in zip(found.intervals(threshold), found.intervals(threshold, level=0.5)):
+        assert wide[0] < narrow[0] < narrow[1] < wide[1]
     fields = {name: np.repeat(getattr(found, name), 5) for name in ("best", "right", "enrolled", "pids")}
     many = OpenSet(**fields, people=found.people, test="")
     np.testing.assert_allclose(many.intervals(threshold), found.intervals(threshold), atol=1e-12)

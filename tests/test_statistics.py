@@ -186,6 +186,17 @@ def test_verification_counts_the_pairs_that_the_rule_allows(memory):
     assert (np.diff(threshold) < 0).all()
 
 
+def test_pairs_of_equal_images_count_whichever_way_their_similarity_is_rounded():
+    q, g, query, gallery = crowd()
+    same = torch.from_numpy(query.pids)[:, None] == torch.from_numpy(gallery.pids)
+    for i, row in enumerate(same):
+        g[row] = q[i] * (1 + i / 7)
+    scores = score(q, g, query, gallery)
+    matches = sum(len(scores.rule.matches(slice(i, i + 1))[1]) for i in range(len(q)))
+    v = verification(scores, bins=500)
+    assert v.true.sum() == matches > 0
+
+
 def test_verification_is_told_in_percent():
     """One true pair, at 0.75; of 200 false pairs one is above it."""
     false = np.array([150, 49, 0, 1])

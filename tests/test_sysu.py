@@ -1,6 +1,7 @@
 """SYSU-MM01's protocol against the golden values, a plain evaluator and the real permutation file, if it is there."""
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -355,3 +356,11 @@ def test_the_real_permutations_give_the_published_sizes():
             for shot, images in (("single", size), ("multi", 10 * size)):
                 inputs = features[infrared], features[~infrared], *labels
                 assert rl.sysu.score(*inputs, search=search, shot=shot, trials=1, draw=draw).counts["gallery"] == images
+
+
+@pytest.mark.parametrize("name", ["sysu", "toy-sysu", "toy-sysu:copied=1", "market", "toy", "regdb", "sysu-like"])
+def test_the_protocol_is_that_of_the_real_and_the_drawn_set_in_any_world(name):
+    own = name.partition(":")[0] in {"sysu", "toy-sysu"}
+    assert rl.sysu.is_sysu(name) == own
+    with pytest.raises(ValueError, match="by its own protocol") if own else nullcontext():
+        rl.sysu.refuse_sysu(name)

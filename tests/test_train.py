@@ -94,6 +94,15 @@ def test_a_row_counts_iterations_and_what_was_seen(crowd, tiny, tmp_path):
     assert [float(row["loss"]) for row in logged] == [row["loss"] for row in rows]
 
 
+def test_the_share_of_waiting_is_that_of_all_steps(crowd, tiny, tmp_path, monkeypatch):
+    """Guards: only the last step's waiting counted, or that of an earlier epoch too."""
+    ticks = itertools.count()
+    monkeypatch.setattr(train.time, "perf_counter", lambda: float(next(ticks)))  # every look at the clock is a second
+    _, rows = trained(tiny, crowd.train, tmp_path, 2)
+    steps = rows[0]["iteration"]
+    assert [row["waiting"] * row["seconds"] for row in rows] == pytest.approx([steps] * 2)
+
+
 def test_every_nth_and_the_last_checkpoint_are_kept(crowd, tiny, tmp_path):
     trained(tiny, crowd.train, tmp_path)
     assert rl.checkpoints(tmp_path) == [2, 3]

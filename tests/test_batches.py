@@ -97,6 +97,10 @@ def test_no_image_or_every_image_is_erased_when_asked(probability):
     assert (boxes[:, 0] >= 0).mean() == probability
 
 
+def test_by_default_one_image_of_two_is_erased():
+    assert (draw_erasing(rng(), 2000, (H, W))[:, 0] >= 0).mean() == pytest.approx(0.5, abs=0.05)
+
+
 def test_erasing_paints_the_box_and_nothing_else():
     images, boxes = torch.randn(3, 3, 8, 6), np.array([[1, 2, 3, 4], [-1, -1, -1, -1], [0, 0, 8, 5]])
     before, fill = images.clone(), (0.485, 0.456, 0.406)

@@ -125,8 +125,8 @@ def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "", model: s
     `model` (bot, pcb) those of that model; their intervals allow for all comparisons all the same. Raises ValueError
     where no panel is left.
     """
-    found, wanted = gains(rows, metric), {name.strip() for name in trick.split(",")}
-    found = {panel: at for panel, at in found.items() if {panel.trick, ""} & wanted and model in ("", panel.model)}
+    wanted, every = {name.strip() for name in trick.split(",")}, gains(rows, metric).items()
+    found = {panel: at for panel, at in every if {panel.trick, ""} & wanted and model in ("", panel.model)}
     if not found:
         known = ", ".join(dict.fromkeys(panel.trick for panel in PANELS))
         raise ValueError(f"no panel for {trick or model!r}; choose from {known}")

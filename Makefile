@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
-CHAPTERS := 07_rgb_infrared 01_data 02_tricks_ablation 03_train 04_evaluate 05_ranked_images 06_pcb 08_search
+CHAPTERS := 07_rgb_infrared 01_data 02_tricks_ablation 03_train 04_evaluate 05_ranked_images 06_pcb 08_search 09_reasons
 LIBRARY := $(shell find reidlib -type f -not -name "*.pyc")
 
 .PHONY: demo chapters check test lint docs bench mutants lab table ladder worlds cross market clean

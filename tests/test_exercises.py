@@ -205,6 +205,20 @@ WRONG = [
     ("search.rand_index", "((same & together).sum() - chance) / (most - chance)", "(same & together).sum() / most",
      "what chance gives is still in it"),
     ("search.rand_index", "np.triu_indices(len(pids), 1)", "np.triu_indices(len(pids))", "each pair once"),
+    ("reasons.paired_interval", "with_trick - without", "without - with_trick", "minus without"),
+    ("reasons.paired_interval", "gains.std(ddof=1)", "np.hypot(with_trick.std(), without.std())", "seed by seed"),
+    ("reasons.paired_interval", "std(ddof=1)", "std()", "one less than its size"),
+    ("reasons.paired_interval", "stats.t.ppf(1 - 0.025 / comparisons, len(gains) - 1)",
+     "stats.norm.ppf(1 - 0.025 / comparisons)", "too narrow"),
+    ("reasons.paired_interval", "0.025 / comparisons", "0.025", "36 comparisons"),
+    ("reasons.paired_interval", "0.025", "0.05", "which quantile"),
+    ("reasons.flip_test", "np.abs(means) >= abs(differences.mean())", "means >= differences.mean()", "both sides"),
+    ("reasons.flip_test", ">= abs(differences.mean()) - 1e-9", "> abs(differences.mean()) + 1e-9", "its equals"),
+    ("reasons.flip_test", "1e-9).mean()", "1e-9).sum()", "at least as far"),
+    ("reasons.trend", "gains @ steps / (steps**2).sum()", "(gains[:, -1] - gains[:, 0]) / (gains.shape[1] - 1)",
+     "all settings"),
+    ("reasons.trend", "(steps**2).sum()", "len(steps)", "number of the setting"),
+    ("reasons.trend", " / len(slopes) ** 0.5", "", "one slope"),
 ]  # fmt: skip
 
 
@@ -228,6 +242,8 @@ def test_a_typical_wrong_answer_gets_the_right_remark(name, old, new, words, cap
         ("evaluation.expanded", "return grown", "return sorted(grown)"),
         ("parts.part_head", "self.dropout(part)", "F.dropout(part, 0.5, self.training)"),
         ("parts.shifted", ".mean() for", ".mean().item() for"),
+        ("reasons.flip_test", "list(product((1, -1), repeat=len(differences)))",
+         "list(product((-1, 1), repeat=len(differences)))"),
     ],
 )  # fmt: skip
 def test_another_right_answer_passes_and_leaves_the_random_state_alone(name, old, new, capsys):

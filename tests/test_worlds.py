@@ -8,14 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import reidlib as rl
 from reidlib.studies import neck, panels, worlds
 from reidlib.studies.panels import PANELS, Panel
 from reidlib.toy import sets
 
-HIDDEN = Panel("erasing", "why", "hidden", (0, 1), ("all", "all-erasing"), "", "hidden_query={}")
-RATE = Panel("warm-up", "why", "rate", (1e-3, 1e-2), ("all", "all-warmup"), field="lr")
+HIDDEN = Panel("erasing", "why", "hidden", (0, 1), ("all", "all-erasing"), 1, "", "hidden_query={}")
+RATE = Panel("warm-up", "why", "rate", (1e-3, 1e-2), ("all", "all-warmup"), 1, field="lr")
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def test_each_trick_has_a_reason_a_knob_and_settings_that_can_be_trained():
     for panel in PANELS:
         assert len(panel.settings) in (4, 5)
         assert panel.reason.endswith(".")
+        assert panel.expected in (-1, 1)
         for setting in panel.settings:
             on, off = (panel.recipe(setting, flag, 1) for flag in (True, False))
             assert on.differences(off), f"{panel.trick}: both sides are the same training"
@@ -129,6 +131,20 @@ def test_a_gain_is_read_for_each_setting_and_allows_for_all_of_the_figure():
     assert worlds.gains(rows_of([1])) == {panel: {} for panel in PANELS}, "one seed has no interval"
 
 
+def test_a_trend_is_the_slope_of_a_line_through_the_gains_of_each_seed():
+    found = worlds.trends(rows_of())
+    assert list(found) == list(PANELS)
+    assert np.isclose(found[PANELS[0]].mean, 1, atol=0.1), "one point more at each setting"
+    assert {gain.of for gain in found.values()} == {len(PANELS)}
+    assert worlds.trends(rows_of([1])) == {}, "one seed has no interval"
+    rows = rl.read_csv(rl.project() / "results" / worlds.TABLE)
+    gains = worlds.gains(rows)
+    for panel, trend in worlds.trends(rows).items():
+        slopes = np.array([-3, -1, 1, 3]) / 10 @ np.array([gain.values for gain in gains[panel].values()])
+        half = stats.t.ppf(1 - 0.025 / 9, 9) * slopes.std(ddof=1) / 10**0.5
+        assert np.allclose([trend.mean, trend.low, trend.high], slopes.mean() + np.array([0, -half, half]))
+
+
 def test_the_figure_says_every_gain_in_words_and_draws_what_there_is():
     figure = worlds.plot_worlds(rows_of())
     assert all(f"{panel.trick} by {panel.knob}: {panel.label(panel.settings[0])}: " in figure.alt for panel in PANELS)
@@ -155,33 +171,36 @@ def test_the_committed_rows_are_those_of_the_panels():
         assert len({row["source"] for row in rows if row["model"] == model}) == 1
 
 
-def test_the_intervals_that_the_lesson_quotes_are_those_of_the_committed_rows():
-    """Every "+2.5 [+0.3, +4.7]" in the prose of 02 is a gain of the panels, the ladder or the neck.
+def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
+    """Every "+2.5 [+0.3, +4.7]" in the prose of 02 and 09 is a gain of the panels, the ladder or the neck.
 
-    Its table of verdicts has the mean of each gain and loss of the panels, and no other number.
+    One is not: in 09, the same training on another machine. Its table of verdicts has the mean of each gain and loss of
+    the panels and the slope of each panel, and no other number.
     """
     table = {name: rl.read_csv(rl.project() / "results" / f"toy_{name}.csv") for name in ("worlds", "ladder", "bnneck")}
-    measured = [gain for at in worlds.gains(table["worlds"]).values() for gain in at.values()]
-    for gains in (rl.gains_added, rl.gains_left_out, rl.gains_whole):
-        measured += gains(table["ladder"])
+    gains, trends = worlds.gains(table["worlds"]), worlds.trends(table["worlds"])
+    measured = [gain for at in gains.values() for gain in at.values()]
+    for of_ladder in (rl.gains_added, rl.gains_left_out, rl.gains_whole):
+        measured += of_ladder(table["ladder"])
     measured += neck.gains(table["bnneck"]).values()
     measured += neck.gains(rl.read_csv(rl.project() / "results" / "market1501_bnneck.csv")).values()
     known = {f"{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]" for gain in measured}
-    lesson = json.loads((rl.project() / "notebooks" / "02_tricks_ablation.ipynb").read_text())
-    prose = "".join("".join(cell["source"]) for cell in lesson["cells"] if cell["cell_type"] == "markdown")
-    quoted = {found.replace("−", "-") for found in re.findall(r"[+−]\d+\.\d \[[+−]\d+\.\d, [+−]\d+\.\d\]", prose)}
-    assert len(quoted) >= 3
-    assert quoted <= known
-    clear = [
-        f"{gain.mean:+.1f}"
-        for panel, at in worlds.gains(table["worlds"]).items()
-        for gain in at.values()
-        if panel.model == "bot" and (gain.low > 0 or gain.high < 0)
-    ]
-    verdicts = prose[prose.index("| verdict |") :].split("\n\n")[0].replace("−", "-")
-    assert re.findall(r"[+-]\d+\.\d", verdicts) == clear
+    for lesson, elsewhere in (("02_tricks_ablation", set()), ("09_reasons", {"+0.4 [-3.5, +4.4]"})):
+        cells = json.loads((rl.project() / "notebooks" / f"{lesson}.ipynb").read_text())["cells"]
+        prose = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown").replace("−", "-")
+        quoted = set(re.findall(r"[+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\]", prose))
+        assert len(quoted) >= 2
+        assert quoted - elsewhere <= known
+    lines = prose[prose.index("| verdict |") :].split("\n\n")[0].splitlines()[2:]
+    for line, (panel, at) in zip(lines, gains.items(), strict=True):
+        said = [f"{gain.mean:+.1f}" for gain in at.values() if gain.low > 0 or gain.high < 0]
+        assert re.findall(r"[+-]\d+\.\d", line) == [*said, f"{trends[panel].mean:+.1f}"], panel.trick
+        clear = trends[panel].low > 0 or trends[panel].high < 0
+        verdict = ("as predicted" if trends[panel].mean * panel.expected > 0 else "the other way") if clear else "open"
+        assert line.split("|")[-2].split(";")[0].strip(" *") == verdict
+        assert {1: "grows", -1: "shrinks"}[panel.expected] in line.split("|")[3]
     signs = {panel.trick: "" for panel in PANELS}  # a gain, a loss, open: as the prose and the summary say
-    for panel, at in worlds.gains(table["worlds"]).items():
+    for panel, at in gains.items():
         signs[panel.trick] += "".join("+" if gain.low > 0 else "-" if gain.high < 0 else "o" for gain in at.values())
     assert signs == {
         "warm-up": "ooo+", "random erasing": "oooo--oo", "label smoothing": "oooo", "last stride 1": "oo++",

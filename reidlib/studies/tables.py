@@ -7,6 +7,7 @@ from statistics import mean, stdev
 from reidlib.files import project, read_csv, write_whole
 from reidlib.models import facts
 from reidlib.studies import worlds
+from reidlib.studies.ladder import Gain
 from reidlib.studies.published import MEASURES, Line, compare_published, one_a_seed, unusual
 
 TABLES = {  # pair of data sets -> files below results/, one per model
@@ -74,15 +75,19 @@ def plain(rows: list[dict]) -> str:
 
 
 def of_worlds(rows: list[dict]) -> str:
-    """What each trick gave in mAP at each setting of its knob, with intervals; bold if one excludes zero."""
-    cells = [["trick", "knob", "mAP gained at each setting"], ["---"] * 3]
+    """What each trick gave in mAP at each setting of its knob, and how that grows; bold where zero is excluded."""
+    cells = [["trick", "knob", "mAP gained at each setting", "growth from one setting to the next"], ["---"] * 4]
+    growth = worlds.trends(rows)
     for panel, at in worlds.gains(rows).items():
-        found = []
-        for setting, gain in at.items():
-            words = f"{panel.label(setting)}: {gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
-            found.append(f"**{words}**" if gain.low > 0 or gain.high < 0 else words)
-        cells.append([panel.trick, panel.knob, "; ".join(found)])
+        found = [f"{panel.label(setting)}: " for setting in at]
+        cells.append([panel.trick, panel.knob, "; ".join(map(_bold, at.values(), found)), _bold(growth[panel])])
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def _bold(gain: Gain, before: str = "") -> str:
+    """A mean with its interval, in bold if that excludes zero."""
+    words = f"{before}{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
+    return f"**{words}**" if gain.low > 0 or gain.high < 0 else words
 
 
 def results_tables(folder: str | Path | None = None) -> str:

@@ -212,6 +212,7 @@ WRONG = [
      "stats.norm.ppf(1 - 0.025 / comparisons)", "too narrow"),
     ("reasons.paired_interval", "0.025 / comparisons", "0.025", "36 comparisons"),
     ("reasons.paired_interval", "0.025", "0.05", "which quantile"),
+    ("reasons.paired_interval", " / len(gains) ** 0.5", "", "not of one difference"),
     ("reasons.flip_test", "np.abs(means) >= abs(differences.mean())", "means >= differences.mean()", "both sides"),
     ("reasons.flip_test", ">= abs(differences.mean()) - 1e-9", "> abs(differences.mean()) + 1e-9", "its equals"),
     ("reasons.flip_test", "1e-9).mean()", "1e-9).sum()", "at least as far"),

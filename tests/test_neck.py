@@ -56,7 +56,7 @@ def test_gains_are_paired_by_seed_and_allow_for_all_pairs_of_sets():
         dict(dataset="a", test=test, model="bot", tricks="all", reranking="off", seed=seed, feature=feature, mAP=mAP)
         for test in "ab"
         for seed in (1, 2, 3)
-        for feature, mAP in (("before", 10.0 * seed), ("after", 10.0 * seed + seed))
+        for feature, mAP in (("after", 10.0 * seed), ("before", 10.0 * seed + seed))
     ]
     home, away = neck.gains(table).values()
     assert (home.name, away.name) == ("a → a", "a → b")

@@ -22,7 +22,9 @@ def paired_interval(answer: Callable[..., Any]) -> None:
         error, half = (a - b).std(ddof=1) / seeds**0.5, (high - low) / 2
         wanted = stats.t.ppf(1 - 0.025 / comparisons, seeds - 1) * error
         hint = "which quantile of which distribution?"
-        if half > 3 * wanted:
+        if np.isclose(half, wanted * seeds**0.5):
+            hint = "it is the interval of the mean, not of one difference."
+        elif half > 3 * wanted:
             hint = "pair the scores seed by seed before you take a spread."
         elif np.isclose(half * (seeds / (seeds - 1)) ** 0.5, wanted):
             hint = "the spread of a sample divides by one less than its size."
@@ -30,7 +32,7 @@ def paired_interval(answer: Callable[..., Any]) -> None:
             hint = "with so few seeds the normal distribution is too narrow."
         elif comparisons > 1 and np.isclose(half, stats.t.ppf(0.975, seeds - 1) * error):
             hint = f"it should allow for {comparisons} comparisons."
-        compare(half, wanted, f"Half of your interval for {seeds} seeds and {comparisons} comparisons", hint)
+        compare(half, wanted, f"Half of your interval for {seeds} seeds and m = {comparisons}", hint)
 
 
 def flip_test(answer: Callable[..., Any]) -> None:

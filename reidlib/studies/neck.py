@@ -46,7 +46,7 @@ def rows(system: System, tests: dict[str, Split]) -> Iterator[dict]:
 
 
 def gains(rows: list[dict], metric: str = "mAP") -> dict[tuple[str, str], Gain]:
-    """What searching after the neck gains, for each pair of training and test set. rows: of results/toy_bnneck.csv."""
+    """What searching before the neck gains, for each pair of training and test set. rows: of results/toy_bnneck.csv."""
     pairs = list(dict.fromkeys((row["dataset"], row["test"]) for row in rows))
     found = {}
     for pair in pairs:
@@ -54,7 +54,7 @@ def gains(rows: list[dict], metric: str = "mAP") -> dict[tuple[str, str], Gain]:
         after, before = (
             {row["seed"]: row[metric] for row in here if row["feature"] == feature} for feature in FEATURES
         )
-        found[pair] = paired(" → ".join(pair), after, before, of=len(pairs))
+        found[pair] = paired(" → ".join(pair), before, after, of=len(pairs))
     return found
 
 

@@ -174,8 +174,8 @@ def test_the_committed_rows_are_those_of_the_panels():
 def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
     """Every "+2.5 [+0.3, +4.7]" in the prose of 02 and 09 is a gain of the panels, the ladder or the neck.
 
-    Two are not, in 09: the same training on another machine, and one that a question supposes. Its table of verdicts has the mean of each gain and loss of
-    the panels and the slope of each panel, and no other number.
+    Two are not, in 09: the same training on another machine, and one that a question supposes. Its table of verdicts
+    has the mean of each gain and loss of the panels and the slope of each panel, and no other number.
     """
     table = {name: rl.read_csv(rl.project() / "results" / f"toy_{name}.csv") for name in ("worlds", "ladder", "bnneck")}
     gains, trends = worlds.gains(table["worlds"]), worlds.trends(table["worlds"])

@@ -1,6 +1,7 @@
 """Train and test from the shell, on one device or under torchrun: python -m reidlib.train --dataset market --seed 2."""
 
 import argparse
+import logging
 import os
 import sys
 import traceback
@@ -44,6 +45,7 @@ def stoppable(command: Callable[[], int | None], name: str = "error") -> int:
             sys.stdout.flush()
             return status
         except KeyboardInterrupt:
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of a notebook's tasks, which nobody awaits now
             print("\nstopped; the same command takes up a training or a grid where it was", file=sys.stderr)
             return 130
         except BrokenPipeError:  # of reid search ... | head

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from reidlib.course.remarks import array, compare, expect
+from reidlib.studies.ladder import paired
 
 
 def paired_interval(answer: Callable[..., Any]) -> None:
@@ -17,10 +18,10 @@ def paired_interval(answer: Callable[..., Any]) -> None:
         level = rng.normal(70, 8, seeds)  # hard and easy seeds, which both sides share
         a, b = level + 3 + rng.normal(0, 1, seeds), level + rng.normal(0, 1, seeds)
         mean, low, high = array(answer(a, b, comparisons), (3,))
-        compare(mean, (a - b).mean(), "The mean difference", "with the trick minus without it.")
+        right = paired("", dict(enumerate(a)), dict(enumerate(b)), of=comparisons)
+        compare(mean, right.mean, "The mean difference", "with the trick minus without it.")
         expect(np.isclose(high - mean, mean - low), "Your interval is not symmetric about its mean.")
-        error, half = (a - b).std(ddof=1) / seeds**0.5, (high - low) / 2
-        wanted = stats.t.ppf(1 - 0.025 / comparisons, seeds - 1) * error
+        error, half, wanted = (a - b).std(ddof=1) / seeds**0.5, (high - low) / 2, right.high - right.mean
         hint = "which quantile of which distribution?"
         if np.isclose(half, wanted * seeds**0.5):
             hint = "it is the interval of the mean, not of one difference."
@@ -64,7 +65,7 @@ def trend(answer: Callable[..., Any]) -> None:
         if np.isclose(mean, ends.mean()):
             hint = "use all settings, not the two at the ends."
         compare(mean, slopes.mean(), "Your mean slope", hint)
-        wanted = stats.t.ppf(0.975, seeds - 1) * slopes.std(ddof=1) / seeds**0.5
+        right = paired("", dict(enumerate(slopes)), dict.fromkeys(range(seeds), 0.0))
         expect(np.isclose(high - mean, mean - low), "Your interval is not symmetric about its mean.")
         hint = "each seed gives one slope, and the interval is that of their mean."
-        compare((high - low) / 2, wanted, "Half of your interval", hint)
+        compare((high - low) / 2, right.high - right.mean, "Half of your interval", hint)

@@ -79,8 +79,8 @@ def of_worlds(rows: list[dict]) -> str:
     cells = [["trick", "knob", "mAP gained at each setting", "growth from one setting to the next"], ["---"] * 4]
     growth = worlds.trends(rows)
     for panel, at in worlds.gains(rows).items():
-        found = [f"{panel.label(setting)}: " for setting in at]
-        cells.append([panel.trick, panel.knob, "; ".join(map(_bold, at.values(), found)), _bold(growth[panel])])
+        found = "; ".join(_bold(gain, f"{panel.label(setting)}: ") for setting, gain in at.items())
+        cells.append([panel.trick, panel.knob, found, _bold(growth[panel])])
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
@@ -111,7 +111,10 @@ def results_tables(folder: str | Path | None = None) -> str:
     if (base / worlds.TABLE).is_file():
         rows = read_csv(base / worlds.TABLE)
         title = f"**Along one knob**, {len(rows)} rows of results/{worlds.TABLE}"
-        parts += [f"{title}; the intervals allow for all {worlds.COMPARED} comparisons\n", of_worlds(rows) + "\n"]
+        allow = (
+            f"the intervals of gains allow for {worlds.COMPARED} comparisons, those of growth for {len(worlds.PANELS)}"
+        )
+        parts += [f"{title}; {allow}\n", of_worlds(rows) + "\n"]
     return "\n".join(parts)
 
 

@@ -21,7 +21,10 @@ BETWEEN, HEIGHT, STEP = 0.42, 0.62, 0.9  # inches: between columns, of a box, fr
 
 @styled
 def plot_diagram(
-    boxes: Mapping[str, tuple[float, float, str, str]], arrows: Sequence[tuple[str, str]], title: str | None = None
+    boxes: Mapping[str, tuple[float, float, str, str]],
+    arrows: Sequence[tuple[str, str]],
+    title: str | None = None,
+    legend: Mapping[str, str] | None = None,
 ) -> Picture:
     """Draw named boxes on a grid, and arrows between them.
 
@@ -32,6 +35,7 @@ def plot_diagram(
         text, for instance a shape, stands below the name.
     arrows : (from, to), names of boxes.
     title : above the diagram.
+    legend : what a kind stands for in this diagram, where it is not what `LEGEND` says.
 
     Raises
     ------
@@ -59,10 +63,11 @@ def plot_diagram(
     for start, end in arrows:
         a, b = _facing(middles[start], middles[end], width), _facing(middles[end], middles[start], width)
         ax.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=12, color=INK, shrinkA=1, shrinkB=1))
+    said = {**LEGEND, **(legend or {})}
     used = [kind for kind in KINDS if kind in {kind for *_, kind, _ in boxes.values()}]
     for n, kind in enumerate(used):
         x, colour = (columns * pitch / len(used)) * n + BETWEEN / 2, KINDS[kind]["edgecolor"]
-        note(ax, x, top + rows * STEP - 0.1, LEGEND[kind], color=colour)
+        note(ax, x, top + rows * STEP - 0.1, said[kind], color=colour)
     named = {name: f"{name} ({text})" if text else name for name, (*_, text) in boxes.items()}
     fig.alt = f"{title or 'Diagram'}. {'; '.join(f'{named[a]} to {named[b]}' for a, b in arrows)}."
     return fig

@@ -42,6 +42,11 @@ class Gain:
     high: float
     of: int = 1
 
+    @property
+    def interval(self) -> str:
+        """The mean and the interval as texts quote them: "+8.2 [+0.4, +15.9]"."""
+        return f"{self.mean:+.1f} [{self.low:+.1f}, {self.high:+.1f}]"
+
     def __str__(self) -> str:
         word = "a gain" if self.low > 0 else "a loss" if self.high < 0 else "open"
         interval, among = f"[{self.low:+.1f}, {self.high:+.1f}]", f", {self.of} comparisons" * (self.of > 1)

@@ -86,7 +86,7 @@ def of_worlds(rows: list[dict]) -> str:
 
 def _bold(gain: Gain, before: str = "") -> str:
     """A mean with its interval, in bold if that excludes zero."""
-    words = f"{before}{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
+    words = f"{before}{gain.interval}"
     return f"**{words}**" if gain.low > 0 or gain.high < 0 else words
 
 

@@ -188,7 +188,7 @@ def draw_gains(ax: Axes, at: dict[str, Gain | None], **words: str) -> None:
 
 
 def _words(panel: Panel, setting: float, gain: Gain) -> str:
-    return f"{panel.label(setting)}: {gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
+    return f"{panel.label(setting)}: {gain.interval}"
 
 
 def _ready() -> None:

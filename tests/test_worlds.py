@@ -204,9 +204,9 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
     for line, (panel, at) in zip(lines, gains.items(), strict=True):
         said = [f"{gain.mean:+.1f}" for gain in at.values() if gain.low > 0 or gain.high < 0]
         assert re.findall(r"[+-]\d+\.\d", line) == [*said, f"{trends[panel].mean:+.1f}"], panel.trick
-        nearer, half = max(trends[panel].low, -trends[panel].high), (trends[panel].high - trends[panel].low) / 2
         right = "as predicted" if trends[panel].mean * panel.expected > 0 else "the other way"
-        verdict = "open" if nearer < 0 else f"at the border, {right}" if nearer < half / 10 else right
+        word, _, border = trends[panel].verdict.partition(", ")
+        verdict = "open" if word == "open" else f"{border}, {right}" if border else right
         assert line.split("|")[-2].split(";")[0].strip(" *") == verdict
         assert {1: "grows", -1: "shrinks"}[panel.expected] in line.split("|")[3]
     signs = {panel.trick: "" for panel in PANELS}  # a gain, a loss, open: as the prose and the summary say

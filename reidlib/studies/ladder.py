@@ -31,8 +31,7 @@ PAPER = {"market": ("s", "Market-1501"), "duke": ("D", "DukeMTMC-reID")}  # mark
 class Gain:
     """The gain of a change in percent: the difference for each seed, their mean, and an interval for the mean.
 
-    Printed, it is "a gain" or "a loss" if the interval excludes zero, else "open". `of` says how many comparisons the
-    interval allows for.
+    `of` says how many comparisons the interval allows for.
     """
 
     name: str
@@ -47,10 +46,20 @@ class Gain:
         """The mean and the interval as texts quote them: "+8.2 [+0.4, +15.9]"."""
         return f"{self.mean:+.1f} [{self.low:+.1f}, {self.high:+.1f}]"
 
+    @property
+    def verdict(self) -> str:
+        """ "a gain" or "a loss" if the interval excludes zero, else "open".
+
+        "a gain, at the border" if it misses zero by less than a twentieth of its width: to be read as open.
+        """
+        nearer = max(self.low, -self.high)
+        if nearer <= 0:
+            return "open"
+        return ("a gain" if self.low > 0 else "a loss") + ", at the border" * (nearer < (self.high - self.low) / 20)
+
     def __str__(self) -> str:
-        word = "a gain" if self.low > 0 else "a loss" if self.high < 0 else "open"
         interval, among = f"[{self.low:+.1f}, {self.high:+.1f}]", f", {self.of} comparisons" * (self.of > 1)
-        return f"{self.name:<24} {self.mean:+5.1f} {interval:<14} of {len(self.values)} seeds{among}: {word}"
+        return f"{self.name:<24} {self.mean:+5.1f} {interval:<14} of {len(self.values)} seeds{among}: {self.verdict}"
 
 
 def paired(name: str, a: dict[int, float], b: dict[int, float], level: float = 0.95, of: int = 1) -> Gain:

@@ -177,7 +177,7 @@ def draw_gains(ax: Axes, at: dict[str, Gain | None], **words: str) -> None:
     ax.axhline(0, color=INK, linewidth=1)
     for x, gain in enumerate(at.values()):
         if gain:
-            colour, marker = LOOKS["a gain" if gain.low > 0 else "a loss" if gain.high < 0 else "open"]
+            colour, marker = LOOKS[gain.verdict.partition(",")[0]]
             bar = [[gain.mean - gain.low], [gain.high - gain.mean]]
             ax.plot([x + 0.15] * len(gain.values), gain.values, ".", color=colour, markersize=4, alpha=0.5)
             ax.errorbar(x, gain.mean, yerr=bar, color=colour, marker=marker, markersize=7, capsize=3)

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
-CHAPTERS := 07_rgb_infrared 01_data 02_tricks_ablation 03_train 04_evaluate 05_ranked_images 06_pcb 08_search 09_reasons
+CHAPTERS := 10_aligngan 03_train 07_rgb_infrared 01_data 02_tricks_ablation 04_evaluate 05_ranked_images 06_pcb 08_search 09_reasons
 LIBRARY := $(shell find reidlib -type f -not -name "*.pyc")
 
 .PHONY: demo chapters check test lint docs bench mutants lab table ladder worlds cross market clean
@@ -44,12 +44,12 @@ check: lint
 	$(BIN)/python -m pytest $(TWO)
 	$(BIN)/python -m pytest --doctest-modules reidlib
 
-# everything: the notebooks run too, and their outputs are compared; 07, which is half of it and reads no other's run,
-# runs beside the others, which read the run of 03
+# everything: the notebooks run too, and their outputs are compared; 07 and 10, which are half of it and read no run of
+# the others, run beside them
 NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval --nbval-current-env
-HALF := notebooks/07_rgb_infrared.ipynb
+HALF := notebooks/07_rgb_infrared.ipynb notebooks/10_aligngan.ipynb
 test: check
-	$(NBVAL) $(HALF) & other=$$!; $(NBVAL) notebooks --ignore $(HALF); here=$$?; wait $$other && exit $$here
+	$(NBVAL) $(HALF) & other=$$!; $(NBVAL) notebooks $(HALF:%=--ignore %); here=$$?; wait $$other && exit $$here
 
 # the site: README, the pages of docs/, the notebooks as committed, and the reference; half a minute, without a network
 docs: .venv/ready

@@ -12,7 +12,8 @@ from scipy import stats
 import reidlib as rl
 from reidlib.figures.style import FILE_DPI, encode
 from reidlib.studies import ladder
-from reidlib.studies.ladder import LABELS, RUNGS, Gain, by_seed, paired
+from reidlib.studies.gains import Gain, paired
+from reidlib.studies.ladder import LABELS, RUNGS, by_seed
 
 RESULTS = rl.project() / "results"
 PUBLISHED = rl.read_csv(RESULTS / "published.csv")

@@ -28,7 +28,7 @@ def is_picture(output):
 def test_the_course_is_complete():
     assert [path.stem for path in NOTEBOOKS] == [
         "01_data", "02_tricks_ablation", "03_train", "04_evaluate", "05_ranked_images", "06_pcb",
-        "07_rgb_infrared", "08_search", "09_reasons",
+        "07_rgb_infrared", "08_search", "09_reasons", "10_aligngan",
     ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import torch
 
 from reidlib.course.remarks import NotYetError
 
-CHAPTERS = ("data", "tricks", "training", "evaluation", "ranking", "parts", "infrared", "search", "reasons")
+CHAPTERS = ("data", "tricks", "training", "evaluation", "ranking", "parts", "infrared", "search", "reasons", "aligngan")
 
 
 def exercise(name: str, answer: Callable[..., Any]) -> None:

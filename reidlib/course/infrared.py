@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from reidlib.course.remarks import array, compare, expect, slopes
+from reidlib.course.remarks import array, compare, expect
+from reidlib.data import augment
 from reidlib.evaluation.sysu_trials import PLACES
 
 
@@ -64,23 +64,21 @@ def _position(pids: np.ndarray, pid: int) -> int:
     return people.index(pid) + 1 if pid in people else 0
 
 
-def cycle_loss(answer: Callable[..., Any]) -> None:
-    """How far images are from themselves after both translations."""
-    torch.manual_seed(3)
-    there, back = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
-    visible, infrared = torch.rand(2, 3, 8, 4), torch.rand(5, 3, 8, 4)
-    ways = [(back(there(visible)), visible), (there(back(infrared)), infrared)]
-    first, second = (float((image - real).abs().mean().detach()) for image, real in ways)
-    squares = sum(float(((image - real) ** 2).mean().detach()) for image, real in ways) / 2
-    found = answer(there, back, visible, infrared)
-    slips = {
-        "infrared images go there and back too.": first,
-        "visible images go there and back too.": second,
-        "take the mean of the two ways, not their sum.": first + second,
-        "absolute differences, not squares.": squares,
-        "both translations are in each way: the result is compared with where it began.":
-            float(((there(visible) - visible).abs().mean() + (back(infrared) - infrared).abs().mean()).detach()) / 2,
-    }  # fmt: skip
-    hints = [hint for hint, slip in slips.items() if np.isclose(float(array(found)), slip, rtol=1e-5)]
-    compare(float(array(found)), (first + second) / 2, "Your loss", (hints or ["a mean over pixels of what?"])[0])
-    slopes(found, [*there.parameters(), *back.parameters()])
+def one_channel(answer: Callable[..., Any]) -> None:
+    """Images of bytes through one of their channels, or in grey."""
+    rng = np.random.default_rng(3)
+    images = torch.from_numpy(rng.integers(0, 256, (40, 6, 4, 3), np.uint8))
+    channel, before = np.tile([-1, 0, 1, 2, 3], 8), images.clone()
+    found = answer(images, channel)
+    expect(torch.equal(images, before), "The images that were given have changed: return new ones.")
+    expect(isinstance(found, torch.Tensor) and found.dtype == torch.uint8, "Return a tensor of bytes, torch.uint8.")
+    expect(found.shape == images.shape, f"Return the shape {tuple(images.shape)}, not {tuple(found.shape)}.")
+    expect(torch.equal(found[channel == -1], images[channel == -1]), "With -1 an image stays as it is.")
+    shown = found[channel >= 0]
+    expect(bool((shown == shown[..., :1]).all()), "The three channels of what you return should be equal.")
+    wanted = augment.one_channel(images, channel)
+    for c in (0, 1, 2):
+        expect(torch.equal(found[channel == c], wanted[channel == c]), f"With {c} another channel is shown.")
+    off = (found[channel == 3].int() - wanted[channel == 3].int()).abs().max()
+    near = "It is one level off: round." if off == 1 else "Which weights, and do bytes overflow on the way?"
+    expect(off == 0, f"The grey is not that of the formula. {near}")

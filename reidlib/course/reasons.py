@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from reidlib.course.remarks import array, compare, expect
-from reidlib.studies.ladder import paired
+from reidlib.studies.gains import paired
 
 
 def paired_interval(answer: Callable[..., Any]) -> None:

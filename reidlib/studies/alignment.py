@@ -28,7 +28,7 @@ from reidlib.files import few, project, write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
 from reidlib.runs.results import collect, of_run, origin_columns, run_folder, score_columns
-from reidlib.studies.ladder import Gain, paired
+from reidlib.studies.gains import Gain, paired
 from reidlib.studies.published import one_a_seed
 from reidlib.studies.worlds import draw_gains
 from reidlib.systems import System

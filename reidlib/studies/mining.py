@@ -7,7 +7,8 @@ results/toy.csv.
 from torch import Tensor
 from torch.nn import functional as F
 
-from reidlib.studies.ladder import Gain, by_seed, paired
+from reidlib.studies.gains import Gain, paired
+from reidlib.studies.ladder import by_seed
 from reidlib.systems.bag_of_tricks import BagOfTricks
 
 NAME = "reidlib.studies.mining:RandomTriplets"

@@ -14,7 +14,7 @@ from reidlib.files import write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.runs.measuring import test_sets
 from reidlib.runs.results import of_run, origin_columns, score_columns
-from reidlib.studies.ladder import Gain, paired
+from reidlib.studies.gains import Gain, paired
 from reidlib.studies.published import chosen
 from reidlib.systems import System
 from reidlib.systems.bag_of_tricks import FEATURES, BagOfTricks

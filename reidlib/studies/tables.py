@@ -7,7 +7,7 @@ from statistics import mean, stdev
 from reidlib.files import project, read_csv, write_whole
 from reidlib.models import facts
 from reidlib.studies import worlds
-from reidlib.studies.ladder import Gain
+from reidlib.studies.gains import Gain
 from reidlib.studies.published import MEASURES, Line, compare_published, one_a_seed, unusual
 
 TABLES = {  # pair of data sets -> files below results/, one per model

@@ -26,7 +26,7 @@ from reidlib.provenance import code_of, data_digest, environment, modules_of, so
 from reidlib.recipe import Recipe
 from reidlib.runs.estimate import SHAPE
 from reidlib.runs.results import origin_columns, score_columns
-from reidlib.studies.ladder import Gain, paired
+from reidlib.studies.gains import Gain, paired
 from reidlib.studies.panels import PANELS, Panel
 from reidlib.systems import build
 from reidlib.train.embedding import embed

@@ -40,7 +40,7 @@ CONTENTS = """
 """
 GUIDES = ("browser", "your_data", "search", "pretrained", "running", "extending", "results", "faq")
 PAGES = {
-    "The course": [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))]
+    "The course": [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
     + ["notebooks/solutions/README"],
     "Guides": [f"docs/{name}" for name in GUIDES],
     "Reference": ["reference", "docs/glossary", "docs/bibliography", "data/README", "reidlib/weights/market-laptop"],

@@ -81,6 +81,7 @@ from .studies.ladder import published_gains as published_gains
 from .studies.published import compare_published as compare_published
 from .studies.tables import markdown as markdown
 from .studies.tables import results_tables as results_tables
+from .studies.tables import table as table
 from .studies.worlds import plot_worlds as plot_worlds
 from .systems import build as build
 from .systems.aligngan import AlignGAN as AlignGAN

@@ -1,6 +1,7 @@
 """The tables of results/ in Markdown, for docs/results.md: measured rows beside published ones."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -22,10 +23,21 @@ START, END = "<!-- results: written by python -m reidlib.studies.tables -->", "<
 BLOCK = re.compile(f"(?<={re.escape(START)}\n).*?(?={re.escape(END)})", re.S)
 
 
+def table(head: Sequence[object], lines: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown, with a head and lines of as many cells.
+
+    >>> print(table(["model", "mAP"], [["baseline", 23.4]]))
+    | model | mAP |
+    | --- | --- |
+    | baseline | 23.4 |
+    """
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *lines))
+
+
 def markdown(lines: list[Line]) -> str:
     """The lines as a table in Markdown, rank-1 / mAP in percent. Empty columns are left out."""
     head = ("model", "trained → tested", "erasing", "recipe", "each run", "mean ± sd", "reference", "paper", "verdict")
-    table = [
+    cells = [
         (
             getattr(facts(line.model), "LABEL", line.model) + "".join(f" + {x.upper()}" for x in added(line.tricks)),
             f"{line.trained} → {line.tested}",
@@ -39,9 +51,8 @@ def markdown(lines: list[Line]) -> str:
         )
         for line in lines
     ]
-    kept = [i for i in range(len(head)) if i in (4, 5) or any(cells[i] for cells in table)]
-    cells = [[row[i] for i in kept] for row in (head, ["---"] * len(head), *table)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    kept = [i for i in range(len(head)) if i in (4, 5) or any(row[i] for row in cells)]
+    return table([head[i] for i in kept], [[row[i] for i in kept] for row in cells])
 
 
 def added(tricks: str) -> list[str]:
@@ -65,23 +76,23 @@ def listed(rows: list[dict]) -> str:
 def plain(rows: list[dict]) -> str:
     """A table without published numbers: a line for each recipe; for each test set every run, and mean ± sd."""
     tests = list(dict.fromkeys(row["test"] for row in rows))
-    cells = [["tricks", "recipe", *tests], ["---"] * (2 + len(tests))]
+    cells = []
     for tricks, recipe in dict.fromkeys((row["tricks"], unusual(row)) for row in rows):
         cells.append([tricks, recipe])
         for test in tests:
             here = [row for row in rows if (row["tricks"], unusual(row), row["test"]) == (tricks, recipe, test)]
             cells[-1].append(f"{listed(one_a_seed(here))}; **{spread(here)}**")
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    return table(["tricks", "recipe", *tests], cells)
 
 
 def of_worlds(rows: list[dict]) -> str:
     """What each trick gave in mAP at each setting of its knob, and how that grows; bold where zero is excluded."""
-    cells = [["trick", "knob", "mAP gained at each setting", "growth from one setting to the next"], ["---"] * 4]
+    cells = []
     growth = worlds.trends(rows)
     for panel, at in worlds.gains(rows).items():
         found = "; ".join(_bold(gain, f"{panel.label(setting)}: ") for setting, gain in at.items())
         cells.append([panel.trick, panel.knob, found, _bold(growth[panel])])
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    return table(["trick", "knob", "mAP gained at each setting", "growth from one setting to the next"], cells)
 
 
 def _bold(gain: Gain, before: str = "") -> str:

@@ -12,6 +12,7 @@ from scipy import stats
 
 import reidlib as rl
 from reidlib.studies import neck, panels, worlds
+from reidlib.studies.gains import Gain
 from reidlib.studies.panels import PANELS, Panel
 from reidlib.toy import sets
 
@@ -159,6 +160,14 @@ def test_the_figure_says_every_gain_in_words_and_draws_what_there_is():
         assert [ax.get_title("left") for ax in worlds.plot_worlds(rows_of(), **named).axes if ax.axison] == at
     with pytest.raises(ValueError, match=r"no panel for 'flip'; choose from warm-up, random erasing, "):
         worlds.plot_worlds(rows_of(), trick="flip")
+
+
+def test_a_case_at_the_border_is_drawn_as_open():
+    fig = rl.Picture()
+    at = {str(low): Gain("x", (1.0, 2.0), low + 2, low, low + 4) for low in (0.3, 0.1, -1.0, -4.1, -4.3)}
+    worlds.draw_gains(fig.subplots(), at)
+    drawn = [line.get_marker() for line in fig.axes[0].lines if line.get_marker() in ("o", "s", "v")]
+    assert drawn == ["o", "s", "s", "s", "v"]
 
 
 def test_the_committed_rows_are_those_of_the_panels():

@@ -195,9 +195,9 @@ class SysuScores:
 
     def __repr__(self) -> str:
         ranks = "".join(f"rank-{k} {100 * self.rank(k):.1f}  " for k in (1, 10, 20))
-        spread = f"sd of rank-1 {100 * self.spread('rank-1'):.1f}, of mAP {100 * self.spread():.1f}"
+        spread = f"s, sd of rank-1 {100 * self.spread('rank-1'):.1f}, of mAP {100 * self.spread():.1f}"
         return (
             f"{ranks}mAP {100 * self.mAP:.1f}  mINP {100 * self.mINP:.1f}  ({self.search}-search, {self.shot}-shot, "
-            f"{len(self.runs)} trials, {spread}, draw {self.draw}, {len(self.pids)} probes, "
+            f"{len(self.runs)} trial{spread if len(self.runs) > 1 else ''}, draw {self.draw}, {len(self.pids)} probes, "
             f"{self.num_invalid} without match, re-ranking {'on' if self.reranked else 'off'})"
         )

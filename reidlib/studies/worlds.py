@@ -172,12 +172,13 @@ def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "", model: s
 def draw_gains(ax: Axes, at: dict[str, Gain | None], **words: str) -> None:
     """One panel: the gain at each setting, by its name on the axis; None is not measured. words are those of the axes.
 
-    A gain is a blue circle, a loss a vermillion triangle, an open case a grey square; seeds are dots.
+    A gain is a blue circle, a loss a vermillion triangle, a case that is open or at the border a grey square; seeds
+    are dots.
     """
     ax.axhline(0, color=INK, linewidth=1)
     for x, gain in enumerate(at.values()):
         if gain:
-            colour, marker = LOOKS[gain.verdict.partition(",")[0]]
+            colour, marker = LOOKS.get(gain.verdict, LOOKS["open"])
             bar = [[gain.mean - gain.low], [gain.high - gain.mean]]
             ax.plot([x + 0.15] * len(gain.values), gain.values, ".", color=colour, markersize=4, alpha=0.5)
             ax.errorbar(x, gain.mean, yerr=bar, color=colour, marker=marker, markersize=7, capsize=3)

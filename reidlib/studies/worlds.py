@@ -158,7 +158,8 @@ def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "", model: s
         ax.set_axis_off()
     for ax in axes[::columns]:
         ax.set_ylabel(f"{metric} gained")
-    kinds = [Line2D([], [], color=c, marker=m, label=name) for name, (c, m) in LOOKS.items()]
+    words = {"open": "open, or at the border"}
+    kinds = [Line2D([], [], color=c, marker=m, label=words.get(name, name)) for name, (c, m) in LOOKS.items()]
     fig.legend(handles=kinds, loc="outside lower center", ncols=3)
     if not trick:
         fig.suptitle(f"What each trick gives along one knob; intervals for {COMPARED} comparisons")

@@ -100,7 +100,8 @@ worlds: .venv/ready
 # five seeds of each way to train on two modalities, tested in four ways, and of the upper bound that the drawing allows,
 # in four worlds: infrared brightness as a grey copy of the colours, half of it, by the fabrics of the dyes, and unrelated:
 # results/rgb_infrared.csv; and the stated test of pixel alignment on the runs of AlignGAN: results/pixel_alignment.csv,
-# figures/generated_worlds.jpg; and AlignGAN and its baseline once more in float32: results/rgb_infrared_float32.csv
+# figures/generated_worlds.jpg; and in float32 AlignGAN and its baseline once more,
+# results/rgb_infrared_float32.csv, and the baseline with other batches, results/rgb_infrared_batches.csv
 KNOB := toy-sysu:copied=1 toy-sysu:copied=0.5 toy-sysu toy-sysu:fabrics=0
 TRUE := toy-sysu:copied=1,translated=1 toy-sysu:copied=0.5,translated=1 toy-sysu:translated=1 toy-sysu:fabrics=0,translated=1
 cross: .venv/ready
@@ -111,6 +112,8 @@ cross: .venv/ready
 	$(BIN)/python -m reidlib.studies.translations
 	$(call twice, -p dataset toy-sysu -p model bot aligngan -p precision float32 -p seed 1 2 3 4 5 \
 	  --csv results/rgb_infrared_float32.csv)
+	$(call twice, -p dataset toy-sysu -p order modality identity -p precision float32 -p seed 1 2 3 4 5 \
+	  --csv results/rgb_infrared_batches.csv)
 
 # real people on a laptop: the preset laptop on Market-1501, tested there and, where it is here, on CUHK01. Three seeds:
 # with random erasing and without, results/market1501.csv; the ladder at three tenths of the length,

@@ -9,7 +9,8 @@ import reidlib as rl
 from reidlib.studies import alignment, hidden
 
 SEEDS = dict.fromkeys(("toy", "toy_pcb", "toy_hidden"), tuple(range(1, 11)))
-SEEDS |= dict.fromkeys(("rgb_infrared", "pixel_alignment"), alignment.SEEDS)  # of the others three
+INFRARED = ("rgb_infrared", "rgb_infrared_float32", "rgb_infrared_batches")
+SEEDS |= dict.fromkeys((*INFRARED, "pixel_alignment"), alignment.SEEDS)  # of the others three
 RECIPE = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
 QUERIES = {"toy": 169, "toy-duke": 156}  # of the drawn crowds; toy-sysu: 567 probes, 386 of them by an indoor camera
 SEARCHES = {
@@ -18,13 +19,15 @@ SEARCHES = {
     for search, n in (("all", 567), ("indoor", 386))
     for shot in ("single", "multi")
 }
-TESTS = dict.fromkeys(("toy", "toy_pcb", "toy_ladder"), QUERIES) | {"rgb_infrared": SEARCHES}
+TESTS = dict.fromkeys(("toy", "toy_pcb", "toy_ladder"), QUERIES) | dict.fromkeys(INFRARED, SEARCHES)
 RUNS = {  # of each file: (data set, model, tricks) that are trained with each seed
     "toy": {(name, "bot", tricks) for name in QUERIES for tricks in ("all", "all-erasing")},
     "toy_pcb": {(name, "pcb", tricks) for name in QUERIES for tricks in ("all", "all-erasing", "all+rpp")},
     "rgb_infrared": {
         (recipe.dataset, recipe.model, recipe.tricks) for name in alignment.KNOB for recipe in alignment.planned(name)
     },
+    "rgb_infrared_float32": {("toy-sysu", "bot", "all"), ("toy-sysu", "aligngan", "all")},
+    "rgb_infrared_batches": {("toy-sysu", "bot", "all")},
     "toy_hidden": {(name, *model) for name in hidden.NETWORKS for model in hidden.MODELS},
     "pixel_alignment": {(name, "aligngan", "all") for name in alignment.KNOB},
 }
@@ -49,13 +52,17 @@ def test_every_run_of_a_table_is_there_once(name):
     key, tests = KEYS.get(name, ("test", tuple(TESTS.get(name, ()))))
     rows = [{"model": "aligngan", "tricks": "all"} | row for row in rows_of(name)]
     found = Counter((row["dataset"], row["model"], row["tricks"], row["seed"], row[key]) for row in rows)
-    assert found == Counter(
+    once = Counter(
         (*run, seed, test)
         for run in RUNS[name]
         for seed in SEEDS.get(name, (1, 2, 3))
         for test in tests
-        if name != "rgb_infrared" or test.startswith(f"{run[0]} ")
+        if name not in INFRARED or test.startswith(f"{run[0]} ")
     )
+    assert found == (once + once if name == "rgb_infrared_batches" else once)
+    if name == "rgb_infrared_batches":  # once in each order
+        orders = Counter("order=identity" in row["changed"] for row in rows)
+        assert orders[True] == orders[False] == len(rows) / 2
 
 
 @pytest.mark.parametrize("name", [*RUNS, "toy_ladder"])
@@ -63,7 +70,7 @@ def test_the_numbers_of_a_row_can_be_true(name):
     for row in rows_of(name):
         queries = row.get("probes") or TESTS.get(name, QUERIES).get(row.get("test"), QUERIES.get(row["dataset"]))
         if name in TESTS:
-            assert row["queries"] + row["unmatched"] == (567 if name == "rgb_infrared" else queries)
+            assert row["queries"] + row["unmatched"] == (567 if name in INFRARED else queries)
         ranks = [row[key] for key in ("rank1", "rank5", "rank10", "rank20") if key in row]
         assert ranks[0] > 0
         assert ranks == sorted(ranks)
@@ -84,7 +91,7 @@ def test_a_row_says_what_made_it_as_the_code_would_say(name):
         last = alignment.end_of_pixels(recipe) if name == "pixel_alignment" else recipe.epochs
         assert row.get("epoch", last) == last
         assert row.get("iterations", 0) in (0, recipe.epochs * recipe.iterations)
-        assert row.get("precision", "bf16") == "bf16"
+        assert row.get("precision", "bf16") == ("float32" if name in INFRARED[1:] else "bf16")
         assert row.get("world", 1) == 1
         assert (row["reranking"], row["flip"]) == ("off", "off" if recipe.model == "bot" else "on")
         assert re.fullmatch(r"[0-9a-f]{7,}\+?", str(row["commit"]))

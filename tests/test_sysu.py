@@ -169,7 +169,8 @@ def test_repr_names_everything_that_a_number_depends_on():
     assert low < s.mAP < high
     assert s.spread("rank-1") == pytest.approx(np.std(s.per_trial("rank-1"), ddof=1))
     one = rl.sysu.score(*crowd(), trials=1)
-    assert np.isnan(one.spread()) and "single-shot, 1 trial, draw seeded 0, " in repr(one)
+    assert np.isnan(one.spread())
+    assert "single-shot, 1 trial, draw seeded 0, " in repr(one)
     assert s.cmc[0] == pytest.approx(s.rank(1))
     other = rl.sysu.score(*crowd(seed=1), search="indoor", trials=4)
     difference, low, high = compare(s, other).differences["mAP"]

@@ -12,7 +12,7 @@ from scipy import stats
 
 import reidlib as rl
 from reidlib.studies import neck, panels, worlds
-from reidlib.studies.gains import Gain
+from reidlib.studies.gains import Gain, paired
 from reidlib.studies.panels import PANELS, Panel
 from reidlib.toy import sets
 
@@ -201,9 +201,21 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
     exact = rl.read_csv(rl.project() / "results" / "rgb_infrared_float32.csv")
     for rows in (exact, infrared):  # the two comparisons that 10 reads together
         measured.append(rl.alignment.parts(rows, "toy-sysu", of=2)["AlignGAN - baseline"])
+    channels = [
+        rl.alignment.parts(infrared, world, of=5)["channel augmentation - baseline"] for world in rl.alignment.KNOB
+    ]
+    of_seed = dict(enumerate(np.mean([gain.values for gain in channels], 0).tolist()))
+    batches = [row for row in rl.read_csv(rl.project() / "results" / "rgb_infrared_batches.csv")
+               if row["test"] == "toy-sysu all single"]  # fmt: skip
+    half, ordinary = (
+        {row["seed"]: row["mAP"] for row in batches if ("order=identity" in row["changed"]) == other}
+        for other in (False, True)
+    )
+    measured += [*channels, paired("", of_seed, dict.fromkeys(of_seed, 0.0), of=5), paired("", half, ordinary)]  # 07
     known = {gain.interval for gain in measured}
     for lesson, elsewhere in (
         ("02_tricks_ablation", set()),
+        ("07_rgb_infrared", set()),
         ("10_aligngan", set()),
         ("09_reasons", {"+0.4 [-3.5, +4.4]", "+4.0 [+1.0, +7.0]"}),
     ):

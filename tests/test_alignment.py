@@ -156,22 +156,6 @@ def test_each_part_is_compared_with_what_lacks_it_seed_by_seed():
         alignment.parts(table + table[:1])
 
 
-def test_the_gains_along_the_knob_are_drawn_world_by_world():
-    names = [name for name in alignment.MODELS if name != "pixels alone"]
-    table = [
-        dict(dataset=world, test=f"{world} all single", model=model, tricks=tricks, seed=seed, mAP=(i + 1) * k * seed)
-        for i, world in enumerate(alignment.KNOB)
-        for k, (model, tricks) in enumerate(alignment.MODELS[name] for name in names)
-        for seed in (2, 4)
-    ]
-    fig = alignment.plot_knob(table)
-    assert "grey copy: channel augmentation - baseline  +3.0 [" in fig.alt
-    assert "unrelated: AlignGAN - features alone +12.0 [" in fig.alt
-    assert "pixels alone" not in fig.alt
-    assert fig.alt.count(" 20 comparisons") == 16
-    assert [list(line.get_ydata()) for line in fig.axes[2].lines if len(line.get_xdata()) == 4] == [[9, 18, 27, 36]]
-
-
 def test_the_figure_of_the_worlds_shows_each_person_once_by_day_then_generated_and_true(crossed, monkeypatch):
     drawn = []
     monkeypatch.setattr(translations, "load", lambda name: crossed)

@@ -23,14 +23,12 @@ from reidlib.data.augment import MEAN, STD, normalise
 from reidlib.data.images import decode
 from reidlib.evaluation import sysu
 from reidlib.evaluation.sysu import SysuScores
-from reidlib.figures.style import WIDTH, Picture, styled
 from reidlib.files import few, project, write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
 from reidlib.runs.results import collect, of_run, origin_columns, run_folder, score_columns
 from reidlib.studies.gains import Gain, paired
 from reidlib.studies.published import one_a_seed
-from reidlib.studies.worlds import draw_gains
 from reidlib.systems import System
 from reidlib.systems.aligngan import AlignGAN
 from reidlib.train.checkpoints import restore
@@ -201,25 +199,6 @@ def parts(
     sides = {name: seeds(name) for name in MODELS}
     compared = {f"{a} - {b}": (sides[a], sides[b]) for a, b in PAIRS}
     return {name: paired(name, *pair, of=of) for name, pair in compared.items() if len(pair[0].keys() & pair[1]) > 1}
-
-
-@styled
-def plot_knob(rows: list[dict], test: str = "all single", metric: str = "mAP") -> Picture:
-    """What each part gains along `KNOB`, a panel a comparison: means, intervals that hold together at 95 %, seeds.
-
-    rows: of results/rgb_infrared.csv. The intervals allow for the comparisons of all panels.
-    """
-    found = {words: parts(rows, world, test, metric, len(PAIRS) * len(KNOB)) for world, words in KNOB.items()}
-    fig = Picture(figsize=(WIDTH, 5), layout="constrained")
-    *axes, last = fig.subplots(2, 3, sharey=True).ravel()
-    for ax, (a, b) in zip(axes, PAIRS, strict=True):
-        draw_gains(ax, {words: at.get(f"{a} - {b}") for words, at in found.items()}, title=f"{a}\n- {b}")
-    for ax in axes[::3]:
-        ax.set_ylabel(f"{metric} gained")
-    last.set_axis_off()
-    said = "; ".join(f"{words}: {gain}" for words, at in found.items() for gain in at.values())
-    fig.alt = f"{metric} gained by each part, with infrared brightness from a grey copy to unrelated to colour. {said}"
-    return fig
 
 
 def main(*datasets: str) -> None:

@@ -96,17 +96,29 @@ def true_infrared(dataset: str = "toy-sysu") -> Shots:
     return load(translated(dataset)).gallery
 
 
-def align(system: System, split: Split, true: Shots | None = None) -> dict[str, SysuScores]:
-    """The scores of the test, all-search and single-shot, by gallery: "visible", "grey", "generated", and "true".
+def usual_infrared(dataset: str = "toy-sysu") -> Shots:
+    """The gallery as `true_infrared`, but each garment as bright as the usual fabric of its dye is.
 
-    true: `true_infrared` of a drawn set; None for another one, which has none. Raises ValueError for a system other
-    than an AlignGAN with generators in its second phase.
+    It is what a perfect translation could make of the visible pictures alone, which show the dyes and not the fabrics.
+    ValueError for a set whose fabrics were changed.
+    """
+    if dataset != "toy-sysu":
+        raise ValueError(f"{dataset}: usual_infrared knows the fabrics of toy-sysu only")
+    return load(translated(f"{dataset}:fabrics=1")).gallery
+
+
+def align(system: System, split: Split, true: Shots | None = None, usual: Shots | None = None) -> dict[str, SysuScores]:
+    """The scores of the test, all-search and single-shot, by gallery: "visible", "grey", "generated", then those given.
+
+    true, usual: `true_infrared` and `usual_infrared` of a drawn set; None where there is none. Raises ValueError for a
+    system other than an AlignGAN with generators in its second phase.
     """
     system = of_second_phase(system)
     q = embed(system, split.query)
     galleries = {name: embed(system, split.gallery, through=change) for name, change in translations(system).items()}
-    if true is not None:
-        galleries["true"] = embed(system, true, through=lambda images: images)
+    for name, shots in (("usual", usual), ("true", true)):
+        if shots is not None:
+            galleries[name] = embed(system, shots, through=lambda images: images)
     return {name: sysu.score(q, g, split.query, split.gallery) for name, g in galleries.items()}
 
 
@@ -152,13 +164,13 @@ def light(images: Tensor) -> Tensor:
     return (grey(images) * std + mean)[:, 0].clamp(0, 1)
 
 
-def rows(system: AlignGAN, split: Split, true: Shots | None = None) -> list[dict]:
-    """The rows of results/pixel_alignment.csv for one run; true as in `align`."""
+def rows(system: AlignGAN, split: Split, true: Shots | None = None, usual: Shots | None = None) -> list[dict]:
+    """The rows of results/pixel_alignment.csv for one run; true and usual as in `align`."""
     recipe, table = system.recipe, []
     origin = recipe.to_dict() | origin_columns(environment(*code_of(system)))
     origin |= {"epoch": end_of_pixels(recipe), "test": "all single"}
     far = errors(system, split.gallery, true) | {"true": 0.0} if true is not None else {}
-    for name, scores in align(system, split, true).items():
+    for name, scores in align(system, split, true, usual).items():
         known = origin | score_columns(scores, recipe, system.flip) | {"gallery": name, "probes": scores.num_valid}
         known["error"] = round(far[name], 4) if name in far else None
         table.append({column: known[column] for column in COLUMNS})
@@ -201,21 +213,33 @@ def parts(
     return {name: paired(name, *pair, of=of) for name, pair in compared.items() if len(pair[0].keys() & pair[1]) > 1}
 
 
+def pixel_rows(recipes: list[Recipe], usual: Shots | None = None) -> list[dict]:
+    """The test with the finished runs of these recipes, after their second phase."""
+    table = []
+    for recipe in recipes:
+        run, true = run_folder(recipe), true_infrared(recipe.dataset) if drawn(recipe.dataset) else None
+        system = of_second_phase(restore(run, end_of_pixels(recipe)))
+        table += of_run(run, rows(system, load(recipe.dataset), true, usual))
+    return table
+
+
 def main(*datasets: str) -> None:
     """Collect the runs of `make cross` in results/rgb_infrared.csv and do the test with those of AlignGAN.
 
-    datasets: those of `KNOB` by default.
+    datasets: those of `KNOB` by default. float32 in place of them: the test with the runs of AlignGAN in float32 on
+    toy-sysu, results/pixel_alignment_float32.csv.
     """
+    base = project() / "results"
+    if datasets == ("float32",):
+        recipes = [Recipe.for_dataset("toy-sysu", seed=seed, model="aligngan", precision="float32") for seed in SEEDS]
+        write_csv(pixel_rows(recipes, usual_infrared()), base / "pixel_alignment_float32.csv")
+        return
     datasets = datasets or tuple(KNOB)
-    base, runs = project() / "results", [recipe for name in datasets for recipe in planned(name)]
+    runs = [recipe for name in datasets for recipe in planned(name)]
     if undone := [recipe.name() for recipe in runs if not (run_folder(recipe) / "result.json").is_file()]:
         raise FileNotFoundError(f"no result of {few(undone)}; run make cross first")
-    results, table = collect(*(run_folder(recipe) for recipe in runs)), []
-    for recipe in runs:
-        if (recipe.model, recipe.tricks) == MODELS["AlignGAN"]:
-            run, true = run_folder(recipe), true_infrared(recipe.dataset) if drawn(recipe.dataset) else None
-            system = of_second_phase(restore(run, end_of_pixels(recipe)))
-            table += of_run(run, rows(system, load(recipe.dataset), true))
+    results = collect(*(run_folder(recipe) for recipe in runs))
+    table = pixel_rows([recipe for recipe in runs if (recipe.model, recipe.tricks) == MODELS["AlignGAN"]])
     write_csv(results, base / "rgb_infrared.csv")  # not before: a file that changed would mark the commit of a row
     write_csv(table, base / "pixel_alignment.csv")
     for name in datasets:
@@ -223,5 +247,5 @@ def main(*datasets: str) -> None:
     print(*(Path("results", name) for name in ("rgb_infrared.csv", "pixel_alignment.csv")))
 
 
-if __name__ == "__main__":  # python -m reidlib.studies.alignment [sysu]
+if __name__ == "__main__":  # python -m reidlib.studies.alignment [sysu | float32]
     main(*sys.argv[1:])

@@ -185,3 +185,8 @@ def test_the_error_of_the_mean_is_that_of_one_picture_for_all(crossed, monkeypat
         for shots in (train[train.camids == 1], crossed.gallery)
     )
     assert translations.error_of_the_mean("toy-sysu") == pytest.approx(np.abs(true - learned.mean(0)).mean(), abs=1e-5)
+
+
+def test_the_usual_fabrics_are_those_of_the_toy_alone():
+    with pytest.raises(ValueError, match="toy-sysu:copied=1: usual_infrared knows the fabrics of toy-sysu only"):
+        alignment.usual_infrared("toy-sysu:copied=1")

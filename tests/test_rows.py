@@ -10,7 +10,8 @@ from reidlib.studies import alignment, hidden
 
 SEEDS = dict.fromkeys(("toy", "toy_pcb", "toy_hidden"), tuple(range(1, 11)))
 INFRARED = ("rgb_infrared", "rgb_infrared_float32", "rgb_infrared_batches")
-SEEDS |= dict.fromkeys((*INFRARED, "pixel_alignment"), alignment.SEEDS)  # of the others three
+PIXELS = ("pixel_alignment", "pixel_alignment_float32")
+SEEDS |= dict.fromkeys((*INFRARED, *PIXELS), alignment.SEEDS)  # of the others three
 RECIPE = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
 QUERIES = {"toy": 169, "toy-duke": 156}  # of the drawn crowds; toy-sysu: 567 probes, 386 of them by an indoor camera
 SEARCHES = {
@@ -30,9 +31,11 @@ RUNS = {  # of each file: (data set, model, tricks) that are trained with each s
     "rgb_infrared_batches": {("toy-sysu", "bot", "all")},
     "toy_hidden": {(name, *model) for name in hidden.NETWORKS for model in hidden.MODELS},
     "pixel_alignment": {(name, "aligngan", "all") for name in alignment.KNOB},
+    "pixel_alignment_float32": {("toy-sysu", "aligngan", "all")},
 }
 GALLERIES = ("visible", "grey", "generated", "true")
 KEYS = {"toy_hidden": ("queries", ("open", "hidden")), "pixel_alignment": ("gallery", GALLERIES)}
+KEYS["pixel_alignment_float32"] = "gallery", (*GALLERIES, "usual")
 
 
 def rows_of(name):
@@ -88,7 +91,7 @@ def test_a_row_says_what_made_it_as_the_code_would_say(name):
         assert {key: row[key] for key in RECIPE if key in row} == {
             key: getattr(recipe, key) for key in RECIPE if key in row
         }
-        last = alignment.end_of_pixels(recipe) if name == "pixel_alignment" else recipe.epochs
+        last = alignment.end_of_pixels(recipe) if name in PIXELS else recipe.epochs
         assert row.get("epoch", last) == last
         assert row.get("iterations", 0) in (0, recipe.epochs * recipe.iterations)
         assert row.get("precision", "bf16") == ("float32" if name in INFRARED[1:] else "bf16")

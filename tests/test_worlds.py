@@ -201,6 +201,12 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
     exact = rl.read_csv(rl.project() / "results" / "rgb_infrared_float32.csv")
     for rows in (exact, infrared):  # the two comparisons that 10 reads together
         measured.append(rl.alignment.parts(rows, "toy-sysu", of=2)["AlignGAN - baseline"])
+    tested = rl.read_csv(rl.project() / "results" / "pixel_alignment_float32.csv")
+    mAP = {row["gallery"]: {} for row in tested}
+    for row in tested:
+        mAP[row["gallery"]][row["seed"]] = row["mAP"]
+    for a, b in (("generated", "visible"), ("generated", "grey"), ("usual", "generated")):
+        measured.append(paired("", mAP[a], mAP[b], of=3))
     channels = [
         rl.alignment.parts(infrared, world, of=5)["channel augmentation - baseline"] for world in rl.alignment.KNOB
     ]

@@ -2,7 +2,8 @@
 
 The test of pixel alignment: an encoder that was trained on infrared images only searches for infrared probes in a
 gallery of visible images, of the same images in grey, of the same images translated to infrared by AlignGAN's
-generator and, where the set is drawn, of the true infrared pictures of the same moments. Encoder and generator are
+generator and, where the set is drawn, of the true infrared pictures of the same moments, and of what a perfect
+translator could make of the colours. Encoder and generator are
 those of one AlignGAN run after its second phase, which does not train the encoder. The error of a translation is its
 distance from the true infrared picture, pixel by pixel.
 
@@ -226,14 +227,12 @@ def pixel_rows(recipes: list[Recipe], usual: Shots | None = None) -> list[dict]:
 def main(*datasets: str) -> None:
     """Collect the runs of `make cross` in results/rgb_infrared.csv and do the test with those of AlignGAN.
 
-    datasets: those of `KNOB` by default. float32 in place of them: the test with the runs of AlignGAN in float32 on
-    toy-sysu, results/pixel_alignment_float32.csv.
+    datasets: those of `KNOB` by default; "float32": the test alone, with the runs in float32 on toy-sysu.
     """
     base = project() / "results"
     if datasets == ("float32",):
         recipes = [Recipe.for_dataset("toy-sysu", seed=seed, model="aligngan", precision="float32") for seed in SEEDS]
-        write_csv(pixel_rows(recipes, usual_infrared()), base / "pixel_alignment_float32.csv")
-        return
+        return write_csv(pixel_rows(recipes, usual_infrared()), base / "pixel_alignment_float32.csv")
     datasets = datasets or tuple(KNOB)
     runs = [recipe for name in datasets for recipe in planned(name)]
     if undone := [recipe.name() for recipe in runs if not (run_folder(recipe) / "result.json").is_file()]:

@@ -205,8 +205,8 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
     mAP = {row["gallery"]: {} for row in tested}
     for row in tested:
         mAP[row["gallery"]][row["seed"]] = row["mAP"]
-    for a, b in (("generated", "visible"), ("generated", "grey"), ("usual", "generated")):
-        measured.append(paired("", mAP[a], mAP[b], of=3))
+    for a, b in (("generated", "visible"), ("generated", "grey"), ("usual", "grey"), ("usual", "generated")):
+        measured.append(paired("", mAP[a], mAP[b], of=4))
     channels = [
         rl.alignment.parts(infrared, world, of=5)["channel augmentation - baseline"] for world in rl.alignment.KNOB
     ]

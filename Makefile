@@ -118,8 +118,8 @@ cross: .venv/ready
 	  --csv results/rgb_infrared_batches.csv)
 
 # real people on a laptop: the preset laptop on Market-1501, tested there and, where it is here, on CUHK01. Three seeds:
-# with all five tricks, without random erasing, and without any, results/market1501.csv; the ladder at three tenths of the length,
-# results/market1501_ladder.csv; three switches of a stronger baseline, results/market1501_strong.csv; the search
+# with all five tricks, without random erasing, and without any, results/market1501.csv; the ladder at three tenths of
+# the length, results/market1501_ladder.csv; three switches of a stronger baseline, results/market1501_strong.csv; the search
 # before the BNNeck, results/market1501_bnneck.csv. WEIGHTS=FILE where the ImageNet weights cannot be fetched.
 LAPTOP := -p dataset market -p preset laptop $(if $(WEIGHTS),-p weights $(abspath $(WEIGHTS)))
 market: .venv/ready

@@ -3,9 +3,9 @@
 The test of pixel alignment: an encoder that was trained on infrared images only searches for infrared probes in a
 gallery of visible images, of the same images in grey, of the same images translated to infrared by AlignGAN's
 generator and, where the set is drawn, of the true infrared pictures of the same moments, and of what a perfect
-translator could make of the colours. Encoder and generator are
-those of one AlignGAN run after its second phase, which does not train the encoder. The error of a translation is its
-distance from the true infrared picture, pixel by pixel.
+translator could make of the colours. Encoder and generator are those of one AlignGAN run after its second phase, which
+does not train the encoder; after the third, which does, the test asks what the whole training has made of both. The
+error of a translation is its distance from the true infrared picture, pixel by pixel.
 
 Both are measured in the worlds of `KNOB`, along which brightness in the dark follows the less from colour: pixel
 alignment should help where there is something to translate and the colours tell what.
@@ -112,9 +112,9 @@ def align(system: System, split: Split, true: Shots | None = None, usual: Shots 
     """The scores of the test, all-search and single-shot, by gallery: "visible", "grey", "generated", then those given.
 
     true, usual: `true_infrared` and `usual_infrared` of a drawn set; None where there is none. Raises ValueError for a
-    system other than an AlignGAN with generators in its second phase.
+    system other than an AlignGAN whose generators have begun to learn.
     """
-    system = of_second_phase(system)
+    system = with_generators(system)
     q = embed(system, split.query)
     galleries = {name: embed(system, split.gallery, through=change) for name, change in translations(system).items()}
     for name, shots in (("usual", usual), ("true", true)):
@@ -123,12 +123,10 @@ def align(system: System, split: Split, true: Shots | None = None, usual: Shots 
     return {name: sysu.score(q, g, split.query, split.gallery) for name, g in galleries.items()}
 
 
-def of_second_phase(system: System) -> AlignGAN:
-    if not isinstance(system, AlignGAN) or int(system.phase) != 1 or not system.recipe.pixels:
-        raise ValueError(
-            "the test needs an AlignGAN with trained generators and an encoder that knows real infrared images only; "
-            f"restore it after {end_of_pixels(system.recipe)} epochs"
-        )
+def with_generators(system: System) -> AlignGAN:
+    if not isinstance(system, AlignGAN) or int(system.phase) == 0 or not system.recipe.pixels:
+        last = end_of_pixels(system.recipe)
+        raise ValueError(f"the test needs an AlignGAN with trained generators; restore it after {last} epochs or later")
     return system
 
 
@@ -169,7 +167,7 @@ def rows(system: AlignGAN, split: Split, true: Shots | None = None, usual: Shots
     """The rows of results/pixel_alignment.csv for one run; true and usual as in `align`."""
     recipe, table = system.recipe, []
     origin = recipe.to_dict() | origin_columns(environment(*code_of(system)))
-    origin |= {"epoch": end_of_pixels(recipe), "test": "all single"}
+    origin |= {"epoch": recipe.epochs if int(system.phase) == 2 else end_of_pixels(recipe), "test": "all single"}
     far = errors(system, split.gallery, true) | {"true": 0.0} if true is not None else {}
     for name, scores in align(system, split, true, usual).items():
         known = origin | score_columns(scores, recipe, system.flip) | {"gallery": name, "probes": scores.num_valid}
@@ -214,25 +212,25 @@ def parts(
     return {name: paired(name, *pair, of=of) for name, pair in compared.items() if len(pair[0].keys() & pair[1]) > 1}
 
 
-def pixel_rows(recipes: list[Recipe], usual: Shots | None = None) -> list[dict]:
-    """The test with the finished runs of these recipes, after their second phase."""
+def pixel_rows(recipes: list[Recipe], usual: Shots | None = None, at_end: bool = False) -> list[dict]:
+    """The test with the finished runs of these recipes, after their second phase, or also at their end."""
     table = []
     for recipe in recipes:
         run, true = run_folder(recipe), true_infrared(recipe.dataset) if drawn(recipe.dataset) else None
-        system = of_second_phase(restore(run, end_of_pixels(recipe)))
-        table += of_run(run, rows(system, load(recipe.dataset), true, usual))
+        for epoch in (end_of_pixels(recipe), recipe.epochs)[: 1 + at_end]:
+            table += of_run(run, rows(with_generators(restore(run, epoch)), load(recipe.dataset), true, usual))
     return table
 
 
 def main(*datasets: str) -> None:
     """Collect the runs of `make cross` in results/rgb_infrared.csv and do the test with those of AlignGAN.
 
-    datasets: those of `KNOB` by default; "float32": the test alone, with the runs in float32 on toy-sysu.
+    datasets: those of `KNOB` by default; "float32": the test alone, twice, with the runs in float32 on toy-sysu.
     """
     base = project() / "results"
     if datasets == ("float32",):
         recipes = [Recipe.for_dataset("toy-sysu", seed=seed, model="aligngan", precision="float32") for seed in SEEDS]
-        return write_csv(pixel_rows(recipes, usual_infrared()), base / "pixel_alignment_float32.csv")
+        return write_csv(pixel_rows(recipes, usual_infrared(), at_end=True), base / "pixel_alignment_float32.csv")
     datasets = datasets or tuple(KNOB)
     runs = [recipe for name in datasets for recipe in planned(name)]
     if undone := [recipe.name() for recipe in runs if not (run_folder(recipe) / "result.json").is_file()]:

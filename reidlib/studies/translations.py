@@ -15,7 +15,7 @@ from reidlib.figures.sheets import image_grid
 from reidlib.figures.style import Picture, save_figure
 from reidlib.recipe import Recipe
 from reidlib.runs.results import run_folder
-from reidlib.studies.alignment import KNOB, end_of_pixels, light, of_second_phase, true_infrared
+from reidlib.studies.alignment import KNOB, end_of_pixels, light, true_infrared, with_generators
 from reidlib.systems.aligngan import AlignGAN
 from reidlib.train.checkpoints import restore
 
@@ -64,7 +64,7 @@ def main() -> None:
     """Draw the figure from the finished runs of `make cross`."""
     recipes = {name: Recipe.for_dataset(name, model="aligngan") for name in KNOB}
     runs = {name: restore(run_folder(recipe), end_of_pixels(recipe)) for name, recipe in recipes.items()}
-    systems = {name: of_second_phase(system) for name, system in runs.items()}
+    systems = {name: with_generators(system) for name, system in runs.items()}
     print(save_figure(plot_translations(systems), "generated_worlds"))
 
 

@@ -201,12 +201,11 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
     exact = rl.read_csv(rl.project() / "results" / "rgb_infrared_float32.csv")
     for rows in (exact, infrared):  # the two comparisons that 10 reads together
         measured.append(rl.alignment.parts(rows, "toy-sysu", of=2)["AlignGAN - baseline"])
-    tested = rl.read_csv(rl.project() / "results" / "pixel_alignment_float32.csv")
-    mAP = {row["gallery"]: {} for row in tested}
+    tested, mAP = rl.read_csv(rl.project() / "results" / "pixel_alignment_float32.csv"), {}
     for row in tested:
-        mAP[row["gallery"]][row["seed"]] = row["mAP"]
-    for a, b in (("generated", "visible"), ("generated", "grey"), ("usual", "grey"), ("usual", "generated")):
-        measured.append(paired("", mAP[a], mAP[b], of=4))
+        mAP.setdefault((row["gallery"], row["epoch"]), {})[row["seed"]] = row["mAP"]
+    for epoch in (36, 46):
+        measured += [paired("", mAP["generated", epoch], mAP[name, epoch], of=4) for name in ("visible", "grey")]
     channels = [
         rl.alignment.parts(infrared, world, of=5)["channel augmentation - baseline"] for world in rl.alignment.KNOB
     ]

@@ -52,8 +52,8 @@ def test_a_gain_is_paired_and_its_interval_is_students():
     assert str(paired("x", {1: 3.0, 2: 3.1}, {1: 1.0, 2: 1.1})).endswith("2 seeds: a gain")
     assert str(paired("x", {1: 1.0, 2: 1.1}, {1: 3.0, 2: 3.1})).endswith("2 seeds: a loss")
     for low, high, verdict in (
-        (0.0, 4.0, "open"), (0.19, 4.19, "a gain, at the border"), (0.21, 4.19, "a gain"), (-4.19, -0.21, "a loss"),
-        (-4.19, -0.19, "a loss, at the border"), (-1.0, 2.0, "open"),
+        (0.0, 4.0, "open"), (0.19, 4.19, "open, at the border"), (0.21, 4.19, "a gain"), (-4.19, -0.21, "a loss"),
+        (-4.19, -0.19, "open, at the border"), (-1.0, 2.0, "open"),
     ):  # fmt: skip
         assert Gain("x", (1.0, 2.0), (low + high) / 2, low, high).verdict == verdict
     assert str(paired("x", a, b, of=12)).endswith(" of 3 seeds, 12 comparisons: open")

@@ -235,7 +235,7 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
         assert re.findall(r"[+-]\d+\.\d", line) == [*said, f"{trends[panel].mean:+.1f}"], panel.trick
         right = "as predicted" if trends[panel].mean * panel.expected > 0 else "the other way"
         word, _, border = trends[panel].verdict.partition(", ")
-        verdict = "open" if word == "open" else f"{border}, {right}" if border else right
+        verdict = f"{border}, {right}" if border else "open" if word == "open" else right
         assert line.split("|")[-2].split(";")[0].strip(" *") == verdict
         assert {1: "grows", -1: "shrinks"}[panel.expected] in line.split("|")[3]
     signs = {panel.trick: "" for panel in PANELS}  # a gain, a loss, open: as the prose and the summary say

@@ -33,12 +33,14 @@ class Gain:
     def verdict(self) -> str:
         """ "a gain" or "a loss" if the interval excludes zero, else "open".
 
-        "a gain, at the border" if it misses zero by less than a twentieth of its width: to be read as open.
+        "open, at the border" if it misses zero by less than a twentieth of its width: so little is no evidence.
         """
         nearer = max(self.low, -self.high)
         if nearer <= 0:
             return "open"
-        return ("a gain" if self.low > 0 else "a loss") + ", at the border" * (nearer < (self.high - self.low) / 20)
+        if nearer < (self.high - self.low) / 20:
+            return "open, at the border"
+        return "a gain" if self.low > 0 else "a loss"
 
     def __str__(self) -> str:
         interval, among = f"[{self.low:+.1f}, {self.high:+.1f}]", f", {self.of} comparisons" * (self.of > 1)

@@ -205,7 +205,8 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
     for row in tested:
         mAP.setdefault((row["gallery"], row["epoch"]), {})[row["seed"]] = row["mAP"]
     for epoch in (36, 46):
-        measured += [paired("", mAP["generated", epoch], mAP[name, epoch], of=4) for name in ("visible", "grey")]
+        measured += [paired("", mAP["generated", epoch], mAP[name, epoch], of=5) for name in ("visible", "grey")]
+    measured.append(paired("", mAP["generated", 46], mAP["generated", 36], of=5))
     channels = [
         rl.alignment.parts(infrared, world, of=5)["channel augmentation - baseline"] for world in rl.alignment.KNOB
     ]

@@ -100,7 +100,7 @@ worlds: .venv/ready
 # five seeds of each way to train on two modalities, tested in four ways, and of the upper bound that the drawing allows,
 # in four worlds: infrared brightness as a grey copy of the colours, half of it, by the fabrics of the dyes, and unrelated:
 # results/rgb_infrared.csv; and the stated test of pixel alignment on the runs of AlignGAN: results/pixel_alignment.csv,
-# figures/generated_worlds.jpg; and in float32 AlignGAN and its baseline once more,
+# figures/generated_worlds.jpg; and in float32 AlignGAN, its baseline and channel augmentation once more,
 # results/rgb_infrared_float32.csv, with the test of pixels, results/pixel_alignment_float32.csv, and the baseline with
 # other batches, results/rgb_infrared_batches.csv
 KNOB := toy-sysu:copied=1 toy-sysu:copied=0.5 toy-sysu toy-sysu:fabrics=0
@@ -111,8 +111,8 @@ cross: .venv/ready
 	$(call twice, -p dataset $(KNOB) -p model aligngan -p tricks all all-pixels all-features -p seed 1 2 3 4 5)
 	$(BIN)/python -m reidlib.studies.alignment
 	$(BIN)/python -m reidlib.studies.translations
-	$(call twice, -p dataset toy-sysu -p model bot aligngan -p precision float32 -p seed 1 2 3 4 5 \
-	  --csv results/rgb_infrared_float32.csv)
+	$(call twice, -p dataset toy-sysu -p model bot aligngan -p precision float32 -p seed 1 2 3 4 5)
+	$(call twice, -p dataset toy-sysu -p tricks all+channels -p precision float32 -p seed 1 2 3 4 5)
 	$(BIN)/python -m reidlib.studies.alignment float32
 	$(call twice, -p dataset toy-sysu -p order modality identity -p precision float32 -p seed 1 2 3 4 5 \
 	  --csv results/rgb_infrared_batches.csv)

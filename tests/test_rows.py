@@ -27,7 +27,9 @@ RUNS = {  # of each file: (data set, model, tricks) that are trained with each s
     "rgb_infrared": {
         (recipe.dataset, recipe.model, recipe.tricks) for name in alignment.KNOB for recipe in alignment.planned(name)
     },
-    "rgb_infrared_float32": {("toy-sysu", "bot", "all"), ("toy-sysu", "aligngan", "all")},
+    "rgb_infrared_float32": {
+        ("toy-sysu", *model) for model in (("bot", "all"), ("bot", "all+channels"), ("aligngan", "all"))
+    },
     "rgb_infrared_batches": {("toy-sysu", "bot", "all")},
     "toy_hidden": {(name, *model) for name in hidden.NETWORKS for model in hidden.MODELS},
     "pixel_alignment": {(name, "aligngan", "all") for name in alignment.KNOB},

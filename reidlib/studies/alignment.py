@@ -1,14 +1,12 @@
 """AlignGAN part by part: the table of the models of two modalities, what each part gains, and two measures of pixels.
 
 The test of pixel alignment: an encoder that was trained on infrared images only searches for infrared probes in a
-gallery of visible images, of the same images in grey, of the same images translated to infrared by AlignGAN's
-generator and, where the set is drawn, of the true infrared pictures of the same moments, and of what a perfect
-translator could make of the colours. Encoder and generator are those of one AlignGAN run after its second phase, which
-does not train the encoder; after the third, which does, the test asks what the whole training has made of both. The
-error of a translation is its distance from the true infrared picture, pixel by pixel.
+gallery of visible images, of the same images in grey, of the same translated to infrared by AlignGAN's generator and,
+where the set is drawn, of the true infrared pictures, and of what a perfect translator could make of the colours.
+Encoder and generator are those of one AlignGAN run after its second phase, which does not train the encoder, or at its
+end. The error of a translation is its distance from the true infrared picture, pixel by pixel.
 
-Both are measured in the worlds of `KNOB`, along which brightness in the dark follows the less from colour: pixel
-alignment should help where there is something to translate and the colours tell what.
+Both are measured in the worlds of `KNOB`, along which brightness in the dark follows less and less from colour.
 """
 
 import sys
@@ -71,7 +69,7 @@ def end_of_pixels(recipe: Recipe) -> int:
 
 
 def drawn(dataset: str) -> bool:
-    """Whether a data set is drawn: then the true infrared pictures of its visible ones can be drawn too."""
+    """Whether a data set is drawn: then its visible pictures can be drawn in infrared, too."""
     return dataset.partition(":")[0] == "toy-sysu"
 
 
@@ -225,12 +223,16 @@ def pixel_rows(recipes: list[Recipe], usual: Shots | None = None, at_end: bool =
 def main(*datasets: str) -> None:
     """Collect the runs of `make cross` in results/rgb_infrared.csv and do the test with those of AlignGAN.
 
-    datasets: those of `KNOB` by default; "float32": the test alone, twice, with the runs in float32 on toy-sysu.
+    datasets: those of `KNOB` by default; "float32": the runs in float32 on toy-sysu, and the test with them, twice.
     """
     base = project() / "results"
     if datasets == ("float32",):
-        recipes = [Recipe.for_dataset("toy-sysu", seed=seed, model="aligngan", precision="float32") for seed in SEEDS]
-        return write_csv(pixel_rows(recipes, usual_infrared(), at_end=True), base / "pixel_alignment_float32.csv")
+        kinds = [MODELS[name] for name in ("baseline", "channel augmentation", "AlignGAN")]
+        each = [(*kind, seed) for kind in kinds for seed in SEEDS]
+        runs = [Recipe.for_dataset("toy-sysu", tricks=t, seed=s, model=m, precision="float32") for m, t, s in each]
+        table = pixel_rows(runs[-len(SEEDS) :], usual_infrared(), at_end=True)
+        write_csv(collect(*map(run_folder, runs)), base / "rgb_infrared_float32.csv")
+        return write_csv(table, base / "pixel_alignment_float32.csv")
     datasets = datasets or tuple(KNOB)
     runs = [recipe for name in datasets for recipe in planned(name)]
     if undone := [recipe.name() for recipe in runs if not (run_folder(recipe) / "result.json").is_file()]:

@@ -100,7 +100,9 @@ def test_the_training_notebook_runs_on_a_set_that_is_tested_by_the_protocol_of_s
     """Its scores have other names than the set: four tests in place of one."""
     monkeypatch.setattr(style, "encode", lambda figure, dpi: b"")
     scores = run(shell, "03_train", dataset="toy-sysu", run_dir=str(tmp_path / "run"), **TINY)["scores"]
-    assert sorted(scores) == [f"toy-sysu {search} {shot}" for search in ("all", "indoor") for shot in ("multi", "single")]
+    assert sorted(scores) == [
+        f"toy-sysu {search} {shot}" for search in ("all", "indoor") for shot in ("multi", "single")
+    ]
 
 
 def test_images_without_cameras_are_refused_before_anything_is_trained(shell, tmp_path):

@@ -95,6 +95,7 @@ def test_a_seed_that_failed_shortens_no_table(tmp_path, monkeypatch):
     for datasets, said in (
         ((), r"toy-sysu_copied=1-.*\(120 in all\)"),
         (("sysu",), r"sysu-reference-all-seed1, .*\(25 in"),
+        (("float32",), r"toy-sysu-reference-all-seed1-precision=float32, .*\(15 in"),
     ):
         with pytest.raises(FileNotFoundError, match=f"no result of {said}.*; run make cross first"):
             alignment.main(*datasets)

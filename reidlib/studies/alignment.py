@@ -225,25 +225,24 @@ def main(*datasets: str) -> None:
 
     datasets: those of `KNOB` by default; "float32": the runs in float32 on toy-sysu, and the test with them, twice.
     """
-    base = project() / "results"
-    if datasets == ("float32",):
-        kinds = [MODELS[name] for name in ("baseline", "channel augmentation", "AlignGAN")]
-        each = [(*kind, seed) for kind in kinds for seed in SEEDS]
-        runs = [Recipe.for_dataset("toy-sysu", tricks=t, seed=s, model=m, precision="float32") for m, t, s in each]
-        table = pixel_rows(runs[-len(SEEDS) :], usual_infrared(), at_end=True)
-        write_csv(collect(*map(run_folder, runs)), base / "rgb_infrared_float32.csv")
-        return write_csv(table, base / "pixel_alignment_float32.csv")
-    datasets = datasets or tuple(KNOB)
-    runs = [recipe for name in datasets for recipe in planned(name)]
+    base, exact = project() / "results", datasets == ("float32",)
+    names = ("toy-sysu",) if exact else datasets or tuple(KNOB)
+    runs = [recipe for name in names for recipe in planned(name)]
+    if exact:
+        kinds = [("toy-sysu", *MODELS[name]) for name in ("baseline", "channel augmentation", "AlignGAN")]
+        runs = [run.replace(precision="float32") for run in runs if (run.dataset, run.model, run.tricks) in kinds]
     if undone := [recipe.name() for recipe in runs if not (run_folder(recipe) / "result.json").is_file()]:
         raise FileNotFoundError(f"no result of {few(undone)}; run make cross first")
     results = collect(*(run_folder(recipe) for recipe in runs))
-    table = pixel_rows([recipe for recipe in runs if (recipe.model, recipe.tricks) == MODELS["AlignGAN"]])
-    write_csv(results, base / "rgb_infrared.csv")  # not before: a file that changed would mark the commit of a row
-    write_csv(table, base / "pixel_alignment.csv")
-    for name in datasets:
-        print(name, *parts(results, name).values(), *gains(table, name), sep="\n")
-    print(*(Path("results", name) for name in ("rgb_infrared.csv", "pixel_alignment.csv")))
+    whole = [recipe for recipe in runs if (recipe.model, recipe.tricks) == MODELS["AlignGAN"]]
+    table = pixel_rows(whole, usual_infrared() if exact else None, at_end=exact)
+    files = [f"{name}{'_float32' * exact}.csv" for name in ("rgb_infrared", "pixel_alignment")]
+    for found, file in zip((results, table), files, strict=True):  # not before: a changed file would mark the commit
+        write_csv(found, base / file)
+    for name in names:
+        early = [row for row in table if row["epoch"] == end_of_pixels(whole[0])]
+        print(name, *parts(results, name).values(), *gains(early, name), sep="\n")
+    print(*(Path("results", file) for file in files))
 
 
 if __name__ == "__main__":  # python -m reidlib.studies.alignment [sysu | float32]

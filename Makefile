@@ -93,9 +93,11 @@ ladder: .venv/ready
 	  all-warmup all-erasing all-smoothing all-stride)
 
 # each trick's gain along one knob of the drawn world or of the training, ten seeds: results/toy_worlds.csv. It goes on
-# where it was stopped; python -m reidlib.studies.worlds --dry-run measures how long the rest takes on this machine
+# where it was stopped; python -m reidlib.studies.worlds --dry-run measures how long the rest takes on this machine; and
+# strips, refined parts and the Bag of Tricks in bad boxes, with their controls, five seeds: results/toy_boxes.csv
 worlds: .venv/ready
 	$(BIN)/python -m reidlib.studies.worlds
+	$(BIN)/python -m reidlib.studies.boxes --seeds 1 2 3 4 5
 
 # five seeds of each way to train on two modalities, tested in four ways, and of the upper bound that the drawing allows,
 # in four worlds: infrared brightness as a grey copy of the colours, half of it, by the fabrics of the dyes, and unrelated:

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 import reidlib as rl
-from reidlib.studies import neck, panels, worlds
+from reidlib.studies import neck, panels, trainings, worlds
 from reidlib.studies.gains import Gain, paired
 from reidlib.studies.panels import PANELS, Panel
 from reidlib.toy import sets
@@ -28,8 +28,8 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(worlds, "PANELS", (HIDDEN, RATE))
     base = dict(height=32, width=16, p=3, k=2, iterations=2, epochs=2, precision="float32", backbone="trunks:small")
     monkeypatch.setitem(rl.Recipe.SIZES, "toy", base | {"lr": 1e-3, "weights": "none", "checkpoint_every": 2})
-    monkeypatch.setattr(worlds, "project", lambda: tmp_path)
-    monkeypatch.setattr(worlds, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(trainings, "project", lambda: tmp_path)
+    monkeypatch.setattr(trainings, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
     (tmp_path / "results").mkdir()
     return tmp_path
 
@@ -41,9 +41,9 @@ def rows_of(seeds=(1, 2, 3)):
         for i, setting in enumerate(panel.settings):
             for seed in seeds:
                 for on in (True, False):
-                    key = worlds.key(panel.recipe(setting, on, seed), panel.tested(setting))
+                    key = trainings.key(panel.recipe(setting, on, seed), panel.tested(setting))
                     score = 60 + seed + on * (i - 1) + rng.normal(0, 0.1)
-                    table.setdefault(key, dict(zip(worlds.KEY, key, strict=True)) | {"mAP": score})
+                    table.setdefault(key, dict(zip(trainings.KEY, key, strict=True)) | {"mAP": score})
     return list(table.values())
 
 
@@ -87,12 +87,12 @@ def test_what_is_missing_is_trained_and_what_is_there_is_not(small, capsys, monk
     assert not (small / "results" / "toy_worlds.csv").exists()
     worlds.main(["--seeds", "1"])
     rows = rl.read_csv(small / "results" / "toy_worlds.csv")
-    assert list(rows[0]) == list(worlds.COLUMNS)
+    assert list(rows[0]) == list(trainings.COLUMNS)
     assert len(rows) == 8, "five trainings, two of them tested in the open and hidden, one of these at home as well"
     one = next(row for row in rows if "lr=0.01" in row["changed"] and row["tricks"] == "all")
     assert (one["dataset"], one["test"], one["iterations"], one["reranking"]) == ("toy", "toy", 4, "off")
     capsys.readouterr()
-    monkeypatch.setattr(worlds, "trained", lambda *_: pytest.fail("there already"))
+    monkeypatch.setattr(trainings, "trained", lambda *_: pytest.fail("there already"))
     worlds.main(["--seeds", "1"])
     assert "5 of 5 trainings are in toy_worlds.csv" in capsys.readouterr().out
 
@@ -104,20 +104,20 @@ def test_rows_of_other_code_or_images_are_made_again(small, capsys):
     old = [row | ({"source": "0"} if i == 0 else {"data": "0"} if i == 1 else {}) for i, row in enumerate(rows)]
     rl.write_csv(old, file)
     planned = worlds.plan([1])
-    left = worlds.missing(old, planned)
-    again = {worlds.key(recipe, test) for recipe, tests in left.items() for test in tests}
-    assert again == {tuple(row[name] for name in worlds.KEY) for row in rows[:2]}
+    left = trainings.missing(old, planned)
+    again = {trainings.key(recipe, test) for recipe, tests in left.items() for test in tests}
+    assert again == {tuple(row[name] for name in trainings.KEY) for row in rows[:2]}
     worlds.main(["--seeds", "1"])
     assert [{**row, "seconds": 0} for row in rl.read_csv(file)] == [{**row, "seconds": 0} for row in rows]
 
 
 def test_a_training_that_fails_leaves_the_rows_before_it(small, monkeypatch):
-    done = worlds.trained
+    done = trainings.trained
 
     def trained(recipe, tests):
         return 1 / 0 if recipe.changes().get("lr", (0,))[0] == 1e-2 else done(recipe, tests)
 
-    monkeypatch.setattr(worlds, "trained", trained)
+    monkeypatch.setattr(trainings, "trained", trained)
     with pytest.raises(ZeroDivisionError):
         worlds.main(["--seeds", "1"])
     assert len(rl.read_csv(small / "results" / "toy_worlds.csv")) >= 1
@@ -174,8 +174,8 @@ def test_the_committed_rows_are_those_of_the_panels():
     """Whole seeds, each row once and by one version of the code of each model."""
     rows = rl.read_csv(rl.project() / "results" / worlds.TABLE)
     planned = worlds.plan(sorted({row["seed"] for row in rows}))
-    keys = [worlds.key(recipe, test) for recipe, tests in planned.items() for test in tests]
-    assert Counter(tuple(row[name] for name in worlds.KEY) for row in rows) == Counter(keys)
+    keys = [trainings.key(recipe, test) for recipe, tests in planned.items() for test in tests]
+    assert Counter(tuple(row[name] for name in trainings.KEY) for row in rows) == Counter(keys)
     for model in ("bot", "pcb"):
         assert len({row["source"] for row in rows if row["model"] == model}) == 1
 

@@ -1,0 +1,137 @@
+"""Rows of small trainings on drawn people: those of a plan that a table in results/ lacks are trained and tested.
+
+A row belongs to a recipe, a test set, the digest of the code and that of the images; what was made by other code or of
+other images is made again, so a study goes on where it was stopped.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+
+from reidlib.data import load
+from reidlib.evaluation.score import score
+from reidlib.files import project, read_csv, write_csv
+from reidlib.provenance import code_of, data_digest, environment, modules_of, source_digest
+from reidlib.recipe import Recipe
+from reidlib.runs.estimate import SHAPE
+from reidlib.runs.results import origin_columns, score_columns
+from reidlib.systems import build
+from reidlib.train.embedding import embed
+from reidlib.train.loop import fit
+
+SEEDS = tuple(range(1, 11))
+PROCESSES = 2
+KEY = ("dataset", "test", "model", "tricks", "changed", "seed")  # what a row is about; "" changed: the toy's own recipe
+COLUMNS = (
+    *KEY, "iterations", "rank1", "mAP", "mINP", "queries", "flip", "reranking", "seconds", "device", "torch", "data",
+    "source", "commit",
+)  # fmt: skip
+
+
+def key(recipe: Recipe, test: str) -> tuple:
+    """What the row of a training and a test is about: the values of `KEY`."""
+    changed = " ".join(f"{name}={here}".replace(" ", "") for name, (here, _) in recipe.changes().items())
+    return recipe.dataset, test, recipe.model, recipe.tricks, changed, recipe.seed
+
+
+def trained(recipe: Recipe, tests: Iterable[str]) -> list[dict[str, Any]]:
+    """Train by a recipe in a folder that is thrown away; the rows of its tests."""
+    split = load(recipe.dataset)
+    system = build(recipe, split.train)
+    with tempfile.TemporaryDirectory(prefix="reid-") as folder:
+        log = list(fit(system, split.train, folder))
+    known = origin_columns(environment(*code_of(system)))
+    known |= {"iterations": log[-1]["iteration"], "seconds": round(sum(row["seconds"] for row in log), 1)}
+    table = []
+    for test in tests:
+        on = load(test)
+        scores = score(embed(system, on.query), embed(system, on.gallery), on.query, on.gallery)
+        row = known | score_columns(scores, recipe, system.flip) | {"data": data_of(recipe.dataset, test)}
+        row |= dict(zip(KEY, key(recipe, test), strict=True))
+        table.append({column: row[column] for column in COLUMNS})
+    return table
+
+
+def data_of(dataset: str, test: str) -> str:
+    """The digest of the training images of one data set and of the test images of another."""
+    split = load(test)
+    return data_digest(load(dataset).train, split.query, split.gallery)
+
+
+def missing(rows: list[dict], planned: dict[Recipe, tuple[str, ...]]) -> dict[Recipe, tuple[str, ...]]:
+    """The trainings, and their tests, that no row is about, or one of other code or images."""
+    known = {tuple(row[name] for name in (*KEY, "data", "source")) for row in rows}
+    digests = {pair: data_of(*pair) for pair in {(r.dataset, t) for r, tests in planned.items() for t in tests}}
+    left = {}
+    for recipe, tests in planned.items():
+        source = source_digest(*modules_of(recipe))
+        undone = [t for t in tests if (*key(recipe, t), digests[recipe.dataset, t], source) not in known]
+        if undone:
+            left[recipe] = tuple(undone)
+    return left
+
+
+def _ready() -> None:
+    """What a process does before its first training: one thread, so that two do not wait for each other."""
+    torch.set_num_threads(1)
+
+
+def duration(planned: Iterable[Recipe], steps: int = 5) -> float:
+    """The seconds that trainings take in one process on this machine: each shape of network is tried for some steps."""
+    speeds: dict[tuple, float] = {}
+    seconds = 0.0
+    for recipe in planned:
+        shape = tuple(getattr(recipe, name) for name in SHAPE)
+        if shape not in speeds:
+            train, short = load(recipe.dataset).train, recipe.shortened(steps)
+            with tempfile.TemporaryDirectory(prefix="reid-") as folder:
+                speeds[shape] = list(fit(build(short, train), train, folder))[-1]["seconds"] / steps
+        seconds += recipe.epochs * (recipe.iterations or 1) * speeds[shape]
+    return seconds
+
+
+def measured(
+    plan: Callable[[Sequence[int]], dict[Recipe, tuple[str, ...]]],
+    table: str,
+    module: str,
+    words: str | None = None,
+    arguments: list[str] | None = None,
+) -> list[dict]:
+    """The rows of results/`table`, after the trainings that it lacks; each row is written as it comes.
+
+    plan: the recipes of some seeds, each with the data sets of its tests; module: of `reidlib.studies`, words: what it
+    does, for --help. With --dry-run nothing is trained, it prints how long that would take and returns no rows.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m reidlib.studies.{module}", description=words)
+    parser.add_argument("--dry-run", action="store_true", help="say how many trainings are missing, and how long")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="the paired seeds (default: 1 to 10)")
+    parser.add_argument("--processes", type=int, default=PROCESSES, help="trainings at a time, one thread each")
+    options, file = parser.parse_args(arguments), project() / "results" / table
+    rows = read_csv(file) if file.is_file() else []
+    planned = plan(options.seeds)
+    left = missing(rows, planned)
+    print(f"{len(planned) - len(left)} of {len(planned)} trainings are in {table}", flush=True)
+    if options.dry_run:
+        _ready()
+        minutes = duration(left) / 60 / options.processes
+        print(
+            f"{len(left)} are missing: {minutes:.0f} minutes in {options.processes} processes on this machine as it is"
+        )
+        return []
+    os.environ["OMP_NUM_THREADS"] = "1"
+    pool = ProcessPoolExecutor(options.processes, get_context("spawn"), _ready)
+    try:
+        for job in as_completed([pool.submit(trained, *pair) for pair in left.items()]):
+            new = {tuple(row[name] for name in KEY): row for row in job.result()}
+            rows = [row for row in rows if tuple(row[name] for name in KEY) not in new] + list(new.values())
+            write_csv(sorted(rows, key=lambda row: [row[name] for name in KEY]), file)
+            print(*(f"{row['test']} {row['mAP']:.1f}" for row in new.values()), *next(iter(new)), flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return rows

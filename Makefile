@@ -103,8 +103,9 @@ worlds: .venv/ready
 # in four worlds: infrared brightness as a grey copy of the colours, half of it, by the fabrics of the dyes, and unrelated:
 # results/rgb_infrared.csv; and the stated test of pixel alignment on the runs of AlignGAN: results/pixel_alignment.csv,
 # figures/generated_worlds.jpg; and in float32 AlignGAN, its baseline and channel augmentation once more,
-# results/rgb_infrared_float32.csv, with the test of pixels, results/pixel_alignment_float32.csv, and the baseline with
-# other batches, results/rgb_infrared_batches.csv
+# results/rgb_infrared_float32.csv, with the test of pixels, results/pixel_alignment_float32.csv, the test of pixels with
+# ten fresh seeds where a translation can be learned, results/pixel_alignment_fresh.csv, and the baseline with other
+# batches, results/rgb_infrared_batches.csv
 KNOB := toy-sysu:copied=1 toy-sysu:copied=0.5 toy-sysu toy-sysu:fabrics=0
 TRUE := toy-sysu:copied=1,translated=1 toy-sysu:copied=0.5,translated=1 toy-sysu:translated=1 toy-sysu:fabrics=0,translated=1
 cross: .venv/ready
@@ -116,6 +117,8 @@ cross: .venv/ready
 	$(call twice, -p dataset toy-sysu -p model bot aligngan -p precision float32 -p seed 1 2 3 4 5)
 	$(call twice, -p dataset toy-sysu -p tricks all+channels -p precision float32 -p seed 1 2 3 4 5)
 	$(BIN)/python -m reidlib.studies.alignment float32
+	$(call twice, -p dataset toy-sysu:copied=1 -p model aligngan -p precision float32 -p epochs 37 -p seed 6 7 8 9 10 11 12 13 14 15)
+	$(BIN)/python -m reidlib.studies.fresh
 	$(call twice, -p dataset toy-sysu -p order modality identity -p precision float32 -p seed 1 2 3 4 5 \
 	  --csv results/rgb_infrared_batches.csv)
 

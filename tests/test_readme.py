@@ -89,7 +89,7 @@ def test_every_link_leads_somewhere():
 @pytest.mark.filterwarnings("ignore")
 def test_the_python_of_the_readme_runs(crowd, tmp_path, monkeypatch, capsys):
     pytest.importorskip("onnxruntime", reason="pip install reidlib[export]")
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    code = "".join(re.findall(r"```python\n(.*?)```", README, re.S))
     monkeypatch.chdir(tmp_path)
     Path("crowd").rename("shop")
     names = ["a.jpg", "b.jpg", "anna_1.jpg", "anna_2.jpg", "ben_1.jpg", "who.jpg"]
@@ -102,6 +102,7 @@ def test_the_python_of_the_readme_runs(crowd, tmp_path, monkeypatch, capsys):
     assert scope["emb"].shape == (2, 1280)
     assert Path("model.onnx").is_file()
     assert scope["scores"].num_valid == 6
+    assert scope["people"].threshold is not None
     assert "anna" in capsys.readouterr().out
 
 

@@ -6,12 +6,13 @@ from collections import Counter
 import pytest
 
 import reidlib as rl
-from reidlib.studies import alignment, hidden
+from reidlib.studies import alignment, boxes, fresh, hidden, trainings
 
 SEEDS = dict.fromkeys(("toy", "toy_pcb", "toy_hidden"), tuple(range(1, 11)))
 INFRARED = ("rgb_infrared", "rgb_infrared_float32", "rgb_infrared_batches")
-PIXELS = ("pixel_alignment", "pixel_alignment_float32")
+PIXELS = ("pixel_alignment", "pixel_alignment_float32", "pixel_alignment_fresh")
 SEEDS |= dict.fromkeys((*INFRARED, *PIXELS), alignment.SEEDS)  # of the others three
+SEEDS["pixel_alignment_fresh"] = tuple(fresh.SEEDS)
 RECIPE = ("dataset", "model", "preset", "tricks", "seed", "backbone", "weights", "height", "width", "epochs")
 QUERIES = {"toy": 169, "toy-duke": 156}  # of the drawn crowds; toy-sysu: 567 probes, 386 of them by an indoor camera
 SEARCHES = {
@@ -34,9 +35,11 @@ RUNS = {  # of each file: (data set, model, tricks) that are trained with each s
     "toy_hidden": {(name, *model) for name in hidden.NETWORKS for model in hidden.MODELS},
     "pixel_alignment": {(name, "aligngan", "all") for name in alignment.KNOB},
     "pixel_alignment_float32": {("toy-sysu", "aligngan", "all")},
+    "pixel_alignment_fresh": {(fresh.WORLD, "aligngan", "all")},
 }
 GALLERIES = ("visible", "grey", "generated", "true")
-KEYS = {"toy_hidden": ("queries", ("open", "hidden")), "pixel_alignment": ("gallery", GALLERIES)}
+KEYS = {"toy_hidden": ("queries", ("open", "hidden"))}
+KEYS |= dict.fromkeys(("pixel_alignment", "pixel_alignment_fresh"), ("gallery", GALLERIES))
 KEYS["pixel_alignment_float32"] = "gallery", (*GALLERIES, "usual")
 
 
@@ -97,10 +100,23 @@ def test_a_row_says_what_made_it_as_the_code_would_say(name):
             key: getattr(recipe, key) for key in RECIPE if key in row
         }
         middle, end = alignment.end_of_pixels(recipe), recipe.epochs
-        assert row.get("epoch", end) in dict(zip(PIXELS, ({middle}, {middle, end}), strict=True)).get(name, {end})
+        assert row.get("epoch", end) in dict(zip(PIXELS, ({middle}, {middle, end}, {middle}), strict=True)).get(name, {end})
         assert row.get("iterations", 0) in (0, recipe.epochs * recipe.iterations)
         assert row.get("precision", "bf16") == ("float32" if name in INFRARED[1:] else "bf16")
         assert row.get("world", 1) == 1
         assert (row["reranking"], row["flip"]) == ("off", "off" if recipe.model == "bot" else "on")
         assert re.fullmatch(r"[0-9a-f]{7,}\+?", str(row["commit"]))
         assert re.fullmatch(r"[0-9a-f+]{12,}", str(row["source"]))
+
+
+def test_the_rows_of_parts_in_bad_boxes_are_those_of_its_plan():
+    rows = rows_of("toy_boxes")
+    planned = {trainings.key(recipe, *tests) for recipe, tests in boxes.plan(range(1, 6)).items()}
+    found = [tuple(row[name] for name in trainings.KEY) for row in rows]
+    assert len(found) == len(planned)
+    assert set(found) == planned
+    assert {row["source"] for row in rows if row["model"] != boxes.WHOLE} == {rows[0]["source"]}, "by one library"
+    for row in rows:
+        assert 0 < row["mINP"] < row["mAP"] < 100
+        assert re.fullmatch(r"[0-9a-f]{7,}", str(row["commit"]))
+        assert_counts_of(row, row["queries"])

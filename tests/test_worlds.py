@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 import reidlib as rl
-from reidlib.studies import neck, panels, trainings, worlds
+from reidlib.studies import boxes, fresh, neck, panels, trainings, worlds
 from reidlib.studies.gains import Gain, paired
 from reidlib.studies.panels import PANELS, Panel
 from reidlib.toy import sets
@@ -192,7 +192,12 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
     for of_ladder in (rl.gains_added, rl.gains_left_out, rl.gains_whole):
         measured += of_ladder(table["ladder"])
     measured += neck.gains(table["bnneck"]).values()
-    measured += neck.gains(rl.read_csv(rl.project() / "results" / "market1501_bnneck.csv")).values()
+    market, searched = (rl.read_csv(rl.project() / "results" / f"market1501{kind}.csv") for kind in ("", "_bnneck"))
+    measured += neck.gains(searched).values()
+    none = {row["seed"]: row["mAP"] for row in market if (row["tricks"], row["test"]) == ("none", "market")}
+    for feature in ("after", "before"):
+        five = {row["seed"]: row["mAP"] for row in searched if (row["feature"], row["test"]) == (feature, "market")}
+        measured.append(paired("all five - none", five, none, of=2))
     infrared, pixels = (
         rl.read_csv(rl.project() / "results" / f"{name}.csv") for name in ("rgb_infrared", "pixel_alignment")
     )
@@ -206,7 +211,8 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
         mAP.setdefault((row["gallery"], row["epoch"]), {})[row["seed"]] = row["mAP"]
     for epoch in (36, 46):
         measured += [paired("", mAP["generated", epoch], mAP[name, epoch], of=5) for name in ("visible", "grey")]
-    measured.append(paired("", mAP["generated", 46], mAP["generated", 36], of=5))
+    leads = [{seed: mAP["generated", e][seed] - grey for seed, grey in mAP["grey", e].items()} for e in (46, 36)]
+    measured.append(paired("", *leads, of=5))
     channels = [
         rl.alignment.parts(infrared, world, of=5)["channel augmentation - baseline"] for world in rl.alignment.KNOB
     ]
@@ -218,9 +224,14 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
         for other in (False, True)
     )
     measured += [*channels, paired("", of_seed, dict.fromkeys(of_seed, 0.0), of=5), paired("", half, ordinary)]  # 07
+    measured.append(rl.alignment.parts(exact, "toy-sysu", of=5)["channel augmentation - baseline"])
+    measured += rl.alignment.gains(rl.read_csv(rl.project() / "results" / fresh.TABLE), fresh.WORLD)
+    in_boxes = boxes.gains(rl.read_csv(rl.project() / "results" / boxes.TABLE))
+    measured += [gain for at in in_boxes.values() for gain in at.values()]
     known = {gain.interval for gain in measured}
     for lesson, elsewhere in (
         ("02_tricks_ablation", set()),
+        ("06_pcb", set()),
         ("07_rgb_infrared", set()),
         ("10_aligngan", set()),
         ("09_reasons", {"+4.0 [+1.0, +7.0]"}),

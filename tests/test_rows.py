@@ -100,7 +100,7 @@ def test_a_row_says_what_made_it_as_the_code_would_say(name):
             key: getattr(recipe, key) for key in RECIPE if key in row
         }
         middle, end = alignment.end_of_pixels(recipe), recipe.epochs
-        tested = {"pixel_alignment_float32": {middle, end}} | dict.fromkeys(PIXELS[::2], {middle})
+        tested = {"pixel_alignment_float32": {middle, end}} | {key: {middle} for key in PIXELS[::2]}
         assert row.get("epoch", end) in tested.get(name, {end})
         assert row.get("iterations", 0) in (0, recipe.epochs * recipe.iterations)
         assert row.get("precision", "bf16") == ("float32" if name in INFRARED[1:] else "bf16")

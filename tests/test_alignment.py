@@ -73,6 +73,18 @@ def test_three_galleries_meet_the_same_probes_and_one_of_them_is_generated(cross
     torch.testing.assert_close(found["visible"].g, by_hand, atol=1e-5, rtol=1e-4)
 
 
+def test_the_pictures_of_a_later_generator_are_searched_by_the_same_encoder(crossed):
+    system, later = system_at(1), system_at(1)
+    with torch.no_grad():
+        for weight in later.to_ir.parameters():
+            weight.mul_(2)
+    found = align(system, crossed, later=later)
+    assert list(found) == ["visible", "grey", "generated", "final"]
+    expected = rl.embed(system, crossed.gallery, through=later.to_infrared)
+    torch.testing.assert_close(found["final"].g, expected)
+    assert not torch.equal(found["final"].g, found["generated"].g)
+
+
 def test_the_rows_say_how_they_were_measured(crossed):
     system = system_at(1)
     plain, table = rows(system, crossed), rows(system, crossed, crossed.gallery)

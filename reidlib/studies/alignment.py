@@ -4,14 +4,13 @@ The test of pixel alignment: an encoder that was trained on infrared images only
 gallery of visible images, of the same images in grey, of the same translated to infrared by AlignGAN's generator and,
 where the set is drawn, of the true infrared pictures, and of what a perfect translator could make of the colours.
 Encoder and generator are those of one AlignGAN run after its second phase, which does not train the encoder, or at its
-end. The error of a translation is its distance from the true infrared picture, pixel by pixel.
-
-Both are measured in the worlds of `KNOB`, along which brightness in the dark follows less and less from colour.
+end. The error of a translation is its mean distance from the true infrared picture. Both are measured in the worlds of
+`KNOB`, along which brightness in the dark follows less and less from colour.
 """
 
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,23 +97,25 @@ def true_infrared(dataset: str = "toy-sysu") -> Shots:
 def usual_infrared(dataset: str = "toy-sysu") -> Shots:
     """The gallery as `true_infrared`, but each garment as bright as the usual fabric of its dye is.
 
-    It is what a perfect translation could make of the visible pictures alone, which show the dyes and not the fabrics.
-    ValueError for a set whose fabrics were changed.
+    It is what a perfect translation could make of visible pictures: they show dyes. ValueError for other fabrics.
     """
     if dataset != "toy-sysu":
         raise ValueError(f"{dataset}: usual_infrared knows the fabrics of toy-sysu only")
     return load(translated(f"{dataset}:fabrics=1")).gallery
 
 
-def align(system: System, split: Split, true: Shots | None = None, usual: Shots | None = None) -> dict[str, SysuScores]:
+def align(
+    system: System, split: Split, true: Shots | None = None, usual: Shots | None = None, later: AlignGAN | None = None
+) -> dict[str, SysuScores]:
     """The scores of the test, all-search and single-shot, by gallery: "visible", "grey", "generated", then those given.
 
-    true, usual: `true_infrared` and `usual_infrared` of a drawn set; None where there is none. Raises ValueError for a
-    system other than an AlignGAN whose generators have begun to learn.
+    true, usual: `true_infrared` and `usual_infrared` of a drawn set; None where there is none. later: the same run at
+    its end, for the gallery "final": its pictures, searched by the encoder of `system`. Raises ValueError for a system
+    other than an AlignGAN whose generators have begun to learn.
     """
     system = with_generators(system)
-    q = embed(system, split.query)
-    galleries = {name: embed(system, split.gallery, through=change) for name, change in translations(system).items()}
+    q, changes = embed(system, split.query), translations(system) | ({"final": later.to_infrared} if later else {})
+    galleries = {name: embed(system, split.gallery, through=change) for name, change in changes.items()}
     for name, shots in (("usual", usual), ("true", true)):
         if shots is not None:
             galleries[name] = embed(system, shots, through=lambda images: images)
@@ -136,8 +137,7 @@ def translations(system: AlignGAN) -> dict[str, Callable[[Tensor], Tensor]]:
 def errors(system: AlignGAN, seen: Shots, true: Shots) -> dict[str, float]:
     """The mean absolute difference of "grey" and "generated" from the true infrared pictures, in shares of full light.
 
-    seen, true: visible images and the true infrared ones of the same moments. Both sides are compared in grey, at the
-    size that the system sees. Raises ValueError where the two do not show the same moments.
+    Both sides are compared in grey, at the size that the system sees. ValueError where they show other moments.
     """
     if not np.array_equal(seen.paths, true.paths):
         raise ValueError(f"{true.root} does not hold the pictures of {seen.root} under the same names")
@@ -161,13 +161,13 @@ def light(images: Tensor) -> Tensor:
     return (grey(images) * std + mean)[:, 0].clamp(0, 1)
 
 
-def rows(system: AlignGAN, split: Split, true: Shots | None = None, usual: Shots | None = None) -> list[dict]:
-    """The rows of results/pixel_alignment.csv for one run; true and usual as in `align`."""
+def rows(system: AlignGAN, split: Split, true: Shots | None = None, *more: Any) -> list[dict]:
+    """The rows of results/pixel_alignment.csv for one run; `more` and true as in `align`."""
     recipe, table = system.recipe, []
     origin = recipe.to_dict() | origin_columns(environment(*code_of(system)))
     origin |= {"epoch": recipe.epochs if int(system.phase) == 2 else end_of_pixels(recipe), "test": "all single"}
     far = errors(system, split.gallery, true) | {"true": 0.0} if true is not None else {}
-    for name, scores in align(system, split, true, usual).items():
+    for name, scores in align(system, split, true, *more).items():
         known = origin | score_columns(scores, recipe, system.flip) | {"gallery": name, "probes": scores.num_valid}
         known["error"] = round(far[name], 4) if name in far else None
         table.append({column: known[column] for column in COLUMNS})
@@ -196,8 +196,7 @@ def parts(
 ) -> dict[str, Gain]:
     """What each part gains, over paired seeds: the comparisons of `PAIRS` on one data set, by their names.
 
-    rows: of results/rgb_infrared.csv; a comparison with fewer than two seeds on a side is left out. The intervals allow
-    for `of` comparisons, by default those of `PAIRS`.
+    rows: of results/rgb_infrared.csv; a comparison of fewer than two seeds is left out. The intervals allow for `of`.
     """
 
     def seeds(name: str) -> dict[int, float]:
@@ -215,8 +214,10 @@ def pixel_rows(recipes: list[Recipe], usual: Shots | None = None, at_end: bool =
     table = []
     for recipe in recipes:
         run, true = run_folder(recipe), true_infrared(recipe.dataset) if drawn(recipe.dataset) else None
-        for epoch in (end_of_pixels(recipe), recipe.epochs)[: 1 + at_end]:
-            table += of_run(run, rows(with_generators(restore(run, epoch)), load(recipe.dataset), true, usual))
+        early, split = with_generators(restore(run, end_of_pixels(recipe))), load(recipe.dataset)
+        late = with_generators(restore(run, recipe.epochs)) if at_end else None
+        for system, more in ((early, late), (late, None)):
+            table += of_run(run, rows(system, split, true, usual, more)) if system else []
     return table
 
 
@@ -242,7 +243,6 @@ def main(*datasets: str) -> None:
     for name in names:
         early = [row for row in table if row["epoch"] == end_of_pixels(whole[0])]
         print(name, *parts(results, name).values(), *gains(early, name), sep="\n")
-    print(*(Path("results", file) for file in files))
 
 
 if __name__ == "__main__":  # python -m reidlib.studies.alignment [sysu | float32]

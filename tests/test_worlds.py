@@ -209,9 +209,9 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
     tested, mAP = rl.read_csv(rl.project() / "results" / "pixel_alignment_float32.csv"), {}
     for row in tested:
         mAP.setdefault((row["gallery"], row["epoch"]), {})[row["seed"]] = row["mAP"]
-    for epoch in (36, 46):
-        measured += [paired("", mAP["generated", epoch], mAP[name, epoch], of=5) for name in ("visible", "grey")]
-    measured.append(paired("", mAP["final", 36], mAP["generated", 36], of=5))
+    sides = [(("generated", epoch), ("grey", epoch)) for epoch in (36, 46)]
+    sides += [(("final", 36), ("generated", 36)), (("generated", 46), ("final", 36))]
+    measured += [paired("", mAP[one], mAP[other], of=4) for one, other in sides]
     channels = [
         rl.alignment.parts(infrared, world, of=5)["channel augmentation - baseline"] for world in rl.alignment.KNOB
     ]

@@ -75,7 +75,7 @@ def gains(rows: list[dict], metric: str = "mAP") -> dict[tuple[str, str], dict[f
 def main(arguments: list[str] | None = None) -> None:
     """Measure what is missing of results/toy_boxes.csv, a row for each training, and print the gains."""
     rows = measured(plan, TABLE, "boxes", main.__doc__, arguments)
-    if rows:
+    if len({row["seed"] for row in rows}) > 1:
         for pair, at in gains(rows).items():
             print("\n" + " - ".join(pair), *at.values(), sep="\n  ")
 

@@ -21,12 +21,13 @@ from reidlib.data.augment import MEAN, STD, normalise
 from reidlib.data.images import decode
 from reidlib.evaluation import sysu
 from reidlib.evaluation.sysu import SysuScores
-from reidlib.files import few, project, write_csv
+from reidlib.files import project, write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
 from reidlib.runs.results import collect, of_run, origin_columns, run_folder, score_columns
 from reidlib.studies.gains import Gain, paired
 from reidlib.studies.published import one_a_seed
+from reidlib.studies.trainings import finished
 from reidlib.systems import System
 from reidlib.systems.aligngan import AlignGAN
 from reidlib.train.checkpoints import restore
@@ -232,9 +233,7 @@ def main(*datasets: str) -> None:
     if exact:
         kinds = [("toy-sysu", *MODELS[name]) for name in ("baseline", "channel augmentation", "AlignGAN")]
         runs = [run.replace(precision="float32") for run in runs if (run.dataset, run.model, run.tricks) in kinds]
-    if undone := [recipe.name() for recipe in runs if not (run_folder(recipe) / "result.json").is_file()]:
-        raise FileNotFoundError(f"no result of {few(undone)}; run make cross first")
-    results = collect(*(run_folder(recipe) for recipe in runs))
+    results = collect(*finished(map(run_folder, runs), "make cross"))
     whole = [recipe for recipe in runs if (recipe.model, recipe.tricks) == MODELS["AlignGAN"]]
     table = pixel_rows(whole, usual_infrared() if exact else None, at_end=exact)
     files = [f"{name}{'_float32' * exact}.csv" for name in ("rgb_infrared", "pixel_alignment")]

@@ -6,10 +6,11 @@ seeds, in float32, trained to the end of the second phase and one epoch more, an
 rows are results/pixel_alignment_fresh.csv.
 """
 
-from reidlib.files import few, project, write_csv
+from reidlib.files import project, write_csv
 from reidlib.recipe import Recipe
 from reidlib.runs.results import run_folder
 from reidlib.studies.alignment import MODELS, end_of_pixels, gains, pixel_rows
+from reidlib.studies.trainings import finished
 
 TABLE = "pixel_alignment_fresh.csv"
 WORLD = "toy-sysu:copied=1"
@@ -25,8 +26,7 @@ def planned() -> list[Recipe]:
 
 def main() -> None:
     """Test the runs of `make cross` and write results/pixel_alignment_fresh.csv."""
-    if undone := [recipe.name() for recipe in planned() if not (run_folder(recipe) / "result.json").is_file()]:
-        raise FileNotFoundError(f"no result of {few(undone)}; run make cross first")
+    finished(map(run_folder, planned()), "make cross")
     table = pixel_rows(planned())
     write_csv(table, project() / "results" / TABLE)
     print(*gains(table, WORLD), sep="\n")

@@ -7,12 +7,13 @@ import sys
 
 from reidlib.data import TOYS, Shots, Split, load
 from reidlib.evaluation.score import score
-from reidlib.files import few, project, write_csv
+from reidlib.files import project, write_csv
 from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
 from reidlib.runs.results import of_run, origin_columns, run_folder, score_columns
 from reidlib.studies.gains import Gain, paired
 from reidlib.studies.published import one_a_seed
+from reidlib.studies.trainings import finished
 from reidlib.systems import System
 from reidlib.train.checkpoints import restore
 from reidlib.train.embedding import embed
@@ -75,8 +76,7 @@ def main(*datasets: str) -> None:
             for model, tricks in MODELS
             for seed in SEEDS
         ]
-        if undone := [run.name for run in runs if not (run / "result.json").is_file()]:
-            raise FileNotFoundError(f"no result of {few(undone)}; run make table first")
+        finished(runs, "make table")
         split = load(dataset)
         drawn = queries(dataset)
         for run in runs:

@@ -10,13 +10,14 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from reidlib.data import load
 from reidlib.evaluation.score import score
-from reidlib.files import project, read_csv, write_csv
+from reidlib.files import few, project, read_csv, write_csv
 from reidlib.provenance import code_of, data_digest, environment, modules_of, source_digest
 from reidlib.recipe import Recipe
 from reidlib.runs.estimate import SHAPE
@@ -94,6 +95,14 @@ def duration(planned: Iterable[Recipe], steps: int = 5) -> float:
                 speeds[shape] = list(fit(build(short, train), train, folder))[-1]["seconds"] / steps
         seconds += recipe.epochs * (recipe.iterations or 1) * speeds[shape]
     return seconds
+
+
+def finished(runs: Iterable[Path], command: str) -> list[Path]:
+    """The folders of finished runs. FileNotFoundError if some are not: it names them and the command to run first."""
+    runs = list(runs)
+    if undone := [run.name for run in runs if not (run / "result.json").is_file()]:
+        raise FileNotFoundError(f"no result of {few(undone)}; run {command} first")
+    return runs
 
 
 def measured(

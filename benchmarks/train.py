@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import reidlib as rl
 from reidlib.data.images import on
 from reidlib.provenance import environment
-from reidlib.systems import convolutions
+from reidlib.systems import device_settings
 from reidlib.systems.backbones import uses_bf16
 
 GPU = torch.cuda.is_available()
@@ -72,7 +72,7 @@ def this_way(recipe, shots, batches) -> Iterator:
     labels = torch.searchsorted(system.ids.cpu(), torch.as_tensor(shots.pids)).to(DEVICE)
     system.begin_epoch(recipe.epochs // 4)
     torch.set_float32_matmul_precision("highest")
-    with convolutions(system, tuned=True):
+    with device_settings(system, tuned=True):
         for number, batch in enumerate(batches):
             images = rl.augment(store.batch(batch, DEVICE), recipe, rl.generator(1, "augment", number))
             system.step(images, labels[on(batch, DEVICE)])

@@ -3,6 +3,9 @@
 import csv
 import hashlib
 import itertools
+import platform
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,6 +185,37 @@ def test_the_memory_that_images_may_take_changes_nothing(crowd, tiny, tmp_path):
     mapped = rl.build(tiny, crowd.train, "cpu")
     list(rl.fit(mapped, crowd.train, tmp_path / "mapped", memory=1000))
     assert digest(mapped) == digest(held)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator, which keeps its own settings")
+@pytest.mark.parametrize("work", ["fit", "embed"])
+def test_freed_memory_serves_the_next_tensors_and_goes_back_to_the_system_at_the_end(crowd, tiny, tmp_path, work):
+    system, size, faults = rl.build(tiny, crowd.train, "cpu"), 16 << 20, []
+    pages = 4 * size // resource.getpagesize()  # of a tensor of 64 MiB
+
+    def taken(call):
+        def with_large_tensors(*given):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(10):
+                torch.ones(size)
+            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+            return call(*given)
+
+        return with_large_tensors
+
+    def held():
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    system.step, system.embed = taken(system.step), taken(system.embed)
+    before = held()
+    if work == "fit":
+        next(rl.fit(system, crowd.train, tmp_path))
+    else:
+        rl.embed(system, crowd.train, batch=8)
+    assert max(faults[1:]) < pages, "Linux gave each tensor new pages"
+    assert held() < before + pages
+    torch.ones(size)
+    assert held() < before + pages, "a tensor freed later is kept"
 
 
 def test_a_compiled_backbone_is_one_field_trains_alike_and_leaves_the_names_in_a_checkpoint_alone(

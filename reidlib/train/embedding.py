@@ -15,7 +15,7 @@ from reidlib.data.augment import normalise
 from reidlib.data.images import UNSCALED, decode, read, upright
 from reidlib.data.shots import Shots
 from reidlib.progress import progress
-from reidlib.systems import System, convolutions
+from reidlib.systems import System, device_settings
 
 CHUNK = 1024  # images decoded ahead of the network, so that neither waits for the other
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray  # arrays: uint8 (H, W, 3), RGB
@@ -51,7 +51,7 @@ def embed(
     chunks = [pictures[i : i + CHUNK] for i in range(0, len(pictures), CHUNK)]
     bar = progress(label=f"embed {name}", total=len(pictures), unit="image", few=len(pictures) < CHUNK)
     rows = []
-    with ThreadPoolExecutor(1) as ahead, bar, convolutions(system):
+    with ThreadPoolExecutor(1) as ahead, bar, device_settings(system):
         waiting = ahead.submit(decode_all, chunks[0], recipe.size, recipe.resize)
         for part, following in zip(visible.split(CHUNK), (*chunks[1:], None), strict=True):
             decoded = waiting.result()

@@ -23,7 +23,7 @@ from reidlib.data.shots import Shots
 from reidlib.files import few, made
 from reidlib.provenance import code_of, data_digest, identity, source_digest
 from reidlib.recipe import Recipe
-from reidlib.systems import System, build, convolutions
+from reidlib.systems import System, build, device_settings
 from reidlib.train.checkpoints import Keeper, checkpoints, claim_folder, lock, rank, refuse, restored, resume, world
 from reidlib.train.rows import cost, epoch_row, means_of
 
@@ -111,7 +111,7 @@ def _train_epoch(
     iteration = rows[-1]["iteration"] if rows else 0
     begun = begun or {"losses": [], "seconds": 0.0, "waiting": 0.0}
     start = time.perf_counter() - begun["seconds"]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), convolutions(system, tuned=True):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), device_settings(system, tuned=True):
         system.begin_epoch(len(rows))
         for step in range(len(begun["losses"]), len(batches)):
             number, before = iteration + step, time.perf_counter()

@@ -119,8 +119,8 @@ def device_settings(system: System, tuned: bool = False) -> AbstractContextManag
 def _freed_memory_kept() -> Iterator[None]:
     """A context in which glibc keeps freed memory. Else it returns it to Linux, which clears each page that it gives.
 
-    A training step frees and takes hundreds of megabytes, so clearing them costs it a third of its time. At the end
-    all is returned, and glibc has the settings that its own rule for large blocks arrives at. Elsewhere: nothing.
+    At the end all is returned, and glibc has the settings that its own rule for large blocks arrives at. With other
+    allocators it does nothing. benchmarks/train.py prints what it saves.
     """
     libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(libc, "mallopt"):  # another system, or a Linux without glibc

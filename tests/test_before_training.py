@@ -99,7 +99,10 @@ def stop(*arguments, until):
     """Start a command, stop it as Ctrl-C does once `until` is true; returns what it wrote as an error."""
     command = [sys.executable, "-m", *map(str, arguments)]
     paths = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}  # of trunks.py
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=paths)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=paths,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C
+    )  # fmt: skip
     try:
         wait_for(lambda: until() or process.poll() is not None)
         process.send_signal(signal.SIGINT)

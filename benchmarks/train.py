@@ -202,7 +202,7 @@ def main() -> None:
         shots = crowd(size, Path(folder, "images"))
         measure(recipe, shots, warm, timed)
         optimiser_step(recipe, shots)
-        embedding(recipe, shots, 96 if small or not GPU else 4096)
+        embedding(recipe, shots, 96 if small else 4096 if GPU else 512)
     sys.stdout.flush()
 
 

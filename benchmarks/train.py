@@ -157,14 +157,13 @@ def embedding(recipe, shots, count: int) -> None:
     print(f"embedding, decoding included: {plain:.0f} images/s, with the mirror image {mirrored:.0f}", end="")
     print(f": {plain / mirrored:.2f} x the time")
     if not GPU:
-        kept = [rate(False)]
         with mock.patch("reidlib.systems._freed_memory_kept", nullcontext):
-            kept += [rate(False), rate(False)]
-        kept += [rate(False)]
-        ratio = (kept[0] + kept[3]) / (kept[1] + kept[2])
+            returned = rate(False)
+        kept = rate(False)
         print(
-            f"{(kept[1] + kept[2]) / 2:.0f} images/s where freed memory goes back to the system: {ratio:.2f} x the time"
+            f"{returned:.0f} images/s where freed memory goes back to the system, {kept:.0f} where it is kept", end=""
         )
+        print(f": {kept / returned:.2f} x")
 
 
 def measure(recipe, shots, warm: int, timed: int) -> None:

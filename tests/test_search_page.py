@@ -72,12 +72,11 @@ def test_the_numbers_of_the_page_stand_in_the_committed_tables():
         kept = [f"{mean} ± {sd}" for rate, mean, sd in measured if float(rate) >= 1]
         assert [cell.strip() for cell in shown.split("|") if "±" in cell] == kept, (test, entries)
     rows = [re.findall(rf"^{name} +(.*)$", parts["toy"], re.M)[-1].split() for name in ("mean", "sd")]
-    thresholds = rows[0][0], rows[0][5]
     shares = [f"{mean} ± {sd}" for i, (mean, sd) in enumerate(zip(*rows, strict=True)) if i % 5]
     notebook = (rl.project() / "notebooks" / "08_search.ipynb").read_text()
-    for who, threshold, (found, alarms, found_of_others, alarms_of_others) in (
-        ("people of the training set", thresholds[0], shares[:4]),
-        ("new people", thresholds[1], shares[4:]),
+    kinds = "people of the training set", "new people"
+    for who, threshold, (found, alarms, found_of_others, alarms_of_others) in zip(
+        kinds, rows[0][::5], (shares[:4], shares[4:]), strict=True
     ):
         assert f"| {who} | {found} | {found_of_others} | {alarms} | {alarms_of_others} |" in PAGE
         printed = rf"{who} +{float(threshold):.2f} +{found} +{found_of_others} +{alarms_of_others}\\n"

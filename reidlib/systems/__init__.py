@@ -119,8 +119,8 @@ def device_settings(system: System, tuned: bool = False) -> AbstractContextManag
 def _freed_memory_kept() -> Iterator[None]:
     """A context in which glibc keeps freed memory. Else it returns it to Linux, which clears each page that it gives.
 
-    At the end glibc has the settings that its own rule for large blocks arrives at, and returns memory by them. With
-    other allocators this does nothing. benchmarks/train.py prints what it saves.
+    At the end all is returned, and glibc has the settings that its own rule for large blocks arrives at. With other
+    allocators it does nothing. benchmarks/train.py prints what it saves.
     """
     libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(libc, "mallopt"):  # another system, or a Linux without glibc
@@ -135,3 +135,4 @@ def _freed_memory_kept() -> Iterator[None]:
         libc.mallopt(mmap_max, 65_536)
         libc.mallopt(mmap_threshold, 32 << 20)
         libc.mallopt(trim_threshold, 64 << 20)
+        libc.malloc_trim(0)

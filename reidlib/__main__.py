@@ -123,7 +123,10 @@ def pictures(words: Sequence[str | Path]) -> list[Path]:
     for path in map(Path, words):
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
-        found = [Path(folder, name) for folder, _, _ in os.walk(path) for name in images_in(Path(folder))]
+        found = []
+        for folder, below, _ in os.walk(path):
+            below[:] = [name for name in below if not name.startswith(".")]  # thumbnails and copies of some program
+            found += [Path(folder, name) for name in images_in(Path(folder))]
         if path.is_dir() and not found:
             raise ValueError(f"{path} holds no images ({', '.join(sorted(IMAGES))})")
         files += sorted(found) if path.is_dir() else [path]

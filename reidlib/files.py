@@ -41,7 +41,7 @@ def project() -> Path:
 
 def cache_folder() -> Path:
     """Where decoded images are kept: $REID_CACHE, else ~/.cache/reidlib. Safe to delete at any time."""
-    return Path(os.environ.get("REID_CACHE") or Path.home() / ".cache" / "reidlib")
+    return Path(os.environ.get("REID_CACHE") or "~/.cache/reidlib").expanduser()
 
 
 def weights_file(name: str | Path) -> Path:

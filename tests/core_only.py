@@ -1,4 +1,4 @@
-"""What must work where nothing but the wheel and what it requires is installed; a part that needs an extra says which.
+"""What must work where nothing but the wheel and what it requires is installed; a part that needs more says which.
 
 python core_only.py [FOLDER ...]
 
@@ -24,7 +24,7 @@ def need(name, use, *arguments):
     try:
         use(*arguments)
     except ImportError as error:
-        print(name, "needs", re.search(r"pip install reidlib\[(\w+)\]", str(error))[1])
+        print(name, "needs", re.search(r"pip install ([\w -]+)$", str(error))[1])
 
 
 for name in rl.__all__:

@@ -119,7 +119,7 @@ def test_without_ray_the_remedy_is_named(small, own, tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ImportError, match=r"pip install reidlib\[cluster\]"):
+    with pytest.raises(ImportError, match="pip install ray"):
         repeats.run_grid(small, [own], tmp_path / "runs", ray="auto")
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -141,7 +142,8 @@ def test_averages_are_not_asked_of_a_file_that_was_saved_without_them(crowd, mod
 def test_files_that_a_system_hides_in_folders_are_no_images(crowd, model, tmp_path, capsys):
     people = tmp_path / "crowd" / "gallery"
     (people / "0007" / "._c1.png").write_bytes(b"of macOS")
-    (people / ".cache").mkdir()
+    for folder in (people / ".cache", people / "0007" / ".thumbnails"):
+        shutil.copytree(people / "0007", folder)
     assert main(["search", model, str(people), str(people / "0007"), "-k", "1"]) == 0
     assert capsys.readouterr().out.count("\n") == 3
 

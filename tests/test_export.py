@@ -11,8 +11,8 @@ import torch
 import reidlib as rl
 from reidlib.data.augment import normalise
 
-ort = pytest.importorskip("onnxruntime", reason="pip install reidlib[export]")
-pytest.importorskip("onnxscript", reason="pip install reidlib[export]")
+ort = pytest.importorskip("onnxruntime", reason="pip install onnx onnxscript onnxruntime")
+pytest.importorskip("onnxscript", reason="pip install onnx onnxscript onnxruntime")
 
 SIZES = dict(height=32, width=16, weights="none")
 # a system each, and a backbone each of torchvision, of timm and of one's own
@@ -117,7 +117,7 @@ def test_what_cannot_be_exported_says_so_and_writes_nothing(own, tmp_path):
     assert not (tmp_path / "none.onnx").exists()
 
 
-def test_without_onnx_the_message_names_the_extra(own, monkeypatch, tmp_path):
+def test_without_onnx_the_message_names_the_packages(own, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ImportError, match=r"pip install reidlib\[export\]"):
+    with pytest.raises(ImportError, match="pip install onnx onnxscript onnxruntime"):
         rl.export(built(model="own_system:Own", height=32, width=16), tmp_path / "none.onnx")

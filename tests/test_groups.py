@@ -8,7 +8,7 @@ import torch
 
 import reidlib as rl
 
-metrics = pytest.importorskip("sklearn.metrics", reason="pip install reidlib[groups]")
+metrics = pytest.importorskip("sklearn.metrics", reason="pip install scikit-learn")
 
 
 def people(noise, people=12, alone=6, seed=0):
@@ -50,5 +50,5 @@ def test_what_cannot_be_grouped_says_so(monkeypatch):
     with pytest.raises(ValueError, match="finite"):
         rl.group(x * torch.nan)
     monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
-    with pytest.raises(ImportError, match=r"pip install reidlib\[groups\]"):
+    with pytest.raises(ImportError, match="pip install scikit-learn"):
         rl.group(x)

@@ -59,6 +59,13 @@ def test_a_store_is_read_from_its_cache_the_second_time(crowd, monkeypatch):
     assert first.digest == again.digest
 
 
+def test_a_store_of_nothing_is_read_from_its_cache_too_and_the_cache_may_be_below_home(crowd, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("REID_CACHE", "~/cache")
+    assert [len(rl.ImageStore(crowd.train[:0], (32, 16))) for _ in range(2)] == [0, 0]
+    assert len(list((tmp_path / "cache").glob("*-32x16-*"))) == 1
+
+
 def test_a_changed_pixel_is_noticed(crowd):
     before = rl.ImageStore(crowd.train, (32, 16))
     file, stat = crowd.train.file(0), os.stat(crowd.train.file(0))

@@ -147,11 +147,12 @@ def test_check_names_single_colour_images_of_infrared_cameras(sysu):
     for pid in (1, 6):
         shutil.copy(sysu / f"cam4/{pid:04d}/0001.jpg", sysu / f"cam3/{pid:04d}/0002.jpg")
         picture(sysu / f"cam4/{pid:04d}/0001.jpg", pid, grey=False)
+    shutil.copy(sysu / "cam4/0001/0001.jpg", sysu / "cam4/0001/0001.png")
     report = check(load("sysu", sysu))
     found = {problem.kind: problem.files for problem in report.problems}
     assert found["colour"] == ["cam3/0001/0002.jpg", "cam3/0006/0002.jpg"]
     assert set(found) == {"colour", "unread", "counts"}
-    assert len(found["unread"]) == 6 * 2  # person 30
+    assert found["unread"] == ["cam4/0001/0001.png"], "and not person 30, whom no list names"
     assert "though their camera is infrared" in str(report)
 
 

@@ -143,6 +143,8 @@ def test_headers_and_splits_are_read_in_any_case_and_with_blanks(tmp_path):
         (b"\xff\xd8\xff\xe0\x00\x10JFIF" + b"x" * 90, r"t\.csv: an image .*, and no table"),
         (b"PK\x03\x04\xff\xfe", r"t\.csv: a workbook of Excel .*save it as 'CSV UTF-8' .*pandas.read_excel"),
         (b'path,pid,split\na.png,"' + b"x" * 140_000, r"t\.csv, line 2: field larger .* quotation mark"),
+        (b'path,pid,split\nt.csv,1,train\nt.csv,"1,train\nt.csv,2,query\n', r"line 3: unexpected end .* quotation"),
+        (b'path,pid,split\nt.csv,"1,train\nt.csv,"2",query\n', r"line 2: ',' expected .* quotation"),
         (b"path;pid;split\n", r"found: path;pid;split; separate columns by commas"),
         (b"path,pid,PID,split\n", r"t\.csv, line 1: more than one column pid"),
         (b"path,pid,split\nt.csv,1,train,2\n", r"line 2: more cells than columns: 2"),

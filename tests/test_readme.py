@@ -88,7 +88,7 @@ def test_every_link_leads_somewhere():
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_python_of_the_readme_runs(crowd, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("onnxruntime", reason="pip install reidlib[export]")
+    pytest.importorskip("onnxruntime", reason="pip install onnx onnxscript onnxruntime")
     code = "".join(re.findall(r"```python\n(.*?)```", README, re.S))
     monkeypatch.chdir(tmp_path)
     Path("crowd").rename("shop")

@@ -86,6 +86,7 @@ def test_detections_without_tracks_are_strangers(video):
         ("1,7,a,6,10,20\n", "gt.txt, line 1: not frame, id, left, top, width, height"),
         ("1,7,1,6\n", "gt.txt, line 1"),
         ("1,7,1,6,10,20\n1,7,1,6,10,inf,1\n", "gt.txt, line 2"),
+        ("1,0,1,6,10,20\n1,1,1,6,10,20\n", "gt.txt has a track 0; count tracks from 1"),
         ("9,7,1,6,10,20,1\n", "frames without an image: 9"),
         ("", "gt.txt has no box of a person"),
     ],
@@ -95,6 +96,22 @@ def test_a_table_that_cannot_be_used_says_so(table, said, video):
     (folder / "gt" / "gt.txt").write_text(table)
     with pytest.raises(ValueError, match=said):
         rl.load(folder)
+
+
+def test_a_place_in_the_world_is_no_class(video):
+    """MOT15 has ten columns: column 8 is the person's x in metres. From MOT16 on there are nine, and it is a class."""
+    folder, _ = video
+    table, boxes = folder / "gt" / "gt.txt", ("1,7,1,6,10,20,1,-8.3,4.5,0\n", "1,12,20,6,10,20,1,1.2,4.5,0\n")
+    table.write_text("".join(boxes))
+    assert rl.load(folder).query.pids.tolist() == [7, 12]
+    table.write_text("1,7,1,6,10,20,1,8,0.9\n1,12,20,6,10,20,1,1,0.9\n")
+    assert rl.load(folder).query.pids.tolist() == [12]
+
+
+def test_a_folder_of_track_0_is_refused(tmp_path):
+    save(tmp_path / "video" / "track_0000" / "1.png", np.zeros((20, 10, 3), np.uint8))
+    with pytest.raises(ValueError, match="folder track_0000; count tracks from 1"):
+        rl.load(tmp_path / "video")
 
 
 def test_frames_that_are_not_there_are_missed(video):

@@ -37,7 +37,7 @@ def here(tmp_path, monkeypatch):
         for folder in ("shop", "thermal"):
             (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (64, 32, 3), np.uint8)).save(tmp_path / "shop" / name)
-        counts = rng.integers(7000 + 100 * i, 9000, (64, 32)).astype(np.uint16)
+        counts = rng.integers(7000 + 100 * i, 9000, (64 + i, 32)).astype(np.uint16)
         Image.fromarray(counts).save((tmp_path / "thermal" / name).with_suffix(".png"))
     folder = tmp_path / "shop/train/anna"
     shutil.copy(folder / "till_c2_0001.jpg", folder / "till_c2_0001 (copy).jpg")

@@ -3,4 +3,4 @@
 from importlib.util import find_spec
 
 if find_spec("anywidget") is None:
-    raise ImportError("the ranked-image browser needs anywidget: pip install reidlib[notebooks]")
+    raise ImportError("the ranked-image browser needs anywidget: pip install anywidget")

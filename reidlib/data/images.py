@@ -1,5 +1,6 @@
 """Every image decoded once, in parallel, into one uint8 tensor; later epochs touch no JPEG."""
 
+import contextlib
 import itertools
 import math
 import os
@@ -203,7 +204,7 @@ def _cached(file: Path, shots: Shots, size: tuple[int, int], resize: str, mapped
     if len(kept) != length + CHECKSUM or zlib.crc32(kept[:length].data) != checksum:
         return None
     images = kept[:length].reshape(len(shots), *size, 3)
-    some = np.linspace(0, len(shots) - 1, 8).astype(int)  # another version of Pillow may give other pixels
+    some = np.linspace(0, len(shots) - 1, min(8, len(shots))).astype(int)  # another Pillow may give other pixels
     return images if all(np.array_equal(images[i], read(shots.file(i), size, resize)) for i in some) else None
 
 
@@ -215,8 +216,9 @@ def _decode_and_keep(file: Path, shots: Shots, size: tuple[int, int], resize: st
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         for left in file.parent.glob("*.tmp"):
-            if time.time() - left.stat().st_mtime > ABANDONED:
-                left.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process has finished it
+                if time.time() - left.stat().st_mtime > ABANDONED:
+                    left.unlink()
         write_whole(file, lambda stream: _save(stream, shares))
     except OSError as error:
         if error.errno is None:  # raised by `read`: a missing image

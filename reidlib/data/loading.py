@@ -191,7 +191,8 @@ def _cameras(name: str, rows: list[layouts.Row]) -> np.ndarray:
     """Camera numbers (N,); 0 for all if none is known, as score(..., same_camera="keep") expects."""
     unknown = [row.path for row in rows if not row.camid]
     if unknown and len(unknown) < len(rows):
-        raise ValueError(f"{name}: no camera in the names of {few(unknown)}, though others have one; name all or none")
+        seen = next(f"{row.path} has camera {row.camid}" for row in rows if row.camid)
+        raise ValueError(f"{name}: no camera in the names of {few(unknown)}, though {seen}; name all or none")
     return np.zeros(len(rows), np.int64) if unknown else _numbers(name, "camid", rows)
 
 

@@ -32,14 +32,16 @@ def read_table(file: Path) -> list[Row]:
 
     ValueError names the file and the lines that cannot be used, and why.
     """
-    table = csv.reader(io.StringIO(_text(file), newline=""), skipinitialspace=True)
+    table = csv.reader(io.StringIO(_text(file), newline=""), skipinitialspace=True, strict=True)
+    records, begins = [], 1
     try:
-        header = next(table, [])
-        records = [(f"line {table.line_num}", cells) for cells in table]
+        for cells in table:
+            records.append((f"line {table.line_num}", cells))
+            begins = table.line_num + 1
     except csv.Error as error:
         remedy = "does a quotation mark open a cell and none close it?"
-        raise ValueError(f"{file.name}, line {table.line_num}: {error}; {remedy}") from None
-    return _rows(file.name, file.parent, "line 1", header, records)
+        raise ValueError(f"{file.name}, line {begins}: {error}; {remedy}") from None
+    return _rows(file.name, file.parent, "line 1", records[0][1] if records else [], records[1:])
 
 
 def _text(file: Path) -> str:

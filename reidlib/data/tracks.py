@@ -21,6 +21,7 @@ from reidlib.files import cache_folder, few
 TRACK = re.compile(r"track[_-]?(\w+)", re.I)  # the folder of a track
 TABLES = ("gt/gt.txt", "gt.txt", "det/det.txt", "det.txt")  # in this order: with identities first
 PEOPLE = {1, -1}  # MOT's classes of boxes that are read: pedestrians, and none stated
+FROM_1 = "count tracks from 1: here 0 marks boxes without a track, each of a stranger"
 LEAST = 8  # pixels of a box, in each direction, below which it shows nobody
 
 
@@ -47,6 +48,8 @@ def read_tracks(name: str, folder: Path) -> tuple[Path, list[Row]] | None:
             for i, file in enumerate(sorted(images_in(sub))):
                 camera = CAMERA.search(file)
                 pid = str(int(track[1])) if track[1].isdigit() else track[1]
+                if pid == "0" and table is None:
+                    raise ValueError(f"{name}: folder {sub.name}; {FROM_1}")
                 part = "query" if i == 0 and pid != "0" else "gallery"  # 0: boxes without a track, each a stranger
                 rows.append(Row(part, f"{sub.name}/{file}", pid, camera[1] if camera else ""))
     return (root, rows) if rows else None
@@ -89,8 +92,11 @@ def _boxes(name: str, table: Path) -> list[Box]:
                     raise ValueError(said) from None
                 continue
             real = table.name == "det.txt" or len(values) < 7 or values[6] != 0  # 0: not to be evaluated
-            if real and (len(values) < 8 or int(values[7]) in PEOPLE) and min(box.width, box.height) >= LEAST:
+            person = len(values) not in (8, 9) or int(values[7]) in PEOPLE  # ten: column 8 is a place in the world
+            if real and person and min(box.width, box.height) >= LEAST:
                 boxes.append(box)
+    if any(box.track == 0 for box in boxes):
+        raise ValueError(f"{name}: {table.name} has a track 0; {FROM_1}")
     if not boxes:
         raise ValueError(f"{name}: {table.name} has no box of a person of {LEAST} x {LEAST} pixels")
     return boxes

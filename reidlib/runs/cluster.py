@@ -82,7 +82,7 @@ def _connect(address: str) -> Any:
     try:
         import ray
     except ImportError:
-        raise ImportError("a grid on a cluster needs Ray: pip install reidlib[cluster]") from None
+        raise ImportError("a grid on a cluster needs Ray: pip install ray") from None
     if address != "auto":
         _knock(address)
     if not ray.is_initialized():

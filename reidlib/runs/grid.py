@@ -56,7 +56,7 @@ def run_grid(
     ImportError : papermill is not installed, or Ray where a cluster is asked for
     """
     if find_spec("papermill") is None:
-        raise ImportError("a grid runs notebooks by papermill: pip install reidlib[notebooks]")
+        raise ImportError("a grid runs notebooks by papermill: pip install papermill jupyterlab")
     planned, base = with_data(plan(notebook, jobs), here=not ray), _base(runs)
     if ray:
         from reidlib.runs.cluster import engine

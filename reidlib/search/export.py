@@ -65,7 +65,7 @@ def export(
         import onnxruntime
         import onnxscript  # noqa: F401, which torch.onnx needs
     except ImportError:
-        raise ImportError("export needs onnx, onnxscript and onnxruntime: pip install reidlib[export]") from None
+        raise ImportError("export needs three packages: pip install onnx onnxscript onnxruntime") from None
     height, width = size or system.recipe.size
     if min(height, width) < 1:
         raise ValueError(f"size={size}: it is the height and the width of an image in pixels")

@@ -42,7 +42,7 @@ def group(emb: Tensor, radius: float = 0.6, least: int = 4, k1: int = 20, k2: in
         from sklearn.cluster import DBSCAN
         from sklearn.neighbors import sort_graph_by_row_values
     except ImportError:
-        raise ImportError("grouping needs scikit-learn: pip install reidlib[groups]") from None
+        raise ImportError("grouping needs scikit-learn: pip install scikit-learn") from None
     if emb.ndim != 2 or not len(emb) or not emb.is_floating_point() or not bool(emb.isfinite().all()):
         raise ValueError(f"embeddings must be floating point (N, D) and finite, not {emb.dtype} {tuple(emb.shape)}")
     distance = rerank(emb, emb, k1, k2).shared

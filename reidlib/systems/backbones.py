@@ -168,7 +168,7 @@ def _timm(name: str, pretrained: bool, size: tuple[int, int]) -> nn.Module:
     try:
         import timm
     except ImportError:
-        raise ImportError(f"backbone='timm:{name}' needs timm: pip install reidlib[timm]") from None
+        raise ImportError(f"backbone='timm:{name}' needs timm: pip install timm") from None
     if not timm.is_model(name):
         raise ValueError(f"timm has no model {name!r}; timm.list_models() names them")
     try:

@@ -283,6 +283,11 @@ test("fields become filters: percent as fractions, an empty one as nothing", () 
   model.answer({ view: view({ filter: { ...view().filter, ap_low: 0.5, ap_high: 0.6 } }) });
   assert.equal(bars[5].getAttribute("aria-pressed"), "true");
   assert.deepEqual(bars.map((bar) => bar.tabIndex), [-1, -1, -1, -1, -1, 0, -1, -1, -1, -1]);
+  for (const [key, end] of [["ArrowLeft", bars[0]], ["ArrowRight", bars[9]]]) {
+    end.focus();
+    press(key, end);
+    assert.equal(document.activeElement, end, "an arrow at an end stays there");
+  }
   bars[5].click();
   assert.deepEqual(last(), { action: "filter", ap_low: 0, ap_high: 1 }, "a second click lifts it");
   model.answer();
@@ -494,6 +499,19 @@ test("a dropped image is sent as text, one after the other, and one that is too 
   assert.deepEqual(last(), { action: "ask", name: "a.jpg", data: "a.jpg" });
   model.answer();
   assert.deepEqual(last(), { action: "ask", name: "b.jpg", data: null, size: 9e6 });
+});
+
+test("dropped images outlive a kernel that is busy", () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  search();
+  page.dispatch("drop", { dataTransfer: { files: ["a.jpg", "b.jpg", "c.jpg"].map((name) => ({ name, size: 10 })) } });
+  mock.timers.tick(7000);
+  for (const name of ["a.jpg", "b.jpg", "c.jpg"]) {
+    assert.deepEqual(last().name, name);
+    model.answer();
+  }
+  assert.equal(model.sent.length, 3);
+  mock.timers.reset();
 });
 
 test("keys of the other page do nothing, those of both act", () => {

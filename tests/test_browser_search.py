@@ -69,6 +69,16 @@ def test_an_image_of_the_readers_own_is_searched_for_and_an_answer_too(page, gal
     assert page.view["query"]["file"] == file.name
 
 
+def test_a_number_with_zeros_before_it_is_a_part_of_a_name(page, crowd):
+    pid = f"{crowd.query.pids[-1]:04d}"
+    assert int(pid) < len(crowd.query) or pid.startswith("0")
+    assert not ask(page, "jump", to=pid)
+    assert pid in str(page.asked[page.position])
+    assert not ask(page, "jump", to="1")
+    assert page.position == 1
+    assert "no image '9999'" in ask(page, "jump", to="9999")
+
+
 def test_a_pair_is_explained(page):
     page.gallery.system = page.gallery.system.eval()
     j = cards(page, "index")[1]

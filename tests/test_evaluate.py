@@ -460,7 +460,7 @@ def put(name, key, value):
         ),
         (
             lambda x: setattr(x["gallery"], "pids", x["gallery"].pids.astype(str)),
-            r"gallery pids must be 20 whole numbers .* not <U.*number names with np.unique",
+            r"gallery pids must be 20 whole numbers .* not <U.*number names, .* with np.unique",
         ),
         (
             lambda x: setattr(x["query"], "camids", x["query"].camids + 0.5),

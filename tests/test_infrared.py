@@ -130,7 +130,7 @@ def test_images_that_are_not_read_are_reported(sysu):
     (sysu / "cam5/0006/0001.jpg").rename(sysu / "cam5/0006/0001.png")
     report = check(load("sysu", sysu))
     (unread,) = [problem.files for problem in report.problems if problem.kind == "unread"]
-    assert {"cam4/people/0001.jpg", "cam5/0006/0001.png"} < set(unread)
+    assert set(unread) == {"cam4/people/0001.jpg", "cam5/0006/0001.png"}
 
 
 def test_swapped_camera_folders_are_reported(sysu):

@@ -109,6 +109,30 @@ def test_intervals_resample_people_and_hold_the_rates():
     np.testing.assert_allclose(many.intervals(threshold), found.intervals(threshold), atol=1e-12)
 
 
+def test_rates_of_0_and_1_have_the_exact_interval_of_as_many_people():
+    """Guards: no false alarm among twenty strangers, reported with the interval 0 to 0."""
+    found = rl.open_set(crowd_of())
+    assert found.rates(2.0) == (0, 0)
+    for low, high in found.intervals(2.0):
+        assert (low, (1 - high) ** 20) == (0, pytest.approx(0.025))  # Clopper and Pearson: twenty people, none
+    low, high = found.intervals(-2.0)[1]
+    assert (low**20, high) == (pytest.approx(0.025), 1)
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_of_a_right_and_a_wrong_answer_as_similar_the_wrong_one_is_the_best(average):
+    """Guards: the same picture enrolled under two names, counted as found where a sum is rounded upwards."""
+    scores = crowd_of(junk=0, distractors=0, noise=0.01)
+    g, pids = scores.g, scores.gallery.pids
+    known = rl.open_set(scores, seed=3, average=average)
+    a, b = np.unique(known.pids[known.enrolled])[:2]
+    g[pids == b] = g[pids == a]
+    twice = rl.score(scores.q, g, scores.query, scores.gallery)
+    again = rl.open_set(twice, seed=3, average=average)
+    assert known.right[known.pids == a].all()
+    assert not again.right[again.pids == a].any()
+
+
 def test_what_cannot_be_split_is_refused(tmp_path):
     scores = crowd_of()
     with pytest.raises(ValueError, match="of 40 people: two on each side"):

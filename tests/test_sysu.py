@@ -96,7 +96,7 @@ def test_a_plain_evaluator_finds_the_same(search, shot):
         run = s.trial(t)
         np.testing.assert_allclose(run.ap, ap, rtol=0, atol=1e-12)
         np.testing.assert_allclose(run.inp, inp, rtol=0, atol=1e-12)
-        assert run.first_match.tolist() == first.tolist()
+        assert s.runs[t].first_match.tolist() == first.tolist()
     np.testing.assert_allclose(
         s.trials.cmc[-1], [(first[first > 0] <= k).mean() for k in range(1, s.counts["people"] + 1)]
     )
@@ -188,6 +188,8 @@ def test_a_trial_can_be_looked_at():
     assert shown.index.tolist() == hidden.index[~hidden.ignored].tolist()
     assert (np.diff(shown.similarity) <= 0).all()
     assert shown.match.tolist() == (gallery.pids[shown.index] == query.pids[i]).tolist()
+    assert s.trial(1).first_match[i] == 1 + shown.match.argmax()
+    assert (s.trial(1).first_match > s.runs[1].first_match).any(), "of images, not of people"
     assert s.trial(1).gallery.paths.tolist() == gallery.paths[s.columns[1]].tolist()
     again = s.ranking(i, 99, True, 1)  # the order of Scores.ranking, then the trial
     assert again.index.tolist() == hidden.index.tolist()

@@ -11,7 +11,7 @@ const HINT =
   "F figure · L copy lists · G go to · C clear filter · Esc back";
 const SEARCH_LEGEND = "✓ solid: similar enough · – dotted: below the threshold, which stands between them";
 const SEARCH_HINT =
-  "Drop an image here, or choose one. Keys: ↑ ↓ images · ← → answers · Enter search with it · P pair · S why alike · G go to · Esc back";
+  "Drop an image here, or choose one. Keys: ↑ ↓ images · ← → answers · Enter search with it · P pair · S why alike · G go to · Esc close";
 const LARGEST = 6e6; // bytes of a dropped file: a message of 10 MB breaks Jupyter's connection
 const STEPS = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -1e9, End: 1e9 };
 const PROPERTIES = ["className", "textContent", "hidden", "value", "checked", "tabIndex", "type", "src", "htmlFor"];
@@ -199,11 +199,12 @@ function bars(send) {
   const el = node("div", { className: "rb-bars", role: "toolbar", "aria-label": "Histogram of AP" }, ...all);
   el.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by) return;
+    event.stopPropagation(); // at an end, too: the page takes arrows for the images of a list
     const next = all[all.indexOf(event.target) + by];
     if (!next) return;
     stop(next);
     next.focus();
-    event.stopPropagation();
   });
   const update = (counts, filter) => {
     where = filter;
@@ -370,7 +371,8 @@ function queryCard(send) {
 }
 
 // Sends one action at a time, so that a held key does not fill the kernel's queue: waiting steps are combined into one.
-// If no answer comes, waiting actions are dropped except marks, which name their query: the next action sends them again.
+// If no answer comes, waiting actions are dropped except marks, which name their query, and dropped images: the next
+// action sends them again.
 function outbox(model, asleep) {
   const me = Math.random().toString(36).slice(2);
   const queue = [];
@@ -390,7 +392,7 @@ function outbox(model, asleep) {
   const giveUp = () => {
     clearTimeout(timer);
     queue.unshift(waiting);
-    queue.splice(0, queue.length, ...queue.filter((action) => action.action === "mark"));
+    queue.splice(0, queue.length, ...queue.filter((action) => ["mark", "ask"].includes(action.action)));
     waiting = null;
     asleep(true);
   };
@@ -402,7 +404,7 @@ function outbox(model, asleep) {
   };
   const answered = () => {
     asleep(false);
-    if (queue[0]?.id === model.get("answered")) queue.shift(); // a late answer to a mark
+    if (queue[0]?.id === model.get("answered")) queue.shift(); // a late answer
     if (waiting && model.get("answered") !== waiting.id) return;
     clearTimeout(timer);
     waiting = null;

@@ -56,8 +56,9 @@ class SearchBrowser(Page):
         """Go to an image by its number, from 0, or to the next one with `to` in its path."""
         word, count = str(to).strip(), len(self.asked)
         order = [(self.position + 1 + i) % count for i in range(count)]
-        found = [int(word)] if word.isdecimal() else [i for i in order if word in str(self.asked[i])]
-        if not found or found[0] >= count:
+        number = word.isdecimal() and word == str(int(word)) and int(word) < count  # 0012 is a part of a name
+        found = [int(word)] if number else [i for i in order if word in str(self.asked[i])]
+        if not found:
             raise ValueError(f"no image {word!r}: there are {count}, numbered from 0")
         self._go(found[0])
 

@@ -137,7 +137,8 @@ def check_shots(query: Shots, gallery: Shots) -> None:
             if labels.shape != (len(shots),) or not np.can_cast(labels.dtype, np.int64):
                 raise ValueError(
                     f"{name} {kind} must be {len(shots)} whole numbers (int64), one an image, not {labels.dtype} "
-                    f"{labels.shape}; number names with np.unique(names, return_inverse=True) over query and gallery"
+                    f"{labels.shape}; number names, of query and gallery together, with "
+                    "np.unique(names, return_inverse=True)[1] + 1"
                 )
     if len(junk := np.flatnonzero(query.pids == JUNK)):
         i = junk[0]

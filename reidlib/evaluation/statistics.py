@@ -67,6 +67,8 @@ def check_paired(a: Scores | SysuScores, b: Scores | SysuScores) -> None:
         raise ValueError(f"two models need the same queries in the same order; got {len(a.ap)} and {len(b.ap)}")
     if len(differ := np.flatnonzero(a.valid != b.valid)):
         raise ValueError(f"query {differ[0]} has a match in one gallery only: score both against the same gallery")
+    if a.counts != b.counts or not np.array_equal(a.matches, b.matches):
+        raise ValueError("different galleries, or different rules of what is ignored: score both by the same")
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Verification:
         return float(tpr[k]), float(threshold[k])
 
     def __repr__(self) -> str:
-        points = ((fpr, *self.at(fpr)) for fpr in (1e-4, 1e-3, 1e-2))
+        points = ((fpr, *self.at(fpr)) for fpr in (1e-4, 1e-3, 1e-2) if fpr * self.false.sum() >= 1)
         parts = (f"TPR {100 * tpr:.1f} at FPR {fpr:g} (threshold {t:.3f})" for fpr, tpr, t in points)
         return f"{'  '.join(parts)}  ({self.true.sum()} true and {self.false.sum()} false pairs)"
 

@@ -9,8 +9,8 @@ import torch
 
 from reidlib.data.shots import Shots
 from reidlib.evaluation.cosine import Cosine
-from reidlib.evaluation.counting import Rule, Similarity
-from reidlib.evaluation.scores import Compared, Interval, Ranking, Scores, bootstrap
+from reidlib.evaluation.counting import Rule, Similarity, count
+from reidlib.evaluation.scores import Compared, Interval, Ranking, Scores, bootstrap, per_query
 
 PLACES = np.array([0, 1, 2, 2, 4, 5, 6])  # of cameras 1 to 6: 2 and 3 are in one room; 0 is no place
 FILE = "rand_perm_cam.mat"
@@ -181,12 +181,13 @@ class SysuScores:
         return bootstrap(self.values(name)[self.valid], self.pids[self.valid], level, repeats, seed)
 
     def trial(self, t: int) -> Scores:
-        """One trial as Scores, for figures and lists; its `first_match` and `cmc` count people, the rest images."""
+        """One trial as Scores, for figures and lists: its `first_match` counts images, that of `runs[t]` people."""
         if not 0 <= t < len(self.runs):
             raise IndexError(f"no trial {t}: there are {len(self.runs)}, numbered from 0")
         gallery, g = self.gallery[self.columns[t]], self.g[torch.from_numpy(self.columns[t]).to(self.g.device)]
         source, rule = self.sources[t] if self.reranked else Cosine(self.q, g), Rule(self.query, gallery, same_place)
-        return replace(self.runs[t], compared=Compared(self.query, gallery, self.q, g, source, rule))
+        first = per_query(*count(source, rule), len(self.query))["first_match"]
+        return replace(self.runs[t], first_match=first, compared=Compared(self.query, gallery, self.q, g, source, rule))
 
     def ranking(self, i: int, k: int = 20, ignored: bool = False, trial: int = 0) -> Ranking:
         """The first k images for probe i in a trial; `index` is into `gallery`, the set that was drawn from."""

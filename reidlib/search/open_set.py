@@ -51,11 +51,12 @@ class OpenSet:
         """Intervals of both `rates` at a threshold, by resampling people, each with all their images: `bootstrap`.
 
         Model, enrolled images and threshold stay as they are. Of a threshold that was found on the same people, the
-        interval of false alarms says how far it may be off for others.
+        interval of false alarms says how far it may be off for others. Where none of the images or all of them count,
+        resampling shows no spread: the far end is then the bound of Clopper and Pearson (1934) for as many people.
         """
         found, alarms = self._marks(threshold)
         of_found, of_alarms = self.pids[self.enrolled], self.pids[~self.enrolled]
-        return bootstrap(found, of_found, level, seed=seed), bootstrap(alarms, of_alarms, level, seed=seed)
+        return _interval(found, of_found, level, seed), _interval(alarms, of_alarms, level, seed)
 
     def summary(self, false_alarms: float) -> dict[str, Any]:
         """What a threshold rests on, as plain values: rates with their intervals, and how many images and people."""
@@ -77,12 +78,20 @@ class OpenSet:
         return f"{'  '.join(parts)}  ({images:,} images of {self.people:,} people, {strangers:,} of strangers)"
 
 
+def _interval(marks: np.ndarray, pids: np.ndarray, level: float, seed: int) -> Interval:
+    low, high = bootstrap(marks, pids, level, seed=seed)
+    bound = ((1 - level) / 2) ** (1 / len(np.unique(pids)))
+    if low == high and marks.all():
+        return bound, 1.0
+    return (0.0, 1 - bound) if low == high and not marks.any() else (low, high)
+
+
 def open_set(scores: Scores, enrolled: float = 0.5, seed: int = 0, average: bool = False) -> OpenSet:
     """Enrol some people of a test set, and take the others for strangers: every query, and its best answer.
 
-    The gallery is that of `scores` without the strangers' images; its rule says what a query ignores. Of a right and a
-    wrong answer exactly as similar, the wrong one is the best. Take people whom the model has not seen. Similarities
-    are within 1e-5 of exact ones.
+    The gallery is that of `scores` without the strangers' images; its rule says what a query ignores. Similarities are
+    within 1e-5 of exact ones; of a right and a wrong answer that differ by no more than that, the wrong one is the
+    best. Take people whom the model has not seen.
 
     Parameters
     ----------
@@ -104,7 +113,7 @@ def open_set(scores: Scores, enrolled: float = 0.5, seed: int = 0, average: bool
     own, others = (_averaged if average else _best)(scores, there)
     valid, at = scores.valid, np.isin(scores.pids, known)
     best = np.where(at, np.maximum(own, others), others)[valid].astype(np.float32)
-    right = (at & (own > others))[valid]
+    right = (at & (own > others + 1e-5))[valid]
     return OpenSet(best, right, at[valid], scores.pids[valid], count, f"{scores.query.name}, seed {seed}")
 
 

@@ -146,6 +146,9 @@ def test_images_that_memory_does_not_hold_give_the_same_batches(crowd):
     index = np.array([3, 0, 23])
     held, mapped = rl.ImageStore(crowd.train, (32, 16)), rl.ImageStore(crowd.train, (32, 16), memory=1000)
     assert (held.mapped, mapped.mapped) == (False, True)
+    held.images = held.images.to("meta:0")
+    assert held.batch(index, torch.device("meta")).device.type == "meta", "the current GPU, however it is written"
+    held = rl.ImageStore(crowd.train, (32, 16))
     assert torch.equal(held.batch(index, torch.device("cpu")), mapped.batch(index, torch.device("cpu")))
     cache_file(crowd.train).unlink()
     again = rl.ImageStore(crowd.train, (32, 16), memory=1000)

@@ -37,6 +37,10 @@ def test_embeddings_are_used_again_until_the_weights_or_the_images_change(crowd,
     crowd.query.file(0).write_bytes(crowd.query.file(1).read_bytes())
     rl.measure(rl.restore(folder, 2, device="cpu"), crowd, folder)
     assert len(calls) == 4, "other images"
+    system = rl.restore(folder, 2, device="cpu")
+    system.recipe = system.recipe.replace(height=64, width=32)
+    rl.measure(system, crowd, folder)
+    assert len(calls) == 6, "another size, which is in no weights"
 
 
 def test_a_result_says_what_made_it(crowd, run):

@@ -259,8 +259,19 @@ def test_a_run_that_was_left_is_finished_before_it_is_used(crowd, tiny, tmp_path
     whole, _ = trained(tiny, crowd.train, tmp_path / "whole")
     trained(tiny, crowd.train, tmp_path / "left", 2)
     assert rl.checkpoints(tmp_path / "left") == [2]
+    with pytest.raises(ValueError, match="epoch=1: checkpoints are kept of every 2 epochs and of the last, 3"):
+        rl.load_or_train(tiny, crowd.train, tmp_path / "left", 1)
     finished = rl.load_or_train(tiny, crowd.train, tmp_path / "left")
     assert digest(finished.cpu()) == digest(whole)
+
+
+def test_a_system_that_shares_no_gradients_is_refused_in_several_processes(crowd, tiny, tmp_path, monkeypatch):
+    """Guards: unrelated models, each trained on a part of every batch, of which one is kept."""
+    monkeypatch.setattr(train, "world", lambda: 2)
+    system = rl.build(tiny, crowd.train, "cpu")
+    monkeypatch.delattr(type(system), "replica")
+    with pytest.raises(ValueError, match=r"trains in one process, not in 2: .*`replica = None`"):
+        next(rl.fit(system, crowd.train, tmp_path))
 
 
 def test_the_learning_rate_and_training_mode_are_set_for_each_epoch(crowd, tiny):

@@ -173,8 +173,8 @@ class ImageStore:
     def batch(self, index: np.ndarray, device: torch.device) -> Tensor:
         """The images at `index` (B,) as uint8 (B, H, W, 3) on `device`."""
         positions = on(index, self.images.device)
-        if self.images.device == device:
-            return self.images.index_select(0, positions)
+        if self.images.device.type == device.type:
+            return self.images.index_select(0, positions).to(device)
         pinned = torch.empty((len(index), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=True)
         return torch.index_select(self.images, 0, positions, out=pinned).to(device, non_blocking=True)
 

@@ -20,7 +20,7 @@ from reidlib.runs.measuring import test_sets
 from reidlib.runs.parameters import check_given, parameters_of
 from reidlib.runs.results import metrics_by_name
 from reidlib.settings import shortened
-from reidlib.train.checkpoints import read_claim
+from reidlib.train.checkpoints import check_epoch, read_claim
 
 PLACES = ("data_root", "market_path", "duke_path")  # where data lie: no part of a job's name
 LEFTOVER = 60  # seconds to wait for a kernel whose grid was killed; it ends by itself about a second later
@@ -101,7 +101,7 @@ def plan(notebook: str | Path, jobs: list[dict[str, Any]]) -> list[Job]:
     for parameters in jobs:
         check_given(notebook, parameters, known)
         recipe, _ = _split(standard | parameters)
-        _check_epoch(recipe, parameters.get("resume_test_epoch"))
+        check_epoch(recipe, parameters.get("resume_test_epoch"), "resume_test_epoch")
         metrics_by_name(parameters.get("metrics"))
         others = {name: value for name, value in _split(parameters, recipe)[1].items() if value != standard[name]}
         words = [f"{key}={value}" for key, value in others.items() if key not in PLACES]
@@ -235,12 +235,3 @@ def _split(parameters: dict[str, Any], recipe: Recipe | None = None) -> tuple[Re
     names = {entry.name for entry in fields(recipe or recipe_class(parameters.get("model") or "bot"))}
     others = {name: value for name, value in parameters.items() if name not in names}
     return recipe or Recipe.for_dataset(**{name: parameters[name] for name in parameters if name in names}), others
-
-
-def _check_epoch(recipe: Recipe, epoch: int | None) -> None:
-    epoch = epoch or recipe.epochs
-    if epoch > recipe.epochs or (epoch < recipe.epochs and epoch % recipe.checkpoint_every):
-        raise ValueError(
-            f"resume_test_epoch={epoch}: checkpoints are kept of every {recipe.checkpoint_every} epochs and of the "
-            f"last, {recipe.epochs}"
-        )

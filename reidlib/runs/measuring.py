@@ -1,5 +1,6 @@
 """What a model reaches: which sets it is tested on, their embeddings, which are kept, and the scores."""
 
+import json
 import re
 import warnings
 import zipfile
@@ -174,7 +175,8 @@ def _keep(file: Path, write: Callable[[Path], Any]) -> None:
 def _key(system: System, split: Split) -> str:
     feature = getattr(system, "feature", "")  # which of its features, if it has several
     code, data = source_digest(*code_of(system)), data_digest(split.query, split.gallery)
-    return " ".join((code, feature, state_digest(system), data))
+    recipe = json.dumps(system.recipe.to_dict(), sort_keys=True)  # last stride, size and more are in no weights
+    return " ".join((code, feature, state_digest(system), data, recipe))
 
 
 def _kept(file: Path, key: str) -> list[torch.Tensor] | None:

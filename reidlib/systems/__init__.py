@@ -26,9 +26,10 @@ __all__ = ["System", "build", "device_settings", "facts", "module_name"]
 class System(Protocol):
     """What can be trained, restored, embedded and browsed: a torch module with these members.
 
-    Three more are optional: `to_infrared(images)`, what visible images become before they are embedded;
+    Four more are optional: `to_infrared(images)`, what visible images become before they are embedded;
     `regions(images)`, what each place of the last map adds to the embedding, where it is a sum over places;
-    `parts(images)`, the pieces that make up the embedding, one for each part of the body.
+    `parts(images)`, the pieces that make up the embedding, one for each part of the body; `replica`, None in the class,
+    which `fit` sets under torchrun and `step` then calls in place of the module, so that the gradients are shared.
     """
 
     recipe: Recipe

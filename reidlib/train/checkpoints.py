@@ -27,6 +27,15 @@ CHECKSUM = 20  # bytes at the end of a checkpoint: the digest of all before them
 Identity = dict[str, Any]  # of provenance.identity
 
 
+def check_epoch(recipe: Recipe, epoch: int | None, name: str = "epoch") -> None:
+    """ValueError for an epoch of which a training by `recipe` keeps no checkpoint; `name` is that of the parameter."""
+    every = recipe.checkpoint_every
+    if epoch not in (None, recipe.epochs) and (not 0 < epoch < recipe.epochs or epoch % every):
+        raise ValueError(
+            f"{name}={epoch}: checkpoints are kept of every {every} epochs and of the last, {recipe.epochs}"
+        )
+
+
 def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.device | None = None) -> System:
     """Load the trained system of a run, with its `recipe`: to embed with and to look at; `fit` refuses it.
 

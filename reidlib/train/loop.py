@@ -24,7 +24,18 @@ from reidlib.files import few, made
 from reidlib.provenance import code_of, data_digest, identity, source_digest
 from reidlib.recipe import Recipe
 from reidlib.systems import System, build, device_settings
-from reidlib.train.checkpoints import Keeper, checkpoints, claim_folder, lock, rank, refuse, restored, resume, world
+from reidlib.train.checkpoints import (
+    Keeper,
+    check_epoch,
+    checkpoints,
+    claim_folder,
+    lock,
+    rank,
+    refuse,
+    restored,
+    resume,
+    world,
+)  # fmt: skip
 from reidlib.train.rows import cost, epoch_row, means_of
 
 
@@ -90,11 +101,13 @@ def load_or_train(recipe: Recipe, shots: Shots, run_dir: str | Path, epoch: int 
 
     Raises
     ------
-    ValueError : the folder or the checkpoint belongs to another recipe, other data or other starting weights
+    ValueError : the folder or the checkpoint belongs to another recipe, other data or other starting weights; the
+        checkpoint is missing, and a training keeps none of that epoch
     """
     run, me = Path(run_dir), identity(recipe, data_digest(shots))
     refuse(run, me)
     if (epoch or recipe.epochs) not in checkpoints(run):
+        check_epoch(recipe, epoch)
         for row in fit(build(recipe, shots), shots, run):
             print(epoch_row(row))
     return restored(run, epoch, None, me)
@@ -163,6 +176,11 @@ def _check(system: System, shots: Shots) -> None:
         raise ValueError(
             f"the system is built for other identities than those of {shots.name}: pid {few(list(map(str, other)))} "
             f"in only one of the two; {remedy}"
+        )
+    if processes > 1 and not hasattr(system, "replica"):
+        raise ValueError(
+            f"model={recipe.model!r} trains in one process, not in {processes}: for several, its class needs "
+            "`replica = None`, and its step calls `(self.replica or self)(...)`"
         )
     if recipe.p < 2 * processes:
         raise ValueError(f"p={recipe.p} identities a batch for {processes} processes: each needs at least two")

@@ -167,8 +167,10 @@ def embedding(recipe, shots, count: int) -> None:
 
 
 def measure(recipe, shots, warm: int, timed: int) -> None:
-    sampler = rl.PKSampler(shots.pids, recipe.p, recipe.k, iterations=warm + timed + 2 * WORKERS)
-    batches, images = sampler.epoch(0), recipe.p * recipe.k
+    count = 2 * (warm + timed) + 2 * WORKERS
+    sampler = rl.PKSampler(shots.pids, recipe.p, recipe.k, iterations=count)
+    images = recipe.p * recipe.k
+    batches = [batch for batch in sampler.epoch(0) if len(batch) == images]  # a pass ends in a smaller one
     rl.ImageStore(shots, recipe.size, recipe.resize)  # decoding is not a part of a step: benchmarks/pipeline.py
     cost, most, first = flops(recipe, shots), peak(), None
     made, steps = environment(), recipe.epochs * recipe.iterations

@@ -70,12 +70,14 @@ def gpu(monkeypatch, capsys):
 
 
 def test_one_call_for_a_gpu_trains_and_tests_and_goes_on_where_it_was_left(gpu, tmp_path):
-    stages = ("equal", "mobilenet", "sysu", "sysu+channels")
+    stages = ("equal", "resumed", "evaluation", "mobilenet", "sysu", "sysu+channels")
     first, again = (gpu("--small", "--only", *stages, "--out", tmp_path) for _ in range(2))
     assert "failed" not in first
     assert "left out" not in first
     assert "a resumed run ends 0.0e+00 from one without a stop" in first, "on a CPU"
     assert "APs of 1,200 x 1,200 half-precision features are equal" in first
+    assert "50 queries, 200 images of 64 numbers: 0." in first
+    assert "their mAPs differ by 0.0e+00" in first
     assert "toy -> toy-duke: rank-1" in first
     assert "toy-sysu -> toy-sysu all single: rank-1" in first
     assert again == "".join(f"{stage}: done before\n" for stage in stages)
@@ -93,9 +95,9 @@ def test_a_stage_without_its_data_is_left_out_in_one_line(gpu, tmp_path):
 
 
 def test_a_recipe_is_shortened_in_its_proportions_to_the_seconds_that_are_left_after_the_trial(monkeypatch):
-    left = iter([2000.0, 100.0])  # of each trial, whose second short epoch takes 3 s: 20 s for an epoch of 200 batches
+    left = iter([2045.0, 145.0])  # of each trial, whose second short epoch takes 5 s: 20 s for an epoch of 200 batches
     monkeypatch.setattr(rl, "build", lambda *_: None)
-    monkeypatch.setattr(rl, "fit", lambda *_: iter([{"seconds": 99.0}, {"seconds": 3.0, "images_per_s": 640.0}]))
+    monkeypatch.setattr(rl, "fit", lambda *_: iter([{"seconds": 99.0}, {"seconds": 5.0, "images_per_s": 640.0}]))
     fitting = runpy.run_path(str(BENCHMARKS / "gpu.py"))["fitting"]
     call, recipe = SimpleNamespace(left=lambda: next(left)), rl.Recipe.for_dataset("sysu", tricks="all+channels")
     found = fitting(recipe, None, call, 0.5)  # 0.9 x 0.5 x 2000 s: 45 of 120 epochs

@@ -6,6 +6,7 @@ import itertools
 import platform
 import resource
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 import reidlib as rl
+from reidlib.systems import device_settings
 from reidlib.train import checkpoints
 from reidlib.train import loop as train
 
@@ -214,6 +216,17 @@ def test_freed_memory_serves_the_next_tensors_and_goes_back_to_the_system_at_the
         rl.embed(system, crowd.train, batch=8)
     assert sum(faults) < 10 * pages * len(faults) / 2, "Linux gave the tensors new pages"
     assert held() < before + pages
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_gpu_looks_for_the_fastest_algorithms_unless_torch_is_to_be_deterministic(deterministic, monkeypatch):
+    """Guards: algorithms that are chosen by their time, so that two runs differ although torch is deterministic."""
+    weight = SimpleNamespace(device=SimpleNamespace(type="cuda"))
+    system = SimpleNamespace(parameters=lambda: iter([weight]), recipe=SimpleNamespace(precision="float32"))
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", deterministic)
+    with device_settings(system, tuned=True):
+        flags = torch.backends.cudnn
+        assert (flags.benchmark, flags.deterministic, flags.allow_tf32) == (not deterministic, deterministic, False)
 
 
 def test_a_compiled_backbone_is_one_field_trains_alike_and_leaves_the_names_in_a_checkpoint_alone(

@@ -107,12 +107,14 @@ def device_settings(system: System, tuned: bool = False) -> AbstractContextManag
     """A context for training and embedding, with what makes the system's device fast and exact.
 
     On a GPU: convolutions keep to float32 where the recipe asks for it, instead of TF32. `tuned`: take the time to find
-    the fastest algorithm for each shape, for work of few shapes. On a CPU: freed memory serves the next tensors.
+    the fastest algorithm for each shape, for work of few shapes, unless torch is told to be deterministic. On a CPU:
+    freed memory serves the next tensors.
     """
     if next(system.parameters()).device.type != "cuda":
         return _freed_memory_kept()
     deterministic = torch.backends.cudnn.deterministic
     exact = system.recipe.precision == "float32"
+    tuned = tuned and not deterministic
     return torch.backends.cudnn.flags(True, tuned, deterministic=deterministic, allow_tf32=not exact)
 
 

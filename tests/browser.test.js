@@ -506,11 +506,13 @@ test("dropped images outlive a kernel that is busy", () => {
   search();
   page.dispatch("drop", { dataTransfer: { files: ["a.jpg", "b.jpg", "c.jpg"].map((name) => ({ name, size: 10 })) } });
   mock.timers.tick(7000);
+  const { id } = model.sent[0];
+  press("ArrowDown");
+  assert.equal(model.sent[1].id, id, "sent again, it keeps its id: the kernel does it once");
   for (const name of ["a.jpg", "b.jpg", "c.jpg"]) {
     assert.deepEqual(last().name, name);
     model.answer();
   }
-  assert.equal(model.sent.length, 3);
   mock.timers.reset();
 });
 

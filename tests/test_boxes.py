@@ -49,7 +49,7 @@ def test_gains_are_paired_by_seed_and_allow_for_all_comparisons():
     for recipe, tests in boxes.plan(range(1, 5)).items():
         arm = next(arm for arm in boxes.ARMS for e in boxes.ERRORS if boxes.recipe(arm, e, recipe.seed) == recipe)
         row = dict(zip(trainings.KEY, trainings.key(recipe, *tests), strict=True))
-        rows.append(row | {"mAP": worth[arm] + 10 * recipe.seed + rng.normal(0, 0.01)})
+        rows.append(row | {"source": "a", "mAP": worth[arm] + 10 * recipe.seed + rng.normal(0, 0.01)})
     assert len(rows) == 4 * len(boxes.ARMS) * len(boxes.ERRORS)
     for (a, b), at in boxes.gains(rows).items():
         for gain in at.values():

@@ -1,6 +1,7 @@
 """The ranked-image browser without a screen: what is shown, in which order, what is kept, and how errors are said."""
 
 import io
+import itertools
 import json
 import re
 import shutil
@@ -67,10 +68,14 @@ def browser(scores, tmp_path, monkeypatch):
     return rl.RankedBrowser(scores, run_dir=tmp_path / "run", k=5)
 
 
+NUMBERS = itertools.count()
+
+
 def ask(browser, action: str, **arguments) -> str:
     """As a page does; returns the error that it would show."""
-    browser._handle_custom_msg({"action": action, "id": f"a:{action}", **arguments}, [])
-    assert browser.answered == f"a:{action}"
+    me = f"a:{next(NUMBERS)}"
+    browser._handle_custom_msg({"action": action, "id": me, **arguments}, [])
+    assert browser.answered == me
     return browser.error
 
 

@@ -69,6 +69,13 @@ def test_an_image_of_the_readers_own_is_searched_for_and_an_answer_too(page, gal
     assert page.view["query"]["file"] == file.name
 
 
+def test_an_image_that_is_sent_again_while_the_kernel_was_busy_is_searched_once(page, crowd):
+    dropped = base64.b64encode(crowd.gallery.files()[3].read_bytes()).decode()
+    for _ in range(2):
+        page._handle_custom_msg({"action": "ask", "id": "one:7", "name": "a.png", "data": dropped}, [])
+    assert (len(page.asked), page.answered) == (len(crowd.query) + 1, "one:7")
+
+
 def test_a_number_with_zeros_before_it_is_a_part_of_a_name(page, crowd):
     pid = f"{crowd.query.pids[-1]:04d}"
     assert int(pid) < len(crowd.query) or pid.startswith("0")

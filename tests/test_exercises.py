@@ -108,6 +108,8 @@ WRONG = [
      "pids, return_counts=True)[1] / len(pids)", "draw identities first"),
     ("data.pk_batch", "replace=len(images) < k", "replace=True", "comes twice"),
     ("data.pk_batch", "np.concatenate(batch)", "pids[np.concatenate(batch)]", "in pids, not pids"),
+    ("data.pk_batch", "rng.choice(images, k, replace=len(images) < k)", "np.resize(images, k)", "at random"),
+    ("data.pk_batch", "batch.append(rng.choice", "batch.append(np.random.choice", "from it"),
     ("data.split_people", "len(people) // 2 :]", "len(people) // 2 + 1 :]", "has no query"),
     ("data.split_people", "np.isin(pids, people[: len(people) // 2])", "rng.random(len(pids)) < 0.5", "and in test"),
     ("data.split_people", "if not all", "if not any", "no match"),
@@ -120,7 +122,13 @@ WRONG = [
     ("tricks.neck", 'self.register_buffer("mean", torch.zeros(channels))', "self.mean = torch.zeros(channels)\n"
      "        self.shift = nn.Parameter(torch.zeros(channels))", "no shift"),
     ("tricks.neck", "0.1 * (mean", "0.001 * (mean", "running statistics"),
+    ("tricks.neck", "return self.scale * (feat - mean)", "return (feat - mean)", "does not multiply"),
+    ("tricks.neck", "return self.scale * (feat - mean)", "return self.scale - 1 + (feat - mean)", "does not multiply"),
+    ("tricks.neck", "return self.scale * (", "return self.scale.detach() * (", "does not learn"),
     ("tricks.draw_box", "height - h + 1", "height", "beyond the image"),
+    ("tricks.draw_box", "height - h + 1), rng.integers(0, width - w + 1)", "height - h), rng.integers(0, width - w)",
+     "which places"),
+    ("tricks.draw_box", "rng.integers(0, height - h + 1)", "rng.choice([0, height - h])", "more often"),
     ("tricks.draw_box", "pixels * aspect)), round(math.sqrt(pixels / aspect", "pixels / aspect)), round(math.sqrt("
      "pixels * aspect", "aspect"),
     ("tricks.draw_box", "if h < height and w < width:", "h, w = min(h, height), min(w, width)\n        if True:",
@@ -171,6 +179,9 @@ WRONG = [
      "self.dropout(part))))", "not leaky"),
     ("parts.part_head", "self.dropout(part)", "part", "dropped out"),
     ("parts.part_head", "self.dropout(part)", "F.dropout(part)", "two passes differ"),
+    ("parts.part_head", "Dropout(0.5)", "Dropout(0.05)", "should be half"),
+    ("parts.part_head", "self.norm(self.down(self.dropout(part)))", "self.norm(self.down(part)) * self.dropout("
+     "torch.ones(1, len(self.norm.weight)))", "should be half"),
     ("parts.part_head", "F.leaky_relu(self.norm(self.down(self.dropout(part))), 0.1)", "self.norm(F.leaky_relu("
      "self.down(self.dropout(part)), 0.1))", "in which order"),
     ("parts.part_head", ", torch.nn.BatchNorm1d(dim)", ", torch.nn.Identity()", "which layers"),

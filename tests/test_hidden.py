@@ -8,6 +8,7 @@ from PIL import Image
 
 import reidlib as rl
 from reidlib.studies import hidden
+from reidlib.studies.trainings import others
 from reidlib.toy import sets
 
 
@@ -52,6 +53,13 @@ def test_a_run_that_is_missing_shortens_no_table(tmp_path, monkeypatch):
     ):
         hidden.main("toy")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_part_of_a_table_leaves_the_rows_of_other_sets_alone(tmp_path):
+    """Guards: hours of trainings that a run of one data set wipes out of a table."""
+    rl.write_csv([{"dataset": name, "mAP": 1.5} for name in ("toy", "toy-duke", "toy")], tmp_path / "t.csv")
+    assert others(tmp_path / "t.csv", ["toy"]) == [{"dataset": "toy-duke", "mAP": 1.5}]
+    assert others(tmp_path / "t.csv", ()) == others(tmp_path / "none.csv", ["toy"]) == []
 
 
 def test_the_lead_is_taken_seed_by_seed_and_six_comparisons_are_allowed_for():

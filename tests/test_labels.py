@@ -145,6 +145,7 @@ def test_headers_and_splits_are_read_in_any_case_and_with_blanks(tmp_path):
         (b'path,pid,split\na.png,"' + b"x" * 140_000, r"t\.csv, line 2: field larger .* quotation mark"),
         (b'path,pid,split\nt.csv,1,train\nt.csv,"1,train\nt.csv,2,query\n', r"line 3: unexpected end .* quotation"),
         (b'path,pid,split\nt.csv,"1,train\nt.csv,"2",query\n', r"line 2: ',' expected .* quotation"),
+        (b'"path";"pid";"split"\n', r"separate columns by commas"),
         (b"path;pid;split\n", r"found: path;pid;split; separate columns by commas"),
         (b"path,pid,PID,split\n", r"t\.csv, line 1: more than one column pid"),
         (b"path,pid,split\nt.csv,1,train,2\n", r"line 2: more cells than columns: 2"),
@@ -156,6 +157,18 @@ def test_a_table_of_another_kind_is_an_error_with_file_and_remedy(content, messa
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         rl.load(tmp_path / "t.csv")
+
+
+@pytest.mark.filterwarnings("ignore:.*no cameras")
+@pytest.mark.parametrize("note", ['"a" ', '"5" wide"', '"two\nlines"', '""', 'a "b" c'])
+def test_what_stands_in_a_column_that_is_not_read_does_no_harm(note, tmp_path):
+    lines = ["path,note,pid,split"]
+    for part in ("train", "query", "gallery"):
+        (tmp_path / f"{part}.png").touch()
+        lines.append(f"{part}.png,{note},{1 + (part == 'train')},{part}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    split = rl.load(tmp_path / "t.csv")
+    assert [part.pids.tolist() for part in (split.train, split.query, split.gallery)] == [[2], [1], [1]]
 
 
 class Frame:

@@ -62,6 +62,8 @@ def test_gains_are_paired_by_seed_and_allow_for_all_pairs_of_sets():
     assert (home.name, away.name) == ("a → a", "a → b")
     assert home.values == (1, 2, 3)
     assert home.of == 2
+    with pytest.raises(ValueError, match="a → a: a seed occurs twice"):
+        neck.gains([*table, table[0] | {"mAP": 0.0}])
 
 
 @pytest.mark.parametrize("name", ["toy", "market1501"])

@@ -1,5 +1,6 @@
 """Known people and strangers: rates by hand, thresholds, intervals, and the threshold of a gallery."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,8 @@ def test_rates_of_0_and_1_have_the_exact_interval_of_as_many_people():
     assert found.rates(2.0) == (0, 0)
     for low, high in found.intervals(2.0):
         assert (low, (1 - high) ** 20) == (0, pytest.approx(0.025))  # Clopper and Pearson: twenty people, none
+    nobody = replace(found, best=found.best[:4], right=found.right[:4], enrolled=np.ones(4, bool), pids=found.pids[:4])
+    assert np.isnan(nobody.intervals(0.5)[1]).all(), "no stranger, no rate"
     low, high = found.intervals(-2.0)[1]
     assert (low**20, high) == (pytest.approx(0.025), 1)
 

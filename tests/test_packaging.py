@@ -117,7 +117,8 @@ def test_the_wheel_works_with_only_what_it_requires_and_each_extra_brings_its_pa
     assert needs.keys() == parts.keys()
     for part, extra in parts.items():
         brought = {Requirement(line).name for line in PROJECT["optional-dependencies"][extra]}
-        assert set(needs[part].split()) <= brought, f"{part}: pip install {needs[part]}"
+        named = set(needs[part].split())
+        assert named <= brought if extra == "notebooks" else named == brought, f"{part}: pip install {needs[part]}"
     assert [line for line in said if line.startswith("rank-1")]
     assert said[-1] == "then used: export group timm run_grid"
     assert (tmp_path / "env" / "bin" / "reid").is_file()

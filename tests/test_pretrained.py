@@ -242,6 +242,12 @@ def test_a_model_out_of_reach_and_tensors_that_do_not_fit_are_named(file, monkey
 
 def test_what_cannot_be_published_is_refused_before_anything_is_written(run, crowd, tiny, tmp_path):
     other = finished(crowd, tiny.replace(lr=1e-3, seed=2), tmp_path / "other")
+    flipped, kept = (shutil.copytree(run, tmp_path / name) for name in ("flipped", "kept"))
+    for folder, rule in ((flipped, {"flip": "on"}), (kept, {"same_camera": "keep"})):
+        result = json.loads((folder / "result.json").read_text())
+        result["scores"]["crowd"] |= rule
+        result["recipe"]["seed"] = 2
+        (folder / "result.json").write_text(json.dumps(result))
     out = tmp_path / "out"
     (tmp_path / "begun").mkdir()
     (out / "old").mkdir(parents=True)
@@ -249,6 +255,9 @@ def test_what_cannot_be_published_is_refused_before_anything_is_written(run, cro
     for runs, name, folder, message in (
         ([tmp_path / "begun"], "six", out, "begun: no result.json; the run is not finished"),
         ([run, other], "six", out, "other: lr is 0.001, 0.002 in the first run"),
+        ([run, run], "six", out, "two have one seed"),
+        ([run, flipped], "six", out, "flipped: crowd, flip is 'on', 'off' in the first run"),
+        ([run, kept], "six", out, "kept: crowd, same_camera is 'keep', None in the first run"),
         ([run], "a/b", out, "name 'a/b': write letters"),
         ([run], "six", out / "old", "six.md exists; delete it, or choose another name"),
     ):

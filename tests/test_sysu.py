@@ -178,6 +178,13 @@ def test_repr_names_everything_that_a_number_depends_on():
     assert low < difference < high
 
 
+def test_other_draws_are_not_compared():
+    scores = [rl.sysu.score(*crowd(), trials=2, draw=rl.sysu.seeded(seed)) for seed in (0, 1)]
+    with pytest.raises(ValueError, match="different galleries"):
+        rl.compare(*scores)
+    assert rl.compare(scores[0], scores[0]).differences["mAP"][0] == 0
+
+
 def test_a_trial_can_be_looked_at():
     q, g, query, gallery = crowd()
     s = rl.sysu.score(q, g, query, gallery, trials=2)

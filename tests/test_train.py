@@ -218,15 +218,16 @@ def test_freed_memory_serves_the_next_tensors_and_goes_back_to_the_system_at_the
     assert held() < before + pages
 
 
-@pytest.mark.parametrize("deterministic", [False, True])
-def test_a_gpu_looks_for_the_fastest_algorithms_unless_torch_is_to_be_deterministic(deterministic, monkeypatch):
+@pytest.mark.parametrize("told", ["", "cudnn", "torch"])
+def test_a_gpu_looks_for_the_fastest_algorithms_unless_torch_is_to_be_deterministic(told, monkeypatch):
     """Guards: algorithms that are chosen by their time, so that two runs differ although torch is deterministic."""
     weight = SimpleNamespace(device=SimpleNamespace(type="cuda"))
     system = SimpleNamespace(parameters=lambda: iter([weight]), recipe=SimpleNamespace(precision="float32"))
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", deterministic)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", told == "cudnn")
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: told == "torch")
     with device_settings(system, tuned=True):
         flags = torch.backends.cudnn
-        assert (flags.benchmark, flags.deterministic, flags.allow_tf32) == (not deterministic, deterministic, False)
+        assert (flags.benchmark, flags.deterministic, flags.allow_tf32) == (not told, bool(told), False)
 
 
 def test_a_compiled_backbone_is_one_field_trains_alike_and_leaves_the_names_in_a_checkpoint_alone(

@@ -43,7 +43,7 @@ def rows_of(seeds=(1, 2, 3)):
                 for on in (True, False):
                     key = trainings.key(panel.recipe(setting, on, seed), panel.tested(setting))
                     score = 60 + seed + on * (i - 1) + rng.normal(0, 0.1)
-                    table.setdefault(key, dict(zip(trainings.KEY, key, strict=True)) | {"mAP": score})
+                    table.setdefault(key, dict(zip(trainings.KEY, key, strict=True)) | {"mAP": score, "source": "a"})
     return list(table.values())
 
 
@@ -144,6 +144,18 @@ def test_a_trend_is_the_slope_of_a_line_through_the_gains_of_each_seed():
         slopes = np.array([-3, -1, 1, 3]) / 10 @ np.array([gain.values for gain in gains[panel].values()])
         half = stats.t.ppf(1 - 0.025 / 9, 9) * slopes.std(ddof=1) / 10**0.5
         assert np.allclose([trend.mean, trend.low, trend.high], slopes.mean() + np.array([0, -half, half]))
+
+
+def test_mixed_rows_are_no_gain_and_mixed_seeds_no_trend():
+    rows = rows_of()
+    for more in ([rows[0]], [row | {"source": "b", "seed": 4} for row in rows_of([3])]):
+        with pytest.raises(ValueError, match="keep the rows of one version of the code, each training once"):
+            worlds.gains(rows + more)
+    panel = PANELS[0]
+    left = [(panel.settings[i], i + 1) for i in range(2)]  # another seed is missing at each of two settings
+    gone = {trainings.key(panel.recipe(setting, True, seed), panel.tested(setting)) for setting, seed in left}
+    with pytest.raises(ValueError, match="different seeds"):
+        worlds.trends([row for row in rows if tuple(row[name] for name in trainings.KEY) not in gone])
 
 
 def test_the_figure_says_every_gain_in_words_and_draws_what_there_is():

@@ -381,7 +381,7 @@ function outbox(model, asleep) {
   let timer;
   const next = () => {
     if (waiting || !queue.length) return;
-    waiting = { ...queue.shift(), id: `${me}:${count++}` };
+    waiting = { id: `${me}:${count++}`, ...queue.shift() }; // sent again, it keeps its id
     timer = setTimeout(giveUp, PATIENCE);
     try {
       model.send(waiting);

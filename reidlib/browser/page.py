@@ -61,6 +61,8 @@ class Page(anywidget.AnyWidget):
 
     def _receive(self, _: object, message: dict, buffers: list) -> None:
         """Do what the page asks. A front end shows no exception of a handler, so the page is told what went wrong."""
+        if str(message.get("id")) == self.answered:
+            return  # it was sent again while the kernel was busy, and is done
         with self.hold_sync():
             try:
                 self._do(**message)

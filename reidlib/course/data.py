@@ -29,10 +29,12 @@ def pk_batch(answer: Callable[..., Any]) -> None:
     """One batch of P identities with K images each."""
     pids = np.random.default_rng(2).permutation(np.repeat(np.arange(10, 40, 2), [2, 3] * 7 + [90]))  # one has 90 images
     rng, times, repeated = np.random.default_rng(3), dict.fromkeys(np.unique(pids).tolist(), 0), False
+    drawn: set[int] = set()
     for _ in range(300):
         batch = array(answer(pids, 4, 3, rng), (12,))
         expect(batch.dtype.kind in "iu" and 0 <= batch.min() <= batch.max() < len(pids), "Return positions in pids.")
         expect(not np.isin(batch, pids).all(), "Return positions in pids, not pids.")
+        drawn |= set(batch.tolist())
         people = pids[batch].reshape(4, 3)
         expect((people == people[:, :1]).all(), "K images in a row should be of one identity.")
         expect(len(set(people[:, 0].tolist())) == 4, "A batch should hold P different identities.")
@@ -43,6 +45,9 @@ def pk_batch(answer: Callable[..., Any]) -> None:
     ratio = times[38] / np.mean([count for pid, count in times.items() if pid != 38])
     expect(ratio < 2, f"The identity with 90 images comes {ratio:.0f} times as often as others: draw identities first.")
     expect(min(times.values()) > 0, "Some identity never comes: one with fewer than K images may repeat them.")
+    expect(len(drawn) > 80, f"In 300 batches you use {len(drawn)} of {len(pids)} images: draw the K images at random.")
+    one, two = (array(answer(pids, 4, 3, np.random.default_rng(5)), (12,)) for _ in range(2))
+    expect(np.array_equal(one, two), "The same rng gives two different batches: draw every random number from it.")
 
 
 def split_people(answer: Callable[..., Any]) -> None:

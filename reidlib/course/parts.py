@@ -21,6 +21,12 @@ def part_head(answer: Callable[..., Any]) -> None:
     sizes, wanted = ([_size(layer) for layer in some] for some in (layers, theirs))
     expect(sizes == wanted, f"The weights of your layers have the shapes {sizes}: which layers does a head have?")
     expect(not torch.equal(mine(part), mine(part)), "Two passes in training are equal: nothing is dropped out.")
+    dropped: list[float] = []  # shares of the inputs of the layer down
+    down = next(layer for layer in layers if _size(layer) == (5, 12))
+    down.register_forward_pre_hook(lambda _, given: dropped.append(float((given[0] == 0).float().mean())))
+    mine(part)
+    words = f"{dropped[0]:.0%} of what goes into the layer down is dropped out: it should be half."
+    expect(0.4 < dropped[0] < 0.6, words)
     for layer, other in zip(layers, theirs, strict=True):
         changed = {name: torch.rand_like(value.float()) + 0.5 for name, value in other.state_dict().items()}
         layer.load_state_dict(changed), other.load_state_dict(changed)

@@ -55,6 +55,11 @@ def neck(answer: Callable[..., Any]) -> None:
     expect(torch.allclose(found, wanted, atol=0.05), hint)
     mine(one + 100)
     expect(torch.allclose(mine(one), found), "The running statistics move in evaluation too.")
+    with torch.no_grad():
+        for scale in (next(mine.parameters()), ours.weight):
+            scale.copy_(torch.arange(1, 9) / 4)
+    expect(torch.allclose(mine(one), ours(one), atol=0.2), "The learned scale does not multiply its dimension.")
+    expect(mine(feat).requires_grad, "The scale does not learn: no gradient reaches it.")
 
 
 def draw_box(answer: Callable[..., Any]) -> None:
@@ -75,3 +80,5 @@ def draw_box(answer: Callable[..., Any]) -> None:
     compare(share.mean(), (ours_h * ours_w).mean() / np.prod(size), "Your mean share", "uniform in what?", 0.06)
     for places, room in ((top, size[0] - h), (left, size[1] - w)):
         expect(abs((places / room).mean() - 0.5) < 0.05, "The rectangles lie more often on one side of the image.")
+        expect(bool((places == room).any()), "No rectangle touches the last row and the last column: which places fit?")
+        expect(abs((places / room).std() - 12**-0.5) < 0.03, "Some places come more often than others.")

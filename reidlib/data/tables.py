@@ -32,15 +32,19 @@ def read_table(file: Path) -> list[Row]:
 
     ValueError names the file and the lines that cannot be used, and why.
     """
-    table = csv.reader(io.StringIO(_text(file), newline=""), skipinitialspace=True, strict=True)
-    records, begins = [], 1
-    try:
-        for cells in table:
-            records.append((f"line {table.line_num}", cells))
-            begins = table.line_num + 1
-    except csv.Error as error:
-        remedy = "does a quotation mark open a cell and none close it?"
-        raise ValueError(f"{file.name}, line {begins}: {error}; {remedy}") from None
+    text = _text(file)
+    for strict in (False, True):  # a cell of several lines is one only if it ends as a cell does
+        table = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=strict)
+        records, begins = [], 1
+        try:
+            for cells in table:
+                records.append((f"line {table.line_num}", cells))
+                begins = table.line_num + 1
+        except csv.Error as error:
+            remedy = "does a quotation mark open a cell and none close it?"
+            raise ValueError(f"{file.name}, line {begins}: {error}; {remedy}") from None
+        if not any("\n" in cell for _, cells in records for cell in cells):
+            break
     return _rows(file.name, file.parent, "line 1", records[0][1] if records else [], records[1:])
 
 

@@ -161,7 +161,7 @@ class Scores:
                 saved = {name: value if value.ndim else value.item() for name, value in file.items()}
             counts = {name.removeprefix("count_"): saved.pop(name) for name in list(saved) if name.startswith("count_")}
             return cls(**saved, counts=counts)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError, IsADirectoryError, MemoryError):
             raise
         except Exception as error:  # on a damaged archive zipfile and NumPy raise nearly anything
             raise ValueError(f"{path} holds no scores, or is damaged or cut off: measure the model again") from error

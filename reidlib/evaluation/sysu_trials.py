@@ -181,17 +181,21 @@ class SysuScores:
         return bootstrap(self.values(name)[self.valid], self.pids[self.valid], level, repeats, seed)
 
     def trial(self, t: int) -> Scores:
-        """One trial as Scores, for figures and lists: its `first_match` counts images, that of `runs[t]` people."""
+        """One trial as Scores, for figures and lists: its ranks and `cmc` count images, those of `runs[t]` people."""
+        found = self._trial(t)
+        first = per_query(*count(found.source, found.rule), len(self.query))["first_match"]
+        return replace(found, first_match=first)
+
+    def _trial(self, t: int) -> Scores:
         if not 0 <= t < len(self.runs):
             raise IndexError(f"no trial {t}: there are {len(self.runs)}, numbered from 0")
         gallery, g = self.gallery[self.columns[t]], self.g[torch.from_numpy(self.columns[t]).to(self.g.device)]
         source, rule = self.sources[t] if self.reranked else Cosine(self.q, g), Rule(self.query, gallery, same_place)
-        first = per_query(*count(source, rule), len(self.query))["first_match"]
-        return replace(self.runs[t], first_match=first, compared=Compared(self.query, gallery, self.q, g, source, rule))
+        return replace(self.runs[t], compared=Compared(self.query, gallery, self.q, g, source, rule))
 
     def ranking(self, i: int, k: int = 20, ignored: bool = False, trial: int = 0) -> Ranking:
         """The first k images for probe i in a trial; `index` is into `gallery`, the set that was drawn from."""
-        head = self.trial(trial).ranking(i, k, ignored)
+        head = self._trial(trial).ranking(i, k, ignored)
         return replace(head, index=self.columns[trial][head.index])
 
     def __repr__(self) -> str:

@@ -36,10 +36,10 @@ def measure(
 ) -> Scores:  # fmt: skip
     """Embed the query and the gallery of a data set and score them.
 
-    The embeddings are kept in `run_dir`/embeddings and used again as long as the weights, the images, the labels and
-    the code are the same. The scores of each query go to `run_dir`/per_query-<set>.npz; the file of any other scoring
-    than the default has a name that says so, such as per_query-<set>-reranked.npz. Where the folder cannot be written,
-    a warning says so, and the scores are the same.
+    The embeddings are kept in `run_dir`/embeddings and used again as long as the weights, the recipe, the images, the
+    labels and the code are the same. The scores of each query go to `run_dir`/per_query-<set>.npz; the file of any
+    other scoring than the default has a name that says so, such as per_query-<set>-reranked.npz. Where the folder
+    cannot be written, a warning says so, and the scores are the same.
 
     Parameters
     ----------

@@ -35,6 +35,8 @@ KEPT = ("data", "weights", "system", "epoch", "iterations", "seconds", "precisio
 # in full precision was 0.9993 with none of them in full, and 0.999998 with these, which take 0.2 MB.
 SMALL = 4096
 ALIKE = 0.999  # the least such cosine that is published
+SAME = ("data", "weights", "epoch", "system", "tests")
+RULES = ("reranking", "flip", "same_camera", "draw", "feature")
 CARD = Path(__file__).with_name("card.md")
 
 
@@ -50,8 +52,8 @@ def publish(runs: Sequence[str | Path], name: str, folder: str | Path, licence: 
 
     Raises
     ------
-    ValueError : no run, or a result.json that cannot be read; runs of several recipes or data; weights that are not
-        finite, or that half precision changes
+    ValueError : no run, or a result.json that cannot be read; runs that differ in more than the seed, or of one seed;
+        weights that are not finite, or that half precision changes
     FileNotFoundError, FileExistsError : a run is not finished; there is a file of that name
     """
     if not re.fullmatch(r"\w[\w.+-]*", name):
@@ -64,8 +66,10 @@ def publish(runs: Sequence[str | Path], name: str, folder: str | Path, licence: 
     results = [_result(Path(run)) for run in runs]
     if not results:
         raise ValueError("no run to publish; give a list with the folder of at least one")
-    for run, result in zip(runs, results, strict=True):
+    for run, result in zip(runs[1:], results[1:], strict=True):
         _refuse_other(run, results[0], result)
+    if len({result["recipe"]["seed"] for result in results}) < len(results):
+        raise ValueError(f"{', '.join(map(str, runs))}: two have one seed; their means would count it twice")
     system = restore(runs[0], results[0]["epoch"], "cpu")
     tensors, recipe = _halved(system), without_paths(system.recipe)
     said = {key: results[0][key] for key in KEPT} | {"format": FORMAT, "name": name, "licence": licence}
@@ -96,7 +100,9 @@ def _table(runs: list[list[dict]]) -> str:
         same = [other for run in runs for other in run if other["test"] == row["test"]]
         own = [f"{row[name]:.1f}" for name in ("rank1", "mAP", "mINP")]
         spreads = [_spread([other[name] for other in same]) for name in ("rank1", "mAP")]
-        cells.append([row["test"], f"{row['queries']:,}", row["reranking"], *own, *spreads])
+        rules = {"same camera kept": row.get("same_camera") == "keep", "mirror images averaged": row["flip"] == "on"}
+        test = ", ".join([row["test"], *(words for words, holds in rules.items() if holds)])
+        cells.append([test, f"{row['queries']:,}", row["reranking"], *own, *spreads])
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
@@ -121,10 +127,17 @@ def _result(run: Path) -> dict[str, Any]:
 def _refuse_other(run: str | Path, first: dict[str, Any], result: dict[str, Any]) -> None:
     """Raise ValueError for the result of a run that differs from the first in more than the seed."""
     found = Recipe.from_dict(first["recipe"]).differences(Recipe.from_dict(result["recipe"]))
-    found |= {key: (first[key], result[key]) for key in ("data", "weights", "epoch") if first[key] != result[key]}
+    one, other = _shared(first), _shared(result)
+    found |= {key: (one.get(key), other.get(key)) for key in one | other if one.get(key) != other.get(key)}
     found.pop("seed", None)
     for key, (one, other) in found.items():
         raise ValueError(f"{run}: {key} is {other!r}, {one!r} in the first run; give runs of other seeds alone")
+
+
+def _shared(result: dict[str, Any]) -> dict[str, Any]:
+    """What runs that differ in the seed alone have in common: what they were trained by and on, and how tested."""
+    rules = {f"{test}, {rule}": scores.get(rule) for test, scores in result["scores"].items() for rule in RULES}
+    return {key: result[key] for key in SAME} | {"source": result["environment"]["source"]} | rules
 
 
 def _halved(system: System) -> dict[str, Tensor]:

@@ -80,10 +80,10 @@ class OpenSet:
 
 def _interval(marks: np.ndarray, pids: np.ndarray, level: float, seed: int) -> Interval:
     low, high = bootstrap(marks, pids, level, seed=seed)
+    if low != high or marks.any() != marks.all():  # NaN, too
+        return low, high
     bound = ((1 - level) / 2) ** (1 / len(np.unique(pids)))
-    if low == high and marks.all():
-        return bound, 1.0
-    return (0.0, 1 - bound) if low == high and not marks.any() else (low, high)
+    return (bound, 1.0) if marks.all() else (0.0, 1 - bound)
 
 
 def open_set(scores: Scores, enrolled: float = 0.5, seed: int = 0, average: bool = False) -> OpenSet:

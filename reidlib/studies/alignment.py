@@ -27,7 +27,7 @@ from reidlib.recipe import Recipe
 from reidlib.runs.results import collect, of_run, origin_columns, run_folder, score_columns
 from reidlib.studies.gains import Gain, paired
 from reidlib.studies.published import one_a_seed
-from reidlib.studies.trainings import finished
+from reidlib.studies.trainings import finished, others
 from reidlib.systems import System
 from reidlib.systems.aligngan import AlignGAN
 from reidlib.train.checkpoints import restore
@@ -238,7 +238,8 @@ def main(*datasets: str) -> None:
     table = pixel_rows(whole, usual_infrared() if exact else None, at_end=exact)
     files = [f"{name}{'_float32' * exact}.csv" for name in ("rgb_infrared", "pixel_alignment")]
     for found, file in zip((results, table), files, strict=True):  # not before: a changed file would mark the commit
-        write_csv(found, base / file)
+        sets = {*datasets, *map(translated, datasets)} if datasets and not exact else ()
+        write_csv(others(base / file, sets) + found, base / file)
     for name in names:
         early = [row for row in table if row["epoch"] == end_of_pixels(whole[0])]
         print(name, *parts(results, name).values(), *gains(early, name), sep="\n")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reidlib.recipe import Recipe
 from reidlib.studies.gains import Gain, paired
-from reidlib.studies.trainings import KEY, SEEDS, key, measured
+from reidlib.studies.trainings import SEEDS, by_key, key, measured
 from reidlib.systems.pcb import PCB, PCBRecipe
 
 TABLE = "toy_boxes.csv"
@@ -53,7 +53,7 @@ def plan(seeds: Iterable[int] = SEEDS) -> dict[Recipe, tuple[str, ...]]:
 
 def scores(rows: list[dict], arm: str, errors: float, metric: str = "mAP") -> dict[int, float]:
     """What the seeds of an arm reach at one error of the boxes: seed -> percent. rows: of results/toy_boxes.csv."""
-    found = {tuple(row[name] for name in KEY): row[metric] for row in rows}
+    found = by_key(rows, metric)
     wanted = {seed: recipe(arm, errors, seed) for seed in sorted({row["seed"] for row in rows})}
     keys = {seed: key(each, each.dataset) for seed, each in wanted.items()}
     return {seed: found[k] for seed, k in keys.items() if k in found}

@@ -23,6 +23,7 @@ class Gain:
     low: float
     high: float
     of: int = 1
+    seeds: tuple[int, ...] = ()
 
     @property
     def interval(self) -> str:
@@ -58,4 +59,5 @@ def paired(name: str, a: dict[int, float], b: dict[int, float], level: float = 0
         raise ValueError(f"{name}: {len(seeds)} seeds on both sides; an interval needs two or more")
     values = [a[seed] - b[seed] for seed in seeds]
     half = stdtrit(len(values) - 1, 1 - (1 - level) / 2 / of) * stdev(values) / len(values) ** 0.5
-    return Gain(name, tuple(values), mean(values), float(mean(values) - half), float(mean(values) + half), of)
+    low, high = float(mean(values) - half), float(mean(values) + half)
+    return Gain(name, tuple(values), mean(values), low, high, of, tuple(seeds))

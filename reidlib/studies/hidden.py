@@ -13,7 +13,7 @@ from reidlib.recipe import Recipe
 from reidlib.runs.results import of_run, origin_columns, run_folder, score_columns
 from reidlib.studies.gains import Gain, paired
 from reidlib.studies.published import one_a_seed
-from reidlib.studies.trainings import finished
+from reidlib.studies.trainings import finished, others
 from reidlib.systems import System
 from reidlib.train.checkpoints import restore
 from reidlib.train.embedding import embed
@@ -82,7 +82,8 @@ def main(*datasets: str) -> None:
         for run in runs:
             table += of_run(run, rows(restore(run), split, drawn))
             print(*(f"{row['queries']}: mAP {row['mAP']:.1f}" for row in table[-2:]), run.name)
-    write_csv(table, project() / "results" / "toy_hidden.csv")
+    file = project() / "results" / "toy_hidden.csv"
+    write_csv(others(file, datasets) + table, file)
 
 
 if __name__ == "__main__":  # python -m reidlib.studies.hidden [toy] [toy-duke]

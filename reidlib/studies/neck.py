@@ -46,14 +46,18 @@ def rows(system: System, tests: dict[str, Split]) -> Iterator[dict]:
 
 
 def gains(rows: list[dict], metric: str = "mAP") -> dict[tuple[str, str], Gain]:
-    """What searching before the neck gains, for each pair of training and test set. rows: of results/toy_bnneck.csv."""
+    """What searching before the neck gains, for each pair of training and test set. rows: of results/toy_bnneck.csv.
+
+    ValueError if two rows are of one seed.
+    """
     pairs = list(dict.fromkeys((row["dataset"], row["test"]) for row in rows))
     found = {}
     for pair in pairs:
         here = chosen(rows, *pair, "all")
-        after, before = (
-            {row["seed"]: row[metric] for row in here if row["feature"] == feature} for feature in FEATURES
-        )
+        sides = [[row for row in here if row["feature"] == feature] for feature in FEATURES]
+        after, before = ({row["seed"]: row[metric] for row in side} for side in sides)
+        if len(after) + len(before) < len(here):
+            raise ValueError(f"{' → '.join(pair)}: a seed occurs twice; keep the rows of one run a seed")
         found[pair] = paired(" → ".join(pair), before, after, of=len(pairs))
     return found
 

@@ -7,7 +7,7 @@ other images is made again, so a study goes on where it was stopped.
 import argparse
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -39,6 +39,21 @@ def key(recipe: Recipe, test: str) -> tuple:
     """What the row of a training and a test is about: the values of `KEY`."""
     changed = " ".join(f"{name}={here}".replace(" ", "") for name, (here, _) in recipe.changes().items())
     return recipe.dataset, test, recipe.model, recipe.tricks, changed, recipe.seed
+
+
+def by_key(rows: list[dict], metric: str) -> dict[tuple, float]:
+    """The values of rows by their `KEY`. ValueError for two rows of one, and for several versions of a model's code."""
+    found = {tuple(row[name] for name in KEY): row[metric] for row in rows}
+    models = [model for model, _ in {(row["model"], row["source"]) for row in rows}]
+    if len(found) < len(rows) or len(set(models)) < len(models):
+        fault = "two rows are of one training" if len(found) < len(rows) else "versions of the code are mixed"
+        raise ValueError(f"{fault}; keep the rows of one version of the code, each training once")
+    return found
+
+
+def others(file: Path, datasets: Collection[str]) -> list[dict]:
+    """The rows of a table about other data sets than these, which a new part of it leaves alone; none for no sets."""
+    return [row for row in read_csv(file) if row["dataset"] not in datasets] if datasets and file.is_file() else []
 
 
 def trained(recipe: Recipe, tests: Iterable[str]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from reidlib.figures.style import BLUE, GREY, INK, VERMILLION, WIDTH, Picture, s
 from reidlib.recipe import Recipe
 from reidlib.studies.gains import Gain, paired
 from reidlib.studies.panels import PANELS, Panel
-from reidlib.studies.trainings import KEY, SEEDS, key, measured
+from reidlib.studies.trainings import SEEDS, by_key, key, measured
 
 TABLE = "toy_worlds.csv"
 LOOKS = {"a gain": (BLUE, "o"), "open": (GREY, "s"), "a loss": (VERMILLION, "v")}  # colour and marker of a gain
@@ -38,7 +38,7 @@ def gains(rows: list[dict], metric: str = "mAP") -> dict[Panel, dict[float, Gain
 
     The intervals allow for all `COMPARED` comparisons of the figure.
     """
-    scores = {tuple(row[name] for name in KEY): row[metric] for row in rows}
+    scores = by_key(rows, metric)
     seeds = sorted({row["seed"] for row in rows})
     found: dict[Panel, dict[float, Gain]] = {}
     for panel in PANELS:
@@ -58,11 +58,13 @@ def trends(rows: list[dict], metric: str = "mAP") -> dict[Panel, Gain]:
 
     For each seed it is the slope of the line through its gains (least squares, the settings one apart). The mean over
     the seeds has Student's interval, and the intervals of all panels hold together at 95 %. A panel is left out unless
-    every setting has two seeds or more. Raises ValueError where settings have different numbers of seeds.
+    every setting has two seeds or more. Raises ValueError where settings have different seeds.
     """
     found = {}
     for panel, at in gains(rows, metric).items():
         if len(at) == len(panel.settings):
+            if len({gain.seeds for gain in at.values()}) > 1:
+                raise ValueError(f"{panel.trick}: the settings have different seeds")
             slopes = dict(enumerate(np.polyfit(range(len(at)), [gain.values for gain in at.values()], 1)[0].tolist()))
             found[panel] = paired(panel.title or panel.trick, slopes, dict.fromkeys(slopes, 0.0), of=len(PANELS))
     return found

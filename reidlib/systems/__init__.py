@@ -112,7 +112,7 @@ def device_settings(system: System, tuned: bool = False) -> AbstractContextManag
     """
     if next(system.parameters()).device.type != "cuda":
         return _freed_memory_kept()
-    deterministic = torch.backends.cudnn.deterministic
+    deterministic = torch.backends.cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
     exact = system.recipe.precision == "float32"
     tuned = tuned and not deterministic
     return torch.backends.cudnn.flags(True, tuned, deterministic=deterministic, allow_tf32=not exact)

@@ -166,20 +166,21 @@ def pixels_digest(shots: Images) -> str:
     Sizes and modification times are a shortcut to a digest that was computed before, never a part of it.
     """
     stats = hashlib.blake2b(str(shots.root.resolve()).encode(), digest_size=10)
-    root, names = str(shots.root), shots.paths.tolist()
-    for name in names:
+    names = shots.paths.tolist()
+    files = [os.path.join(shots.root, name) for name in names]
+    for name, file in zip(names, files, strict=True):
         try:
-            stat = os.stat(f"{root}/{name}")
+            stat = os.stat(file)
         except OSError as error:
             gone = f"{error.strerror}; rl.check(split) lists every file that is gone"
-            raise OSError(error.errno, gone, f"{root}/{name}") from None
+            raise OSError(error.errno, gone, file) from None
         stats.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode())
     known = cache_folder() / f"{stats.hexdigest()}.digest"
     if known.is_file() and re.fullmatch("[0-9a-f]{20}", text := known.read_text()):
         return text
     content = hashlib.blake2b(digest_size=10)
     with ThreadPoolExecutor() as pool:
-        for name, digest in zip(names, pool.map(lambda name: _file_digest(f"{root}/{name}"), names), strict=True):
+        for name, digest in zip(names, pool.map(_file_digest, files), strict=True):
             content.update(f"{name}\0".encode() + digest)
     with contextlib.suppress(OSError):  # only a shortcut is lost
         known.parent.mkdir(parents=True, exist_ok=True)

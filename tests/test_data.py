@@ -222,12 +222,6 @@ def test_shots_refuse_arrays_that_do_not_fit(pids, camids):
         Shots("mine/train", Path(), np.array(["a", "b"]), np.array(pids), np.array(camids))
 
 
-def test_shots_refuse_absolute_paths():
-    """Guards: a check that reads them all, and a training that says that they are gone."""
-    with pytest.raises(ValueError, match=r"mine/train: paths are relative to root, and /mine/b\.png is not"):
-        Shots("mine/train", Path("/mine"), np.array(["a.png", "/mine/b.png"]), np.array([1, 1]), np.array([1, 1]))
-
-
 @OTHER_COUNTS
 def test_joined_sets_count_identities_and_cameras_on_and_keep_junk_and_distractors(tmp_path):
     write(tmp_path / "Market-1501-v15.09.15", MARKET)

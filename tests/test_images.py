@@ -59,6 +59,14 @@ def test_a_store_is_read_from_its_cache_the_second_time(crowd, monkeypatch):
     assert first.digest == again.digest
 
 
+def test_absolute_paths_are_read_everywhere_as_they_stand(crowd):
+    """Guards: a check that finds every image, and a store that looks for /data//data/a.png."""
+    shots = replace(crowd.train, paths=np.array([str(file) for file in crowd.train.files()]))
+    assert rl.check(replace(crowd, train=shots, complete=False)).ok
+    stores = [rl.ImageStore(each, (32, 16)) for each in (shots, crowd.train)]
+    assert torch.equal(stores[0].images, stores[1].images)
+
+
 def test_a_store_of_nothing_is_read_from_its_cache_too_and_the_cache_may_be_below_home(crowd, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("REID_CACHE", "~/cache")

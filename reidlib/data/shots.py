@@ -47,8 +47,6 @@ class Shots:
         if not fits or self.paths.dtype.kind != "U":
             types = [f"{array.dtype}{array.shape}" for array in (self.paths, *labels)]
             raise ValueError(f"{self.name}: need paths str (N,), pids int64 (N,), camids int64 (N,), got {types}")
-        if absolute := next(filter(os.path.isabs, self.paths.tolist()), None):
-            raise ValueError(f"{self.name}: paths are relative to root, and {absolute} is not")
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -1,5 +1,6 @@
 """score(): CMC, mAP and mINP of queries against a gallery, exact and in little memory; what it refuses to score."""
 
+import os
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -143,10 +144,10 @@ def check_shots(query: Shots, gallery: Shots) -> None:
     if len(junk := np.flatnonzero(query.pids == JUNK)):
         i = junk[0]
         raise ValueError(f"query {i} ({query.paths[i]}) has pid -1, which marks junk: leave it out. {UNLABELLED}")
-    root, place = f"{gallery.root}/", {f"{query.root}/{path}": i for i, path in enumerate(query.paths.tolist())}
-    twice = (j for j, path in enumerate(gallery.paths.tolist()) if root + path in place)
+    place = {os.path.join(query.root, path): i for i, path in enumerate(query.paths.tolist())}
+    twice = (j for j, path in enumerate(gallery.paths.tolist()) if os.path.join(gallery.root, path) in place)
     for j in () if same_images(query, gallery) else twice:
-        path = root + gallery.paths[j]
+        path = os.path.join(gallery.root, gallery.paths[j])
         raise ValueError(
             f"query {place[path]} and gallery image {j} are one file, {path}: take it out of one of "
             "them, or give the same Shots as query and gallery, to search for each image among all others"

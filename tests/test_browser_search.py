@@ -78,7 +78,6 @@ def test_an_image_that_is_sent_again_while_the_kernel_was_busy_is_searched_once(
 
 def test_a_number_with_zeros_before_it_is_a_part_of_a_name(page, crowd):
     pid = f"{crowd.query.pids[-1]:04d}"
-    assert int(pid) < len(crowd.query) or pid.startswith("0")
     assert not ask(page, "jump", to=pid)
     assert pid in str(page.asked[page.position])
     assert not ask(page, "jump", to="1")

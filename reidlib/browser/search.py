@@ -10,6 +10,7 @@ import numpy as np
 
 from reidlib.browser.cards import MOST_IMAGES, SMALL, SMALL_BYTES, View, picture
 from reidlib.browser.page import Page
+from reidlib.browser.tour import is_number
 from reidlib.data.shots import Shots
 from reidlib.figures.pairs import explanation
 from reidlib.search.gallery import Gallery
@@ -56,8 +57,7 @@ class SearchBrowser(Page):
         """Go to an image by its number, from 0, or to the next one with `to` in its path."""
         word, count = str(to).strip(), len(self.asked)
         order = [(self.position + 1 + i) % count for i in range(count)]
-        number = word.isdecimal() and word == str(int(word)) and int(word) < count  # 0012 is a part of a name
-        found = [int(word)] if number else [i for i in order if word in str(self.asked[i])]
+        found = [int(word)] if is_number(word, count) else [i for i in order if word in str(self.asked[i])]
         if not found:
             raise ValueError(f"no image {word!r}: there are {count}, numbered from 0")
         self._go(found[0])

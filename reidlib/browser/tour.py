@@ -76,6 +76,11 @@ ORDERS = {
 }
 
 
+def is_number(text: str, count: int) -> bool:
+    """Whether a text is the number of one of `count` images; 0012 is a part of a name."""
+    return text.isdecimal() and text == str(int(text)) and int(text) < count
+
+
 class Tour:
     """The queries of one or two models in an order and through a filter, and what a reader looks at.
 
@@ -125,7 +130,7 @@ class Tour:
 
     def _find(self, text: str) -> int:
         paths = self.models[0].query.paths
-        if text.isdecimal() and text == str(int(text)) and int(text) < len(paths):  # 0012 is a part of a name
+        if is_number(text, len(paths)):
             return int(text)
         hits = np.flatnonzero(np.char.find(paths, text) >= 0) if text else np.empty(0, int)
         if not len(hits):

@@ -35,7 +35,7 @@ from reidlib.train.checkpoints import (
     restored,
     resume,
     world,
-)  # fmt: skip
+)
 from reidlib.train.rows import cost, epoch_row, means_of
 
 

@@ -156,6 +156,15 @@ def test_check_names_single_colour_images_of_infrared_cameras(sysu):
     assert "though their camera is infrared" in str(report)
 
 
+def test_check_counts_an_image_of_the_same_room_as_no_match(sysu):
+    """Cameras 2 and 3 of SYSU-MM01 are in one room, so a probe of camera 3 is not matched by camera 2."""
+    for camera in (1, 4, 5, 6):
+        shutil.rmtree(sysu / f"cam{camera}/0006")
+    report = check(load("sysu", sysu))
+    (lost,) = [problem.files for problem in report.problems if problem.kind == "query without a match"]
+    assert lost == ["cam3/0006/0001.jpg", "cam3/0006/0002.jpg"]
+
+
 def test_grey_is_no_colour_in_any_coding(tmp_path):
     grey = np.random.default_rng(0).integers(0, 255, (64, 32), np.uint8)
     for mode in ("L", "RGB"):

@@ -59,7 +59,22 @@ def test_a_missing_value_is_refused_with_its_lines(label):
 
 
 @pytest.mark.parametrize(
-    "label", ["00-1", "0-1", "000−1", "--1", "- 1", "1.5", "1,5", ".5", "1,000", "1 000", "1e+05", "1.2E3"]
+    "label",
+    [
+        "00-1",
+        "0-1",
+        "000−1",
+        "--1",
+        "- 1",
+        "1.5",
+        "1,5",
+        ".5",
+        "1,000",
+        "1 000",
+        "1e+05",
+        "1.2E3",
+        "-99999999999999999999",
+    ],
 )
 def test_what_looks_like_a_number_and_is_none_is_refused_with_its_lines(label):
     for others in (("4", "7"), ("anna", "ben")):

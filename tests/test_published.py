@@ -45,7 +45,9 @@ def test_a_few_runs_are_listed_and_many_are_counted():
     assert listed([*few, {"rank1": 1.0, "mAP": 99.0}]) == "6 runs, mAP 70.0 to 99.0"
 
 
-def test_reproduced_means_that_both_intervals_lie_within_a_point():
+def test_reproduced_means_within_a_point_of_rank_1_and_half_a_point_of_map():
+    for nearer, word in ((0.3, "reproduced"), (0.6, "different")):
+        assert line(runs(*((a, b - nearer) for a, b in HOME))).verdict.startswith(f"{word}: ")
     assert line(runs(*HOME)).verdict == "reproduced: +0.0 [-0.6, +0.7] rank-1, +0.0 [-0.2, +0.2] mAP"
     for name, ours, theirs in (("rank1", (94.0, 94.4, 94.2), (93.9, 94.4, 94.2)), ("mAP", (9, 7, 8.5), (1, 2, 2.5))):
         expected = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.975)

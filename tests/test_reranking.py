@@ -12,6 +12,7 @@ from test_evaluate import crowd, equal, labels
 from reidlib.evaluation import cosine, reranking
 from reidlib.evaluation.reranking import expand, rerank
 from reidlib.evaluation.score import score
+from reidlib.search.groups import group
 
 z = np.load(Path(__file__).parent / "golden" / "rerank_main.npz")
 Q, G = (torch.from_numpy(z[f"{part}_features"]) for part in ("query", "gallery"))
@@ -96,6 +97,16 @@ def test_query_expansion_averages_a_query_with_its_nearest():
 def test_impossible_parameters_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         rerank(Q, G, **options)
+
+
+@pytest.mark.parametrize(("value", "why"), [(0, "is all zeros"), (float("nan"), "holds NaN or infinity")])
+def test_a_feature_without_a_direction_is_refused_by_its_number(value, why):
+    g = G.clone()
+    g[7] = value
+    with pytest.raises(ValueError, match=f"feature {len(Q) + 7} of {len(Q) + len(G)}, queries first, {why}"):
+        rerank(Q, g)
+    with pytest.raises(ValueError, match=f"feature 7 of {len(G)}, queries first, {why}|must be floating point"):
+        group(g, k1=5)
 
 
 def test_expansion_beyond_the_gallery_is_refused():

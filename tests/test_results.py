@@ -327,6 +327,15 @@ def test_a_model_of_joined_sets_is_tested_on_them_together_and_on_each(crowd, mo
     assert len(splits["market+cuhk03"].train) == 2 * len(crowd.train)
 
 
+def test_joined_sets_with_one_of_another_protocol_are_refused_before_a_training(crowd, monkeypatch, tmp_path):
+    """Guards: SYSU-MM01 joined to another set was scored by Market's rule, with matches of the probe's own room."""
+    monkeypatch.setattr(measuring, "load", lambda name, place: replace(crowd, name=name))
+    with pytest.raises(ValueError, match=r"market\+sysu: SYSU-MM01 has a protocol of its own"):
+        rl.test_sets("market+sysu")
+    with pytest.raises(ValueError, match="SYSU-MM01 is tested by its own protocol"):
+        rl.measure(None, replace(crowd, name="market+toy-sysu"), tmp_path)
+
+
 def test_a_set_of_its_own_has_no_partner(crowd, tmp_path):
     splits, absent = rl.test_sets(str(tmp_path / "crowd"))
     assert list(splits) == ["crowd"]

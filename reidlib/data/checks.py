@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from reidlib.data.images import MOST_PIXELS, UNSCALED, opened, orientation, upright
-from reidlib.data.layouts import BOXES, FOLDERS, IMAGES, PARTS
+from reidlib.data.infrared import PLACES
+from reidlib.data.layouts import BOXES, FOLDERS, IMAGES, PARTS, TOYS
 from reidlib.data.loading import differences
 from reidlib.data.shots import Split, same_images
 from reidlib.files import few, regular
@@ -41,7 +42,7 @@ KINDS = {  # of defects of images, in the order of a report, each with the remed
     "unread": "not used: by their name or their place they are no images of the set; rename, move or remove them",
     "identity in train and test": "training images of people who are tested; remove them",
     "identity with one image": "in train, with no second image of the same person",
-    "query without a match": "no gallery image of their identity, or none by another camera; they are not counted",
+    "query without a match": "no gallery image of their identity, or none by a camera that counts; they are left out",
 }
 SINGLE_CAMERA = (
     "queries and gallery are all of camera {}, and Market's rule ignores matches of the query's own camera: "
@@ -208,9 +209,12 @@ def _bad_labels(split: Split, single_camera: bool) -> dict[str, list[str]]:
     tested = np.isin(train.pids, np.union1d(query.ids, gallery.ids))
     ids, images = np.unique(train.pids, return_counts=True)
     alone = np.isin(train.pids, ids[images == 1])
+    kind = split.name.partition(":")[0]
+    rooms = PLACES.get(TOYS.get(kind, kind))
+    places = [np.take(rooms, shots.camids) if rooms else shots.camids for shots in (query, gallery)]
     same_pid = Counter(gallery.pids.tolist())
-    ignored = Counter(() if single_camera else zip(gallery.pids.tolist(), gallery.camids.tolist()))
-    labels = zip(query.pids.tolist(), query.camids.tolist())
+    ignored = Counter(() if single_camera else zip(gallery.pids.tolist(), places[1].tolist()))
+    labels = zip(query.pids.tolist(), places[0].tolist())
     itself = int(single_camera and same_images(query, gallery))  # otherwise it is of its own camera, and ignored
     lost = np.array([same_pid[pid] == (ignored[pid, camid] or itself) for pid, camid in labels], bool)
     return {

@@ -8,6 +8,7 @@ from reidlib.data.layouts import Row, images_in, listed, need
 from reidlib.files import few
 
 CAMERAS = {"sysu": (3, 6), "regdb": (2,)}  # the infrared ones; camera 2 of RegDB is thermal
+PLACES = {"sysu": (0, 1, 2, 2, 4, 5, 6)}  # of cameras 1 to 6: 2 and 3 are in one room; 0 is no place
 SYSU_CAMERAS = range(1, 7)
 SYSU_IDS = {"exp/train_id.txt": "train", "exp/val_id.txt": "train", "exp/test_id.txt": "test"}  # 296 + 99, 96 people
 REGDB_SIDES = {"visible": 1, "thermal": 2}

@@ -25,7 +25,7 @@ REMEDY = {
     "pid": "give their identity or leave them out; in the gallery write -1 for junk and 0 for a stranger",
     "camid": "give every image its camera, or none",
 }
-NO_NUMBER = "it looks like a number and is no whole one: write 12 or -1, or begin a name with a letter"
+NO_NUMBER = "it looks like a number and is no whole one, or too low: write 12 or -1, or begin a name with a letter"
 
 
 def clean(label: str) -> str:
@@ -57,6 +57,7 @@ def numbers(name: str, kind: str, labels: list[str], places: list[str]) -> np.nd
     missing = {text for text in names if text.translate(MINUS).casefold() in MISSING}
     odd = {text for text in names - missing if NUMERIC.fullmatch(text.translate(MINUS))}
     odd |= {text for text in names - missing if among_numbers and NUMERIC_TOO.fullmatch(text)}
+    odd |= {text for text, value in values.items() if value <= -(10**DIGITS)}
     what = "identity" if kind == "pid" else "camera"
     for refused, remedy in ((missing, f"no {what}: {REMEDY[kind]}"), (odd, NO_NUMBER)):
         if refused:

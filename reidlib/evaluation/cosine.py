@@ -97,6 +97,13 @@ def lengths(x: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vector_norm(x, dim=1, dtype=torch.promote_types(x.dtype, torch.float32)).float()
 
 
+def without_direction(x: torch.Tensor) -> tuple[int, str] | None:
+    """The first row of features (N, D) that has no direction, and why; None if all have one."""
+    length = lengths(near_one(x))
+    bad = (~((length > 0) & length.isfinite())).nonzero()
+    return (i := int(bad[0, 0]), "is all zeros" if length[i] == 0 else "holds NaN or infinity") if len(bad) else None
+
+
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """a @ b.T in float32; half precision is accumulated in float32."""
     if a.is_cuda and a.dtype in (torch.float16, torch.bfloat16):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from reidlib.evaluation.cosine import Cosine, near_one, product
+from reidlib.evaluation.cosine import Cosine, near_one, product, without_direction
 from reidlib.evaluation.counting import ROWS, ragged
 from reidlib.progress import progress
 
@@ -56,7 +56,8 @@ def rerank(
 
     Returns 1 - distance as a `Similarity` of Q queries and G gallery images, sparse and never N x N; the distance is
     (1 - lam) Jaccard + lam squared Euclidean over its row's maximum, in [0, 1]. Queries and gallery images are
-    neighbours of each other, so that a score depends on all queries. ValueError if k1, k2 or lam does not fit.
+    neighbours of each other, so that a score depends on all queries. ValueError if k1, k2 or lam does not fit, or if a
+    feature is all zeros or not finite.
     Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding" (CVPR 2017), section 3.
 
     Parameters
@@ -81,6 +82,8 @@ def rerank(
     if not 0 <= lam <= 1:
         raise ValueError(f"re-ranking with lam={lam}: lam is a share, from 0 (Jaccard alone) to 1 (no re-ranking)")
     x = g if together else torch.cat([q, g[torch.from_numpy(keep).to(g.device)]])
+    if bad := without_direction(x):
+        raise ValueError(f"re-ranking: feature {bad[0]} of {len(x)}, queries first, {bad[1]}: check its model")
     cosine = Cosine(x, x, torch.float32)
     nearest, farthest = neighbours(cosine, [k2, round(k1 / 2) + 1, k1 + 1])
     weights = encode(cosine, nearest, farthest, k1)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from reidlib.data.shots import JUNK, Shots, same_images
-from reidlib.evaluation.cosine import Cosine, lengths, near_one
+from reidlib.evaluation.cosine import Cosine, without_direction
 from reidlib.evaluation.counting import Rule, Similarity, count
 from reidlib.evaluation.scores import Compared, Scores, per_query
 
@@ -119,11 +119,8 @@ def check_features(q: torch.Tensor, g: torch.Tensor, query: Shots, gallery: Shot
             raise ValueError(f"{len(x)} {name} features for {len(shots)} {name} images: one row an image is needed")
         if not len(x):
             raise ValueError(f"the {name} is empty: nothing to score")
-        length = lengths(near_one(x))
-        if len(bad := (~((length > 0) & length.isfinite())).nonzero()):
-            i = int(bad[0, 0])
-            wrong = "is all zeros" if length[i] == 0 else "holds NaN or infinity"
-            raise ValueError(f"the feature of {name} image {i} ({shots.paths[i]}) {wrong}: check its model")
+        if bad := without_direction(x):
+            raise ValueError(f"the feature of {name} image {bad[0]} ({shots.paths[bad[0]]}) {bad[1]}: check its model")
     if q.shape[1] != g.shape[1]:
         raise ValueError(f"query features have {q.shape[1]} numbers, gallery features {g.shape[1]}: they must agree")
     if len(g) > 1 and torch.equal(g[0], g[-1]) and bool((g == g[0]).all()):

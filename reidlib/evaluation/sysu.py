@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from reidlib.data.layouts import joined_names
 from reidlib.data.shots import Shots
 from reidlib.evaluation.cosine import Cosine
 from reidlib.evaluation.counting import ROWS, Rule, Similarity, count, ragged
@@ -28,8 +29,8 @@ def is_sysu(name: str) -> bool:
 
 
 def refuse_sysu(name: str) -> None:
-    """Raise ValueError for SYSU-MM01, real or drawn, and say what to call instead."""
-    if is_sysu(name):
+    """Raise ValueError for SYSU-MM01, real or drawn, also as a part of "market+sysu", and say what to call instead."""
+    if any(map(is_sysu, joined_names(name))):
         raise ValueError(f"{name}: SYSU-MM01 is tested by its own protocol, call rl.measure_all or rl.sysu.score")
 
 

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from reidlib.data import infrared
 from reidlib.data.shots import Shots
 from reidlib.evaluation.cosine import Cosine
 from reidlib.evaluation.counting import Rule, Similarity, count
 from reidlib.evaluation.scores import Compared, Interval, Ranking, Scores, bootstrap, per_query
 
-PLACES = np.array([0, 1, 2, 2, 4, 5, 6])  # of cameras 1 to 6: 2 and 3 are in one room; 0 is no place
+PLACES = np.array(infrared.PLACES["sysu"])
 FILE = "rand_perm_cam.mat"
 REMEDY = "it comes with the code of SYSU-MM01's authors, see data/README.md; draw=sysu.seeded() does without"
 

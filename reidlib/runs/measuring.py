@@ -110,9 +110,15 @@ def test_sets(
     Raises
     ------
     FileNotFoundError : the model's own set, or one that is named in `paths`, is missing
-    ValueError : a set could not be scored, so that a training would be in vain: it lacks matches or cameras
+    ValueError : a set could not be scored, so that a training would be in vain: it lacks matches or cameras, or
+        SYSU-MM01 is joined with others
     """
     paths, own = paths or {}, joined_names(dataset)
+    if len(own) > 1 and any(map(is_sysu, own)):
+        raise ValueError(
+            f"{dataset}: SYSU-MM01 has a protocol of its own, so joined sets with it have no test. Train on "
+            f"load({dataset!r}).train with fit, and give measure_all each set by itself"
+        )
     homes = [load(name, paths.get(name) or root) for name in own]
     home = joined(homes) if len(homes) > 1 else homes[0]
     splits, absent = {split.name: split for split in (home, *homes)}, {}

@@ -1,9 +1,10 @@
 """The rows of a training log: what they hold, and how they are printed."""
 
-import resource
+import sys
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
 from reidlib.train.checkpoints import Keeper, world
@@ -37,9 +38,18 @@ def cost(images: int, seconds: float, waiting: float, keeper: Keeper, device: to
         "images_per_s": images / seconds,
         "waiting": waiting / seconds,  # for batches: of the host's time, which a GPU works through meanwhile
         "saving": saving / seconds,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+        "peak_mb": peak_memory() / 2**20,
         "peak_gpu_mb": torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0,
     }
+
+
+def peak_memory() -> int:
+    """The most main memory that this process has had, in bytes."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # Windows has none
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def means_of(losses: list[dict], epoch: int, batches: list[np.ndarray], names: np.ndarray) -> dict[str, float]:

@@ -159,22 +159,18 @@ class Recipe:
         """
         model = model or "bot"
         kind = recipe_class(model)
+        if preset not in kind.PRESETS:
+            raise ValueError(f"no preset {preset!r} of this model; choose one of {', '.join(kind.PRESETS)}")
         given = {name: value for name, value in changes.items() if value is not None}
         words = {"dataset": dataset, "model": model, "preset": preset, "tricks": tricks, "seed": seed}
-        standard = kind.from_dict(words | kind.standard(dataset, preset, tricks))
+        sizes = kind.SIZES.get(re.split("[:+]", dataset)[0], {})  # regdb:3 is regdb, of a+b it is a that counts
+        chosen = chosen_fields(tricks, kind.TRICKS, kind.ALL)
+        standard = kind.from_dict({**words, **kind.DEFAULTS, **sizes, **kind.PRESETS[preset], **chosen})
         recipe = standard.replace(**given)
         for name in standard.differences(recipe):
             if name in kind.UNUSED:
                 raise ValueError(f"{name}={given[name]!r}: the model {model} has no {name}")
         return recipe
-
-    @classmethod
-    def standard(cls, dataset: str, preset: str = "reference", tricks: str = "all") -> dict[str, Any]:
-        """The fields in which the recipe of a data set differs from the defaults of this class."""
-        if preset not in cls.PRESETS:
-            raise ValueError(f"no preset {preset!r} of this model; choose one of {', '.join(cls.PRESETS)}")
-        sizes = cls.SIZES.get(re.split("[:+]", dataset)[0], {})  # regdb:3 is regdb, of a+b it is a that counts
-        return {**cls.DEFAULTS, **sizes, **cls.PRESETS[preset], **chosen_fields(tricks, cls.TRICKS, cls.ALL)}
 
     @property
     def size(self) -> tuple[int, int]:

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, field
+from operator import ge, gt, le
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -55,14 +56,9 @@ def check_value(entry: Field[Any], value: Any) -> None:
     bounds = entry.metadata
     if "choices" in bounds and value not in bounds["choices"]:
         raise ValueError(f"{entry.name}={value!r}; choose one of {', '.join(map(str, bounds['choices']))}")
-    tests = {
-        "at least {}": "least" not in bounds or value >= bounds["least"],
-        "at most {}": "most" not in bounds or value <= bounds["most"],
-        "above {}": "above" not in bounds or value > bounds["above"],
-    }
-    for words, bound in zip(tests, ("least", "most", "above"), strict=True):
-        if not tests[words]:
-            raise ValueError(f"{entry.name}={value}; it must be {words.format(bounds[bound])}")
+    for bound, words, holds in (("least", "at least", ge), ("most", "at most", le), ("above", "above", gt)):
+        if bound in bounds and not holds(value, bounds[bound]):
+            raise ValueError(f"{entry.name}={value}; it must be {words} {bounds[bound]}")
 
 
 def chosen_fields(word: str, tricks: Mapping[str, Trick], all_of_them: Sequence[str]) -> dict[str, Any]:

@@ -204,8 +204,3 @@ def test_the_error_of_the_mean_is_that_of_one_picture_for_all(crossed, monkeypat
     for every in (1, 3):
         expected = np.abs(true[::every] - learned.mean(0)).mean()
         assert translations.error_of_the_mean("toy-sysu", every) == pytest.approx(expected, abs=1e-5)
-
-
-def test_the_usual_fabrics_are_those_of_the_toy_alone():
-    with pytest.raises(ValueError, match="toy-sysu:copied=1: usual_infrared knows the fabrics of toy-sysu only"):
-        alignment.usual_infrared("toy-sysu:copied=1")

@@ -193,7 +193,7 @@ def test_a_tile_is_within_its_error_of_the_exact_similarity(dtype):
         np.testing.assert_allclose(exact, want, rtol=0, atol=1e-14)
         assert abs(source.tile(slice(0, 8), slice(0, 50)).double().numpy().ravel() - exact).max() < source.error
         assert abs(source.near(i, j) - exact).max() < source.error
-        around = source.of_gallery(7)  # an image of the gallery as the only query
+        around = source.of_queries(source.g[[7]])  # an image of the gallery as the only query
         np.testing.assert_array_equal(
             around.exact(np.zeros(50, int), np.arange(50)), Cosine(g[[7]], g).exact(0 * j[:50], j[:50])
         )

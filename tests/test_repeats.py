@@ -346,9 +346,9 @@ def test_a_short_run_of_every_model_is_measured(model, monkeypatch):
         monkeypatch.setattr(estimate, "STARTED", "pass")
     tricks = "all+rpp" if model == "pcb" else "all"
     recipe = rl.Recipe.for_dataset("toy-sysu", model=model, tricks=tricks, backbone="slim")
-    speed = estimate.measured(recipe, rl.load("toy-sysu"))
-    assert len(speed.steps) == (3 if model == "aligngan" else 1)
-    assert all(step > 0 for step in speed.steps)
+    steps, *_ = estimate.measured(recipe, rl.load("toy-sysu"))
+    assert len(steps) == (3 if model == "aligngan" else 1)
+    assert all(step > 0 for step in steps)
 
 
 def test_each_phase_is_charged_what_it_takes(monkeypatch):
@@ -356,13 +356,13 @@ def test_each_phase_is_charged_what_it_takes(monkeypatch):
     (job,) = plan(TRAIN, [{"dataset": "toy-sysu", "model": "aligngan"}])
     free = replace(recipe, phases=(recipe.epochs - 2, 1))
     steps = (1.0, 100.0, 10000.0)
-    monkeypatch.setattr(estimate, "measured", lambda recipe, split: estimate.Speed(steps, 0.0, 0.0))
+    monkeypatch.setattr(estimate, "measured", lambda recipe, split: (steps, 0.0, 0.0))
     (seconds,) = estimate.estimate([replace(job, recipe=free)]).values()
     assert seconds == free.iterations * ((free.epochs - 2) * 1 + 100 + 10000)
 
 
 def test_an_estimate_counts_steps_images_and_starts(small, own, monkeypatch):
-    monkeypatch.setattr(estimate, "measured", lambda recipe, split: estimate.Speed((10.0,), 1.0, 0.5))
+    monkeypatch.setattr(estimate, "measured", lambda recipe, split: ((10.0,), 1.0, 0.5))
     found = estimate.estimate(plan(small, [own, own | {"epochs": 4}]))
     assert list(found.values()) == [0.5 + 2 * 2 * 10 + 18, 0.5 + 4 * 2 * 10 + 18]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reidlib.data.shots import DISTRACTOR, Shots
+from reidlib.data.shots import DISTRACTOR
 from reidlib.evaluation.cosine import Cosine
 from reidlib.evaluation.counting import Rule, count
 from reidlib.evaluation.scores import Compared, Scores, per_query
@@ -160,15 +160,6 @@ class Tour:
         return scores.query.file(i), scores.gallery.file(j)
 
 
-class GalleryRule(Rule):
-    """`rule` for gallery image j as the only query: it ignores itself, and a distractor matches no other distractor."""
-
-    def __init__(self, rule: Rule, gallery: Shots, j: int) -> None:
-        super().__init__(gallery[j], gallery, rule._ignored, own=np.where(np.arange(len(gallery)) == j, 0, -1))
-        if self.q_pid[0] <= DISTRACTOR:
-            self.q_pid = np.array([NO_PID])
-
-
 def gallery_query(scores: Scores, j: int) -> Scores:
     """Scores of gallery image j as the only query, against the same gallery by the same rule and cosine similarity.
 
@@ -177,8 +168,11 @@ def gallery_query(scores: Scores, j: int) -> Scores:
     """
     if not 0 <= j < len(scores.gallery):
         raise IndexError(f"no gallery image {j}: there are {len(scores.gallery)}, numbered from 0")
-    source, query = _cosine(scores).of_gallery(j), scores.gallery[j]
-    rule = GalleryRule(scores.rule, scores.gallery, j)
+    source, query = _cosine(scores), scores.gallery[j]
+    source = source.of_queries(source.g[[j]])
+    asked = query if query.pids[0] > DISTRACTOR else replace(query, pids=np.array([NO_PID]))
+    itself = np.where(np.arange(len(scores.gallery)) == j, 0, -1)
+    rule = Rule(asked, scores.gallery, scores.rule._ignored, itself)
     values: dict[str, Any] = per_query(*count(source, rule, scores.ties), 1)
     compared = Compared(query, scores.gallery, source.q, scores.g, source, rule)
     return replace(scores, **values, pids=query.pids, camids=query.camids, reranked=False, compared=compared)

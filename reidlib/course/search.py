@@ -68,9 +68,5 @@ def rand_index(answer: Callable[..., Any]) -> None:
         if np.isclose(found, both / most):
             hint = "what chance gives is still in it: subtract it."
         compare(found, (both - chance) / (most - chance), "The index", hint)
-    compare(
-        float(array(answer(pids, 7 - pids))),
-        1,
-        "The index of a grouping with itself under other numbers",
-        "only which images are together counts.",
-    )
+    hint = "only which images are together counts."
+    compare(float(array(answer(pids, 7 - pids))), 1, "The index of a grouping with itself under other numbers", hint)

@@ -48,14 +48,10 @@ SINGLE_CAMERA = (
     "queries and gallery are all of camera {}, and Market's rule ignores matches of the query's own camera: "
     'every query is left without a match; use score(..., same_camera="keep"), or give camids'
 )
-
-
 NO_CAMERAS = (
     "every image has camera 0, so every match counts as one of the query's own camera, which Market's rule ignores; "
     "name the cameras in a column camid or as c1 in file names"
 )
-
-
 REFUSED = {"too large", "no scale"}
 IGNORED = {"thumbs.db", "desktop.ini", ".ds_store"}  # what Windows and macOS write into every folder
 

@@ -42,6 +42,7 @@ READERS: dict[str, Callable[[str, Path], list[layouts.Row]]] = {
     "cuhk01": layouts.read_cuhk01,
     "cuhk03": layouts.read_cuhk03,
 }
+NOT_TEXT = re.compile("[\ud800-\udfff]")  # in names of bytes that are not UTF-8, as old Latin-1 names: in no digest
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:function
 
 
@@ -167,7 +168,7 @@ def _split(name: str, root: Path, rows: list[layouts.Row], infrared_cameras: tup
     """Rows as arrays, sorted by path, so that nothing depends on the order in which the file system lists them."""
     if not rows:
         raise ValueError(f"{name}: no images under {root}; {layouts.YOURS}")
-    if odd := [os.fsencode(row.path) for row in rows if not _is_text(f"{root}{row.path}")]:
+    if odd := [os.fsencode(row.path) for row in rows if NOT_TEXT.search(f"{root}{row.path}")]:
         raise ValueError(f"{name}: names that are not UTF-8: {few(list(map(repr, odd)))}; rename the files or folders")
     rows = sorted(rows, key=lambda row: row.path)
     pids, camids = _numbers(name, "pid", rows), _cameras(name, rows)
@@ -180,11 +181,6 @@ def _split(name: str, root: Path, rows: list[layouts.Row], infrared_cameras: tup
     everything = Shots(name, root, paths, pids, camids, infrared_cameras)
     train, query, gallery = (replace(everything[parts == part], name=f"{name}/{part}") for part in layouts.PARTS)
     return Split(name, train, query, gallery, complete)
-
-
-def _is_text(path: str) -> bool:
-    """Whether a path is text: a name of bytes that are not UTF-8, as old Latin-1 names are, can go into no digest."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
 def _cameras(name: str, rows: list[layouts.Row]) -> np.ndarray:

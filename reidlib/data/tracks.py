@@ -74,7 +74,6 @@ def _cut(name: str, folder: Path, table: Path) -> Path:
             _write(boxes, frames, Path(unfinished))
             if not done.is_dir():  # another process may have been faster
                 shutil.move(unfinished, done)
-                Path(unfinished).mkdir()  # for its clean-up
     return done
 
 
@@ -85,7 +84,9 @@ def _boxes(name: str, table: Path) -> list[Box]:
         for number, line in enumerate(csv.reader(stream), 1):
             try:
                 values = [float(value) for value in line]
-                box = Box(int(values[0]), int(values[1]), *map(_finite, values[2:6]))
+                box = Box(int(values[0]), int(values[1]), *values[2:6])
+                if not all(map(math.isfinite, box)):
+                    raise ValueError
             except (ValueError, TypeError, IndexError, OverflowError):
                 if any(line):
                     said = f"{name}: {table.name}, line {number}: not frame, id, left, top, width, height: {line}"
@@ -100,12 +101,6 @@ def _boxes(name: str, table: Path) -> list[Box]:
     if not boxes:
         raise ValueError(f"{name}: {table.name} has no box of a person of {LEAST} x {LEAST} pixels")
     return boxes
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError
-    return value
 
 
 def _frames(name: str, folder: Path) -> dict[int, Path]:

@@ -37,13 +37,6 @@ class Cosine:
         roundoff = 2**-10 if tf32 else max(kind.eps / 2, 2**-24)
         return 3 * roundoff + dim**0.5 * (4 * 2**-24 + kind.tiny * kind.eps) + 2**-21
 
-    def of_gallery(self, j: int) -> "Cosine":
-        """The similarities of gallery image j as the only query."""
-        other = copy.copy(self)
-        other.q, other.q_length = self.g[[j]], self.g_length[[j]]
-        other.known = {dot: [g[[j]], g] for dot, (_, g) in self.known.items()}
-        return other
-
     def of_queries(self, q: torch.Tensor) -> "Cosine":
         """The similarities of other queries, q (Q, D), and the same gallery, whose lengths are known already."""
         other = copy.copy(self)

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 
 from reidlib.data import Split
 from reidlib.data.batches import PKSampler
@@ -17,16 +16,7 @@ from reidlib.train.loop import fit
 
 STEPS, IMAGES = 5, 64  # enough for a second or two on the toy data
 SHAPE = ("model", "backbone", "last_stride", "height", "width", "p", "k", "precision")  # what a step's time depends on
-STARTED = "import IPython, ipykernel, reidlib.train, reidlib.figures.plots"
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Seconds: of a training step in each phase, of embedding one image, from a kernel's start to the first cell."""
-
-    steps: tuple[float, ...]
-    image: float
-    start: float
+STARTED = "import IPython, ipykernel, reidlib.train.loop, reidlib.figures.plots"
 
 
 def estimate(jobs: list[Job]) -> dict[str, float]:
@@ -34,7 +24,7 @@ def estimate(jobs: list[Job]) -> dict[str, float]:
 
     Each shape of network is measured once, by a short run in a folder that is thrown away.
     """
-    speeds: dict[tuple, Speed] = {}
+    speeds: dict[tuple, tuple[list[float], float, float]] = {}
     seconds = {}
     for job in jobs:
         shape = tuple(getattr(job.recipe, name) for name in SHAPE)
@@ -42,15 +32,15 @@ def estimate(jobs: list[Job]) -> dict[str, float]:
         split = next(iter(splits.values()))
         if shape not in speeds:
             speeds[shape] = measured(job.recipe, split)
-        speed, tested = speeds[shape], sum(len(s.query) + len(s.gallery) for s in splits.values())
+        (steps, image, start), tested = speeds[shape], sum(len(s.query) + len(s.gallery) for s in splits.values())
         length = len(PKSampler.of(job.recipe, split.train).epoch(0))
-        training = sum(n * length * step for n, step in zip(job.recipe.phase_lengths, speed.steps, strict=True))
-        seconds[job.name] = speed.start + training + tested * speed.image
+        training = sum(n * length * step for n, step in zip(job.recipe.phase_lengths, steps, strict=True))
+        seconds[job.name] = start + training + tested * image
     return seconds
 
 
-def measured(recipe: Recipe, split: Split) -> Speed:
-    """A short epoch of each phase after one to warm up, a few images embedded, a Python started as a kernel is."""
+def measured(recipe: Recipe, split: Split) -> tuple[list[float], float, float]:
+    """Seconds of a training step in each phase, of embedding one image, and from a kernel's start to its first cell."""
     with tempfile.TemporaryDirectory(prefix="reid-") as folder:
         system = build(recipe.shortened(STEPS), split.train)
         rows = list(fit(system, split.train, folder))
@@ -58,4 +48,4 @@ def measured(recipe: Recipe, split: Split) -> Speed:
     embed(system, images)
     image, start = (time.perf_counter() - start) / len(images), time.perf_counter()
     subprocess.run([sys.executable, "-c", STARTED], check=True)
-    return Speed(tuple(row["seconds"] / STEPS for row in rows[1:]), image, time.perf_counter() - start)
+    return [row["seconds"] / STEPS for row in rows[1:]], image, time.perf_counter() - start

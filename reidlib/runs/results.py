@@ -1,7 +1,7 @@
 """Runs on disk: the folder of a run, the result.json that makes it count as done, and the rows of tables."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import isfinite
@@ -140,6 +140,13 @@ def origin_columns(known: Mapping[str, Any]) -> dict[str, Any]:
     return {name: known[name] for name in ORIGIN if name in known}
 
 
+def row_of(system: System, scores: Scores | SysuScores, columns: Iterable[str], **more: Any) -> dict[str, Any]:
+    """These columns of a test: the recipe's fields, the scores, what computed them, and `more`."""
+    known = system.recipe.to_dict() | origin_columns(environment(*code_of(system)))
+    known |= score_columns(scores, system.recipe, system.flip) | more
+    return {column: known[column] for column in columns}
+
+
 def of_run(run: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows measured with the model of a run; their source is joined with that of the code that trained it."""
     claim = read_claim(run) or {}
@@ -196,7 +203,7 @@ def result_line(row: dict) -> str:
 
 def _rows(result: dict) -> list[dict]:
     recipe = without_paths(Recipe.from_dict(result["recipe"]))
-    common = {name: getattr(recipe, name) for name in TRAINED} | {"changed": _changed(recipe)}
+    common = {name: getattr(recipe, name) for name in TRAINED} | {"changed": changed(recipe)}
     common |= {name: result[name] for name in RUN}
     last = {name: result[name] for name in COST} | origin_columns(result["environment"] | result)
     return [common | {"test": name} | scores | last for name, scores in result["scores"].items()]
@@ -209,7 +216,7 @@ def without_paths(recipe: Recipe) -> Recipe:
     return replace(recipe, dataset=dataset, weights=Path(recipe.weights).name)
 
 
-def _changed(recipe: Recipe) -> str:
+def changed(recipe: Recipe) -> str:
     """The fields that differ from the standard recipe of the data set, as in "epochs=60 weights=none"."""
     return " ".join(f"{key}={here}".replace(" ", "") for key, (here, _) in recipe.changes().items())
 

@@ -22,11 +22,10 @@ from reidlib.data.images import decode
 from reidlib.evaluation import sysu
 from reidlib.evaluation.sysu import SysuScores
 from reidlib.files import project, write_csv
-from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
-from reidlib.runs.results import collect, of_run, origin_columns, run_folder, score_columns
+from reidlib.runs.results import collect, of_run, row_of, run_folder
 from reidlib.studies.gains import Gain, paired
-from reidlib.studies.published import one_a_seed
+from reidlib.studies.published import MEASURES, of_seeds
 from reidlib.studies.trainings import finished, others
 from reidlib.systems import System
 from reidlib.systems.aligngan import AlignGAN
@@ -95,14 +94,12 @@ def true_infrared(dataset: str = "toy-sysu") -> Shots:
     return load(translated(dataset)).gallery
 
 
-def usual_infrared(dataset: str = "toy-sysu") -> Shots:
-    """The gallery as `true_infrared`, but each garment as bright as the usual fabric of its dye is.
+def usual_infrared() -> Shots:
+    """The gallery of toy-sysu as `true_infrared`, but each garment as bright as the usual fabric of its dye is.
 
-    It is what a perfect translation could make of visible pictures: they show dyes. ValueError for other fabrics.
+    It is what a perfect translation could make of visible pictures: they show dyes.
     """
-    if dataset != "toy-sysu":
-        raise ValueError(f"{dataset}: usual_infrared knows the fabrics of toy-sysu only")
-    return load(translated(f"{dataset}:fabrics=1")).gallery
+    return true_infrared("toy-sysu:fabrics=1")
 
 
 def align(
@@ -164,14 +161,13 @@ def light(images: Tensor) -> Tensor:
 
 def rows(system: AlignGAN, split: Split, true: Shots | None = None, *more: Any) -> list[dict]:
     """The rows of results/pixel_alignment.csv for one run; `more` and true as in `align`."""
-    recipe, table = system.recipe, []
-    origin = recipe.to_dict() | origin_columns(environment(*code_of(system)))
-    origin |= {"epoch": recipe.epochs if int(system.phase) == 2 else end_of_pixels(recipe), "test": "all single"}
+    epoch = system.recipe.epochs if int(system.phase) == 2 else end_of_pixels(system.recipe)
     far = errors(system, split.gallery, true) | {"true": 0.0} if true is not None else {}
+    table = []
     for name, scores in align(system, split, true, *more).items():
-        known = origin | score_columns(scores, recipe, system.flip) | {"gallery": name, "probes": scores.num_valid}
-        known["error"] = round(far[name], 4) if name in far else None
-        table.append({column: known[column] for column in COLUMNS})
+        known = {"epoch": epoch, "test": "all single", "gallery": name, "probes": scores.num_valid}
+        error = round(far[name], 4) if name in far else None
+        table.append(row_of(system, scores, COLUMNS, **known, error=error))
     return table
 
 
@@ -182,12 +178,11 @@ def gains(rows: list[dict], dataset: str = "toy-sysu") -> list[Gain]:
     """
 
     def of(gallery: str, metric: str) -> dict[int, float]:
-        chosen = [row for row in rows if (row["dataset"], row["gallery"]) == (dataset, gallery)]
-        return {row["seed"]: row[metric] for row in one_a_seed(chosen)}
+        return of_seeds(rows, metric, dataset=dataset, gallery=gallery)
 
     return [
         paired(f"{words}, generated - {name}", of("generated", metric), of(name, metric), of=4)
-        for metric, words in (("rank1", "rank-1"), ("mAP", "mAP"))
+        for metric, words in MEASURES.items()
         for name in ("visible", "grey")
     ]
 
@@ -199,13 +194,8 @@ def parts(
 
     rows: of results/rgb_infrared.csv; a comparison of fewer than two seeds is left out. The intervals allow for `of`.
     """
-
-    def seeds(name: str) -> dict[int, float]:
-        key = (dataset, f"{dataset} {test}", *MODELS[name])
-        chosen = [row for row in rows if (row["dataset"], row["test"], row["model"], row["tricks"]) == key]
-        return {row["seed"]: row[metric] for row in one_a_seed(chosen)}
-
-    sides = {name: seeds(name) for name in MODELS}
+    here = {"dataset": dataset, "test": f"{dataset} {test}"}
+    sides = {name: of_seeds(rows, metric, **here, model=model, tricks=t) for name, (model, t) in MODELS.items()}
     compared = {f"{a} - {b}": (sides[a], sides[b]) for a, b in PAIRS}
     return {name: paired(name, *pair, of=of) for name, pair in compared.items() if len(pair[0].keys() & pair[1]) > 1}
 

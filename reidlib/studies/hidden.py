@@ -8,11 +8,10 @@ import sys
 from reidlib.data import TOYS, Shots, Split, load
 from reidlib.evaluation.score import score
 from reidlib.files import project, write_csv
-from reidlib.provenance import code_of, environment
 from reidlib.recipe import Recipe
-from reidlib.runs.results import of_run, origin_columns, run_folder, score_columns
+from reidlib.runs.results import of_run, row_of, run_folder
 from reidlib.studies.gains import Gain, paired
-from reidlib.studies.published import one_a_seed
+from reidlib.studies.published import of_seeds
 from reidlib.studies.trainings import finished, others
 from reidlib.systems import System
 from reidlib.train.checkpoints import restore
@@ -37,13 +36,9 @@ def queries(dataset: str) -> dict[str, Shots]:
 
 def rows(system: System, split: Split, drawn: dict[str, Shots]) -> list[dict]:
     """The rows of results/toy_hidden.csv for one run: its own test with each of the queries in `drawn`."""
-    recipe, g, table = system.recipe, embed(system, split.gallery), []
-    origin = recipe.to_dict() | origin_columns(environment(*code_of(system)))
-    for name, query in drawn.items():
-        scores = score(embed(system, query), g, query, split.gallery)
-        known = origin | score_columns(scores, recipe, system.flip) | {"queries": name}
-        table.append({column: known[column] for column in COLUMNS})
-    return table
+    g = embed(system, split.gallery)
+    scores = {name: score(embed(system, query), g, query, split.gallery) for name, query in drawn.items()}
+    return [row_of(system, found, COLUMNS, queries=name) for name, found in scores.items()]
 
 
 def leads(rows: list[dict], dataset: str = "toy") -> list[Gain]:
@@ -53,10 +48,8 @@ def leads(rows: list[dict], dataset: str = "toy") -> list[Gain]:
     and `one_a_seed` do.
     """
 
-    def of(model: str, tricks: str, queries: str) -> dict[int, float]:
-        wanted = (dataset, model, tricks, queries)
-        chosen = [row for row in rows if (row["dataset"], row["model"], row["tricks"], row["queries"]) == wanted]
-        return {row["seed"]: row["mAP"] for row in one_a_seed(chosen)}
+    def of(model: str, tricks: str, where: str) -> dict[int, float]:
+        return of_seeds(rows, "mAP", dataset=dataset, model=model, tricks=tricks, queries=where)
 
     gains = []
     for tricks, words in (("all", "with erasing"), ("all-erasing", "without")):

@@ -9,14 +9,13 @@ from matplotlib.axes import Axes
 from reidlib.figures.style import BLUE, GREY, INK, VERMILLION, WIDTH, Picture, styled
 from reidlib.recipe import Recipe
 from reidlib.studies.gains import Gain, paired
-from reidlib.studies.published import chosen, one_a_seed, unusual
+from reidlib.studies.published import MEASURES, chosen, one_a_seed, unusual
 
 LABELS = {
     "warmup": "warm-up", "erasing": "random erasing", "smoothing": "label smoothing", "stride": "last stride 1",
     "bnneck": "BNNeck", "center": "center loss",
 }  # fmt: skip
 FIVE = Recipe.ALL
-NAMES = {"rank1": "rank-1", "mAP": "mAP"}
 RUNGS = ("none", *("none+" + "+".join(FIVE[:i]) for i in range(1, len(FIVE))), "all", "all+center")  # the paper's order
 COMPARED = 12  # the ladder's comparisons: each of six tricks added, each of four left out, five and six tricks at once
 PAPER = {"market": ("s", "Market-1501"), "duke": ("D", "DukeMTMC-reID")}  # marker, name
@@ -129,10 +128,10 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
     for y, why in ((len(gains[1]), "as on the left"), (len(gains[1]) + 1, "not one of the five")):
         without.text(0.98, y, why, transform=without.get_yaxis_transform(), ha="right", va="center", color=GREY)
     for ax in (steps, without):
-        ax.set_xlabel(f"{NAMES[metric]} gained (points)")
+        ax.set_xlabel(f"{MEASURES[metric]} gained (points)")
     fig.legend(*climb.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     fig.alt = (
-        f"The ladder of tricks on {dataset}, {NAMES[metric]}, intervals for {COMPARED} comparisons. "
+        f"The ladder of tricks on {dataset}, {MEASURES[metric]}, intervals for {COMPARED} comparisons. "
         f"Added one after another: {_words(gains[0])}. "
         f"Each left out of the five: {_words(gains[1])}."
     )
@@ -154,9 +153,9 @@ def plot_erasing(rows: list[dict], published: list[dict], metric: str = "mAP") -
     for y, value in enumerate(given):
         theirs.plot(value, y, "o" if y < 2 else "^", color=BLUE if y < 2 else VERMILLION, markersize=8)
     _rows_of(theirs, names, "The reference implementation")
-    fig.suptitle(f"{NAMES[metric]} gained by random erasing, at home (circles) and abroad (triangles)")
+    fig.suptitle(f"{MEASURES[metric]} gained by random erasing, at home (circles) and abroad (triangles)")
     fig.alt = (
-        f"What random erasing gives in {NAMES[metric]}. Measured: {_words(gains)}. Published: "
+        f"What random erasing gives in {MEASURES[metric]}. Measured: {_words(gains)}. Published: "
         + "; ".join(f"{name} {value:+.1f}" for name, value in zip(names, given, strict=True)) + "."
     )  # fmt: skip
     return fig
@@ -178,7 +177,7 @@ def _climb(ax: Axes, rows: list[dict], published: list[dict], metric: str, datas
             x, [step - steps[0] for step in steps], f":{marker}", color=GREY, fillstyle="none", linewidth=1.2
         )
         line.set_label(f"paper, {label}, from {steps[0]:.1f}")
-    ax.set(title=f"{NAMES[metric]}, one trick after another", ylabel="points above the baseline")
+    ax.set(title=f"{MEASURES[metric]}, one trick after another", ylabel="points above the baseline")
     ax.set_xticks(x, ["baseline", *(f"+ {label}" for label in LABELS.values())], rotation=40, ha="right")
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from reidlib.data import Split
 from reidlib.evaluation.score import score
 from reidlib.files import write_csv
-from reidlib.provenance import code_of, environment
 from reidlib.runs.measuring import test_sets
-from reidlib.runs.results import of_run, origin_columns, score_columns
+from reidlib.runs.results import of_run, row_of
 from reidlib.studies.gains import Gain, paired
 from reidlib.studies.published import chosen
 from reidlib.systems import System
@@ -32,16 +31,13 @@ def rows(system: System, tests: dict[str, Split]) -> Iterator[dict]:
 
     Raises ValueError for a system that was trained without a BNNeck.
     """
-    recipe = system.recipe
-    if not isinstance(system, BagOfTricks) or not recipe.bnneck:
-        raise ValueError(f"{recipe.name()} has no BNNeck; measure runs of tricks that contain bnneck")
-    origin = recipe.to_dict() | origin_columns(environment(*code_of(system)))
+    if not isinstance(system, BagOfTricks) or not system.recipe.bnneck:
+        raise ValueError(f"{system.recipe.name()} has no BNNeck; measure runs of tricks that contain bnneck")
     for feature in FEATURES:
         system.feature = feature
         for test, split in tests.items():
             scores = score(embed(system, split.query), embed(system, split.gallery), split.query, split.gallery)
-            known = origin | score_columns(scores, recipe, system.flip) | {"test": test, "feature": feature}
-            yield {column: known[column] for column in COLUMNS}
+            yield row_of(system, scores, COLUMNS, test=test, feature=feature)
     system.feature = FEATURES[0]
 
 

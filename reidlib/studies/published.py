@@ -113,6 +113,11 @@ def one_a_seed(rows: list[dict]) -> list[dict]:
     return rows
 
 
+def of_seeds(rows: list[dict], metric: str, **cell: object) -> dict[int, float]:
+    """Seed -> score of the rows that have these values. Raises ValueError as `one_a_seed` does."""
+    return {row["seed"]: row[metric] for row in one_a_seed([row for row in rows if cell.items() <= row.items()])}
+
+
 def unusual(row: dict) -> str:
     """What differs from the reference recipe of the data set in a measured row, in words; empty if nothing does.
 

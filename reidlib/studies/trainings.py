@@ -18,10 +18,11 @@ import torch
 from reidlib.data import load
 from reidlib.evaluation.score import score
 from reidlib.files import few, project, read_csv, write_csv
-from reidlib.provenance import code_of, data_digest, environment, modules_of, source_digest
+from reidlib.provenance import data_digest, modules_of, source_digest
 from reidlib.recipe import Recipe
+from reidlib.runs import estimate
 from reidlib.runs.estimate import SHAPE
-from reidlib.runs.results import origin_columns, score_columns
+from reidlib.runs.results import changed, row_of
 from reidlib.systems import build
 from reidlib.train.embedding import embed
 from reidlib.train.loop import fit
@@ -37,8 +38,7 @@ COLUMNS = (
 
 def key(recipe: Recipe, test: str) -> tuple:
     """What the row of a training and a test is about: the values of `KEY`."""
-    changed = " ".join(f"{name}={here}".replace(" ", "") for name, (here, _) in recipe.changes().items())
-    return recipe.dataset, test, recipe.model, recipe.tricks, changed, recipe.seed
+    return recipe.dataset, test, recipe.model, recipe.tricks, changed(recipe), recipe.seed
 
 
 def by_key(rows: list[dict], metric: str) -> dict[tuple, float]:
@@ -62,15 +62,13 @@ def trained(recipe: Recipe, tests: Iterable[str]) -> list[dict[str, Any]]:
     system = build(recipe, split.train)
     with tempfile.TemporaryDirectory(prefix="reid-") as folder:
         log = list(fit(system, split.train, folder))
-    known = origin_columns(environment(*code_of(system)))
-    known |= {"iterations": log[-1]["iteration"], "seconds": round(sum(row["seconds"] for row in log), 1)}
+    cost = {"iterations": log[-1]["iteration"], "seconds": round(sum(row["seconds"] for row in log), 1)}
     table = []
     for test in tests:
         on = load(test)
         scores = score(embed(system, on.query), embed(system, on.gallery), on.query, on.gallery)
-        row = known | score_columns(scores, recipe, system.flip) | {"data": data_of(recipe.dataset, test)}
-        row |= dict(zip(KEY, key(recipe, test), strict=True))
-        table.append({column: row[column] for column in COLUMNS})
+        about = dict(zip(KEY, key(recipe, test), strict=True), data=data_of(recipe.dataset, test))
+        table.append(row_of(system, scores, COLUMNS, **cost, **about))
     return table
 
 
@@ -98,16 +96,14 @@ def _ready() -> None:
     torch.set_num_threads(1)
 
 
-def duration(planned: Iterable[Recipe], steps: int = 5) -> float:
+def duration(planned: Iterable[Recipe]) -> float:
     """The seconds that trainings take in one process on this machine: each shape of network is tried for some steps."""
     speeds: dict[tuple, float] = {}
     seconds = 0.0
     for recipe in planned:
         shape = tuple(getattr(recipe, name) for name in SHAPE)
         if shape not in speeds:
-            train, short = load(recipe.dataset).train, recipe.shortened(steps)
-            with tempfile.TemporaryDirectory(prefix="reid-") as folder:
-                speeds[shape] = list(fit(build(short, train), train, folder))[-1]["seconds"] / steps
+            speeds[shape] = estimate.measured(recipe, load(recipe.dataset))[0][-1]
         seconds += recipe.epochs * (recipe.iterations or 1) * speeds[shape]
     return seconds
 

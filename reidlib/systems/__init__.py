@@ -17,10 +17,8 @@ import torch
 from torch import Tensor
 
 from reidlib.data.shots import Shots
-from reidlib.models import facts, module_name
+from reidlib.models import facts
 from reidlib.recipe import Recipe
-
-__all__ = ["System", "build", "device_settings", "facts", "module_name"]
 
 
 class System(Protocol):

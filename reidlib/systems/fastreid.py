@@ -4,6 +4,7 @@ Source: He et al., "FastReID: A Pytorch Toolbox for General Instance Re-identifi
 computes; non-local blocks of Wang et al. (CVPR 2018) with one channel inside, as there.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,11 +50,4 @@ class FastResNet(ResNet):
         return torch.as_tensor(self.layer4(maps))
 
 
-def resnet50() -> nn.Module:
-    """As in fast-reid's BoT."""
-    return FastResNet(non_local=False)
-
-
-def resnet50_nl() -> nn.Module:
-    """As in fast-reid's AGW and SBS."""
-    return FastResNet(non_local=True)
+resnet50, resnet50_nl = (partial(FastResNet, blocks) for blocks in (False, True))  # of its BoT; of its AGW and SBS

@@ -104,10 +104,7 @@ def _legs(ink: Ink, person: Person, legs: Legs) -> Iterator[Part]:
 
         near = ink.depth(hip[0], (hip[2] + knee[2] + ankle[2]) / 3) - 1.0
         yield near, leg
-        yield (
-            near + 0.001 * (toe[2] - ankle[2]) * cos(ink.yaw),
-            foot,
-        )  # in front of the leg if the toes point to the camera
+        yield near + 0.001 * (toe[2] - ankle[2]) * cos(ink.yaw), foot  # in front of it if the toes point to the camera
     rings = _scaled(SKIRT if person.bottom == "skirt" else HIPS, wide)
     yield -0.5, lambda: ink.lathe(rings, cloth)
 

@@ -16,10 +16,7 @@ from .furniture import HIGH, PROPS, Place, Wall, tone
 from .ink import RGB
 
 WIDE, LOW = 8.0, 0.35  # width of a panorama, and its depth below the feet, in statures
-AIR, DISTANCE = (
-    (226, 226, 222),
-    0.4,
-)  # colour that a place fades into, and how far: at 1 the places of all cameras look the same
+AIR, DISTANCE = (226, 226, 222), 0.4  # colour that a place fades into, and how far: at 1 all places look the same
 SHADE = 0.55  # depth of the shadows on a place: deeper ones make the pictures of one camera less alike
 
 

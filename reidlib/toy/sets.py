@@ -17,14 +17,10 @@ from pathlib import Path
 from random import Random
 
 from . import sysu
-from .cameras import NETWORKS, Camera
-from .people import ATTRIBUTES, MATERIALS, PEOPLE, Clothed, Person, population
-from .picture import render
+from .cameras import NETWORKS
+from .people import PEOPLE, Person, population
 from .sights import Sight, snapshot, walk
 from .world import PLAIN, QUERY, TEST, TRAIN, World
-
-__all__ = ["ATTRIBUTES", "MATERIALS", "NETWORKS", "Camera", "Clothed", "Person", "World", "draw", "identities",
-           "is_current", "population", "render"]  # fmt: skip
 
 SIZES = {"market": PEOPLE, "duke": PEOPLE, "sysu": 100}  # identities
 VERSION = 2  # of the drawing: raise it when a picture changes, so that crowds on disk are drawn again

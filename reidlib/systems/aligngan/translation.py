@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.transforms.functional import resize
 
 from reidlib.data.augment import MEAN, STD
 from reidlib.systems.losses import total
@@ -190,20 +191,14 @@ def squared_distance(answers: Tensor, target: float) -> Tensor:
 def shrink(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Normalised images (B, 3, H, W) as the generators see them: (B, 3, *size), between -1 and 1."""
     mean, std = _statistics(images)
-    return _resize(2 * (images * std + mean) - 1, size)
+    return resize(2 * (images * std + mean) - 1, list(size))
 
 
 def stretch(images: Tensor, size: Sequence[int]) -> Tensor:
     """The inverse of `shrink`, as far as there is one."""
     mean, std = _statistics(images)
-    return (_resize((images + 1) / 2, size) - mean) / std
+    return (resize((images + 1) / 2, list(size)) - mean) / std
 
 
 def _statistics(images: Tensor) -> list[Tensor]:
     return [torch.tensor(values, device=images.device)[:, None, None] for values in (MEAN, STD)]
-
-
-def _resize(images: Tensor, size: Sequence[int]) -> Tensor:
-    if images.shape[2:] == tuple(size):
-        return images
-    return F.interpolate(images, list(size), mode="bilinear", antialias=True)

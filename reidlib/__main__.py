@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 
 import reidlib as rl
-from reidlib.data.layouts import IMAGES, images_in
+from reidlib.data.layouts import IMAGES, PARTS, images_in
+from reidlib.files import few, write_whole
 from reidlib.runs import command, grid
 
 MODEL = "the folder of a run, the name or .safetensors file of a published model, or a .pth file of another project"
@@ -67,7 +69,8 @@ def embed(options: argparse.Namespace) -> None:
     out, files = command.writable("--out", options.out), pictures(options.images)
     emb = rl.embed(model(options), files).numpy()
     if out.suffix == ".npz":
-        np.savez(out, paths=np.array(list(map(str, files))), embeddings=emb)
+        arrays = {"paths": np.array(list(map(str, files))), "embeddings": emb}
+        write_whole(out, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
     else:
         rows = [{"path": str(file)} | {f"x{i}": float(x) for i, x in enumerate(row)} for file, row in zip(files, emb)]
         rl.write_csv(rows, out)
@@ -79,6 +82,11 @@ def search(options: argparse.Namespace) -> int:
     people = sorted(path for path in source.glob("[!.]*") if path.is_dir())
     if source.is_dir() and not people:
         raise ValueError(f"{source} has no sub-folders: it needs one for each person, with the person's images")
+    if nobody := [path.name for path in people if path.name in PARTS or re.fullmatch(r"-\d+|0+", path.name)]:
+        raise ValueError(
+            f"{source} has sub-folders that are no person: {few(nobody)}. Give the folder that has one for "
+            "each person (of a data set, its gallery/), without 0 and -1, which are distractors and junk"
+        )
     if options.save:
         command.writable("--save", options.save)
     system = model(options)

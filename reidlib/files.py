@@ -108,7 +108,7 @@ def write_csv(rows: list[dict], file: str | Path) -> None:
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(Path(file), text.getvalue().encode())
+    write_whole(Path(file), text.getvalue().encode(errors="backslashreplace"))
 
 
 def read_csv(file: str | Path) -> list[dict]:

@@ -124,6 +124,9 @@ def differences(here: dict[str, Any], there: dict[str, Any]) -> dict[str, tuple[
         found = Recipe.from_dict(here["recipe"]).differences(Recipe.from_dict(there["recipe"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no recipe in it ({error!r})") from None
+    if here.get("data") is not None and here["data"] == there.get("data"):
+        spellings = {Path(each["recipe"]["dataset"]).name for each in (here, there)}
+        found = {name: pair for name, pair in found.items() if name != "dataset" or len(spellings) > 1}
     for key, name in (("data", "data digest"), ("weights", "digest of the weights"), ("system", "system")):
         if here.get(key) is not None and here[key] != there.get(key):
             found[name] = here[key], there.get(key)

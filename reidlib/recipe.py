@@ -1,5 +1,6 @@
 """A recipe is everything that decides a training run: one frozen dataclass, each trick one field."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -133,6 +134,8 @@ class Recipe:
             raise ValueError(f"backbone={self.backbone!r}; choose one of {known}, timm:NAME or module:function")
         if self.pad > min(self.size):
             raise ValueError(f"pad={self.pad}; it must be at most the smaller side of the images, {min(self.size)}")
+        if not 0 <= self.erasing_area[0] <= self.erasing_area[1] <= 1:
+            raise ValueError(f"erasing_area={self.erasing_area}; give two shares of the image, the smaller one first")
         if self.freeze and not self.warmup_epochs:
             raise ValueError("freeze=True with warmup_epochs=0; the backbone rests for warmup_epochs, give some")
         if self.order == "modality" and self.k % 2:
@@ -162,6 +165,7 @@ class Recipe:
         if preset not in kind.PRESETS:
             raise ValueError(f"no preset {preset!r} of this model; choose one of {', '.join(kind.PRESETS)}")
         given = {name: value for name, value in changes.items() if value is not None}
+        dataset = os.fspath(dataset)
         words = {"dataset": dataset, "model": model, "preset": preset, "tricks": tricks, "seed": seed}
         sizes = kind.SIZES.get(re.split("[:+]", dataset)[0], {})  # regdb:3 is regdb, of a+b it is a that counts
         chosen = chosen_fields(tricks, kind.TRICKS, kind.ALL)

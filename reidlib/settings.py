@@ -53,6 +53,11 @@ def check_value(entry: Field[Any], value: Any) -> None:
         raise ValueError(f"{entry.name}={value!r}; it must be of type {kind.__name__}, as in {default!r}")
     if kind is tuple and "..." not in str(entry.type) and len(value) != len(default):
         raise ValueError(f"{entry.name}={value}; it must hold {len(default)} numbers")
+    if kind is tuple and (type(default[0]) is int and any(type(number) is not int for number in value)):
+        raise ValueError(f"{entry.name}={value}; it must hold whole numbers, as in {default}")
+    numbers = value if kind is tuple else [value] if kind is float else []
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        raise ValueError(f"{entry.name}={value}; it must hold finite numbers, as in {default}")
     bounds = entry.metadata
     if "choices" in bounds and value not in bounds["choices"]:
         raise ValueError(f"{entry.name}={value!r}; choose one of {', '.join(map(str, bounds['choices']))}")
@@ -67,6 +72,7 @@ def chosen_fields(word: str, tricks: Mapping[str, Trick], all_of_them: Sequence[
     `all` means the tricks `all_of_them`, `none` no trick; `+name` adds and `-name` removes one: `all+center`,
     `all-erasing`, `none+warmup+bnneck`. Raises ValueError for anything else, with the names of `tricks`.
     """
+    word = str(word)
     match = re.fullmatch(r"(all|none)((?:[+-]\w+)*)", word)
     changes = re.findall(r"([+-])(\w+)", match[2]) if match else []
     unknown = [name for _, name in changes if name not in tricks]

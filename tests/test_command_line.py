@@ -1,6 +1,7 @@
 """reid check | train | grid | embed | search | export: what each prints, writes and returns."""
 
 import csv
+import errno
 import io
 import json
 import shutil
@@ -108,6 +109,8 @@ def test_export_passes_on_what_was_asked_for(model, monkeypatch, capsys):
         (["search", "MODEL", "no.gallery", "GALLERY"], "no.gallery: no such gallery"),
         (["search", "MODEL", "file.txt", "GALLERY"], "file.txt is no gallery"),
         (["search", "MODEL", "GALLERY/0007", "GALLERY"], "0007 has no sub-folders: it needs one for each person"),
+        (["search", "MODEL", "GALLERY/..", "GALLERY"], "sub-folders that are no person: gallery, query"),
+        (["search", "MODEL", "junk", "GALLERY"], "sub-folders that are no person: -1, 0. Give the folder"),
         (["search", "MODEL", "GALLERY", "GALLERY", "--save", "folder.npz"], "--save folder.npz is a folder"),
         (["search", "MODEL", "GALLERY", "GALLERY", "--threshold", "60"], "threshold=60.0: similarities are cosines"),
         (["search", "MODEL", "GALLERY", "GALLERY", "-k", "0"], "k=0: ask for one or more"),
@@ -121,6 +124,8 @@ def test_what_cannot_be_done_is_one_sentence_and_status_2(words, message, crowd,
     (tmp_path / "here" / "folder.npz").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
     (tmp_path / "here" / "file.txt").touch()
+    for name in ("-1", "0", "anna"):
+        (tmp_path / "here" / "junk" / name).mkdir(parents=True)
     monkeypatch.setattr(rl, "export", None)
     people = str(tmp_path / "crowd" / "gallery")
     assert main([word.replace("MODEL", model).replace("GALLERY", people) for word in words]) == 2
@@ -171,3 +176,38 @@ def test_every_command_has_help(words, capsys):
         main([*words, "--help"])
     assert exit.value.code == 0
     assert said(capsys).startswith("usage: ")
+
+
+def test_a_folder_that_is_being_trained_in_is_a_sentence_and_status_2(crowd, tiny, tmp_path, capsys):
+    training = rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path / "run")
+    next(training)
+    assert stoppable(lambda: next(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path / "run"))) == 2
+    assert "another process is training in this folder" in capsys.readouterr().err
+    training.close()
+
+
+def test_embeddings_on_a_full_disk_leave_the_file_that_was_there(crowd, model, tmp_path, monkeypatch, capsys):
+    out, file = tmp_path / "emb.npz", str(crowd.query.files()[0])
+    assert main(["embed", model, file, "--out", str(out)]) == 0
+    before = out.read_bytes()
+
+    def full(stream, **arrays):
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    assert main(["embed", model, file, "--out", str(out)]) == 2
+    assert str(out) in capsys.readouterr().err
+    assert out.read_bytes() == before
+
+
+def test_names_that_the_terminal_cannot_show_are_written_with_escapes(crowd, model, tmp_path, monkeypatch):
+    file = tmp_path / "日本.png"
+    file.write_bytes(crowd.query.files()[0].read_bytes())
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="strict")
+    monkeypatch.setattr("sys.stdout", shown)
+    assert main(["search", model, str(tmp_path / "crowd" / "gallery"), str(file), "-k", "2"]) == 0
+    shown.flush()
+    rows = shown.buffer.getvalue().decode("latin-1").splitlines()
+    assert len(rows) == 3
+    assert r"\u65e5\u672c.png" in rows[1]

@@ -16,6 +16,7 @@ from reidlib.data.augment import normalise
 from reidlib.evaluation.score import score
 from reidlib.figures import diagrams, plots, ranked, shots, style
 from reidlib.figures.ranked import visualize
+from reidlib.settings import shortened
 from reidlib.train.rows import BOOKKEEPING
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -393,6 +394,7 @@ def test_visualize_names_a_missing_image_before_it_writes_anything(scores, tmp_p
     [
         (["a/1.png", "b/1.png"], ["a_1.png", "b_1.png"]),
         (["1/2_a.png", "1_2/a.png", "2/a.png"], ["00000_1_2_a.png", "00001_1_2_a.png", "00002_2_a.png"]),
+        ([f"{i}/{i}{240 * 'x'}.png" for i in "012"], [shortened(f"{i}{240 * 'x'}.png", 200) for i in "012"]),
     ],
 )
 def test_visualize_keeps_apart_queries_whose_files_have_the_same_name(split, tmp_path, names, folders):

@@ -65,6 +65,30 @@ def test_a_folder_of_other_labels_or_cameras_is_refused(crowd, tiny, tmp_path):
             rl.load_or_train(tiny, other, tmp_path)
 
 
+def test_the_same_data_in_another_spelling_are_the_same_run(crowd, tiny, tmp_path, monkeypatch):
+    """Guards: a finished run that was trained again, because the shell had completed its data to "crowd/"."""
+    monkeypatch.chdir(tmp_path)
+    recipe = changed(tiny, dataset="crowd")
+    _, rows = trained(recipe, crowd.train, tmp_path / "run")
+    for word in ("crowd/", "./crowd", str(tmp_path / "crowd")):
+        assert trained(changed(tiny, dataset=word), crowd.train, tmp_path / "run")[1] == rows
+    with pytest.raises(ValueError, match="dataset is 'crowd' there and 'other' here"):
+        trained(changed(tiny, dataset="other"), crowd.train, tmp_path / "run")
+
+
+def test_a_run_is_found_in_the_home_folder(crowd, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    system, rows = trained(tiny, crowd.train, "~/run")
+    scores = rl.measure(system, crowd, "~/run")
+    rl.write_result("~/run", system, rows, {"crowd": scores})
+    assert same(rl.restore("~/run", device="cpu"), system)
+    assert rl.open_run("toy", "reference", "all", 1, "~/run") == (tiny, tmp_path / "home" / "run")
+    assert rl.RankedBrowser(scores, run_dir="~/run").run_dir == tmp_path / "home" / "run"
+    assert not (tmp_path / "~").exists()
+    assert (tmp_path / "home" / "run" / "embeddings" / "crowd.npz").is_file()
+
+
 def test_a_folder_of_another_weights_file_of_the_same_name_is_refused(crowd, tiny, tmp_path):
     recipe = changed(tiny, weights=weights(tmp_path / "w.pth", 0, tiny.backbone))
     trained(recipe, crowd.train, tmp_path / "run", 1)

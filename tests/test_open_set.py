@@ -158,3 +158,24 @@ def test_a_gallery_keeps_its_threshold_with_what_it_was_measured_on(average, tin
     assert kept["found"] == found.at(0.1)[0]
     assert kept["false_alarms"] <= 0.1
     assert f"{again.threshold:.3f}" in repr(again)
+
+
+def test_a_threshold_from_scores_of_another_model_or_feature_is_refused(tiny, crowd, tmp_path):
+    """Guards: a threshold of the feature after the neck in a gallery of the one before it, which knew all strangers."""
+    system = rl.build(tiny, crowd.train, "cpu")
+    system.feature = "before"
+    before, gallery = rl.measure(system, crowd, tmp_path), rl.Gallery(system)
+    gallery.set_threshold(before, false_alarms=0.5)
+    with torch.no_grad():
+        system.bnneck.running_mean += torch.rand(system.bnneck.num_features)  # an untrained neck changes nothing
+    system.feature = "after"
+    after = rl.measure(system, crowd, tmp_path)
+    with pytest.raises(ValueError, match="the gallery is of another model"):
+        gallery.set_threshold(after, false_alarms=0.5)
+    system.feature = "before"
+    gallery = rl.Gallery(system)
+    with pytest.raises(ValueError, match="crowd/query are of another model or feature than the gallery"):
+        gallery.set_threshold(after, false_alarms=0.5)
+    for word in (None, "0.5"):
+        with pytest.raises(ValueError, match="threshold="):
+            gallery.set_threshold(word)

@@ -404,3 +404,25 @@ def test_every_field_is_described_and_its_default_lies_within_its_bounds():
     for model in ("bot", "pcb", "aligngan"):
         for entry in fields(rl.Recipe.for_dataset("toy-sysu", model=model)):
             assert len(entry.metadata["help"]) > 10, entry.name
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"margin": float("nan")}, "margin=nan; it must hold finite numbers"),
+        ({"lr": float("inf")}, "lr=inf; it must hold finite numbers"),
+        ({"milestones": ("a",)}, "must hold whole numbers, as in"),
+        ({"milestones": (4.5, 9.0)}, "must hold whole numbers, as in"),
+        ({"erasing_area": (0.02, float("nan"))}, "must hold finite numbers, as in"),
+        ({"erasing_area": (0.9, 0.1)}, "give two shares of the image, the smaller one first"),
+        ({"erasing_area": (-1.0, 2.0)}, "give two shares of the image"),
+        ({"tricks": None}, "tricks 'None' not understood"),
+    ],
+)
+def test_numbers_that_no_training_can_use_are_refused_at_once(values, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        rl.Recipe.for_dataset("toy", **values)
+
+
+def test_a_data_set_may_be_given_as_a_path():
+    assert rl.Recipe.for_dataset(Path("shop")) == rl.Recipe.for_dataset("shop")

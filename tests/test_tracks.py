@@ -89,6 +89,7 @@ def test_detections_without_tracks_are_strangers(video):
         ("1,0,1,6,10,20\n1,1,1,6,10,20\n", "gt.txt has a track 0; count tracks from 1"),
         ("9,7,1,6,10,20,1\n", "frames without an image: 9"),
         ("", "gt.txt has no box of a person"),
+        ("1,7,200,6,10,20,1\n", "no box of gt.txt lies inside its frame"),
     ],
 )
 def test_a_table_that_cannot_be_used_says_so(table, said, video):
@@ -106,6 +107,24 @@ def test_a_place_in_the_world_is_no_class(video):
     assert rl.load(folder).query.pids.tolist() == [7, 12]
     table.write_text("1,7,1,6,10,20,1,8,0.9\n1,12,20,6,10,20,1,1,0.9\n")
     assert rl.load(folder).query.pids.tolist() == [12]
+
+
+def test_two_images_of_one_frame_are_refused(video):
+    """Guards: the frames of two cameras in one folder, of which one was taken in the order of the disk."""
+    folder, frames = video
+    save(folder / "img1" / "cam2_000001.png", frames[0])
+    with pytest.raises(ValueError, match=r"two images of frame 1: 000001.png, cam2_000001.png; keep the frames of one"):
+        rl.load(folder)
+
+
+def test_a_byte_order_mark_is_read_over_and_a_damaged_frame_is_named(video):
+    folder, _ = video
+    table = folder / "gt" / "gt.txt"
+    table.write_text("\ufeff" + table.read_text())
+    assert rl.load(folder).query.pids.tolist() == [7, 12]
+    (folder / "img1" / "000002.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"000002\.png cannot be decoded"):
+        rl.load(folder)
 
 
 def test_a_folder_of_track_0_is_refused(tmp_path):

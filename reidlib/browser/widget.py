@@ -18,6 +18,7 @@ from reidlib.evaluation.sysu import SysuScores
 from reidlib.figures.pairs import explanation
 from reidlib.figures.ranked import plot_ranked, visualize
 from reidlib.figures.style import save_figure
+from reidlib.settings import shortened
 from reidlib.systems import System
 
 SAME = 1e-4  # if two models' cosines of a pair differ by less, their embeddings are the same, re-ranked or not
@@ -58,9 +59,9 @@ class RankedBrowser(Page):
         seed: int = 0,
     ) -> None:
         self.tour, self.system, self.names = Tour(scores, other, seed), system, names
-        self.run_dir = Path(run_dir) if run_dir else None
+        self.run_dir = Path(run_dir).expanduser() if run_dir else None
         self.set = scores.query.name.split("/")[0]
-        self.marks = Marks(scores.query, self.run_dir and self.run_dir / f"marks-{self.set}.json")
+        self.marks = Marks(scores.query, self.run_dir and self.run_dir / f"{shortened(f'marks-{self.set}', 200)}.json")
         self._set_lists(k, False)
         super().__init__(view=self._view(), error=self.marks.problem)
         self.on_msg(self._receive)

@@ -124,11 +124,12 @@ def _problem(folder: Path, cells: dict[str, str], more: list[str]) -> str | None
     """What is wrong with one record of a table. A path may not leave the table's folder, so that both can be moved."""
     path = PurePosixPath(cells["path"])
     if empty := [column for column in ("path", "pid", "camid") if cells.get(column) == ""]:
-        return f"{empty[0]} is empty"
+        return f"{empty[0]} is empty" + "; leave the column out if no camera is known" * (empty[0] == "camid")
     if any(more):
         return f"more cells than columns: {', '.join(more)}; put a cell that holds a comma into quotation marks"
     if cells["split"] not in PARTS:
         return f"split is {cells['split']!r}, not train, query or gallery"
     if path.is_absolute() or ".." in path.parts:
-        return f"path {cells['path']!r} leaves the table's folder; put the table above its images"
-    return None if (folder / path).is_file() else f"no file {cells['path']!r}"
+        return f"path {cells['path']!r} leaves the table's folder; put the table above its images, write paths from it"
+    slashes = "; write / between folders" if "\\" in cells["path"] else ""
+    return None if (folder / path).is_file() else f"no file {cells['path']!r}{slashes}"

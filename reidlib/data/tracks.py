@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from reidlib.data.images import READING, opened, upright
 from reidlib.data.layouts import CAMERA, PARTS, Row, images_in
-from reidlib.files import cache_folder, few
+from reidlib.files import cache_folder, few, made
 
 TRACK = re.compile(r"track[_-]?(\w+)", re.I)  # the folder of a track
 TABLES = ("gt/gt.txt", "gt.txt", "det/det.txt", "det.txt")  # in this order: with identities first
@@ -52,6 +52,8 @@ def read_tracks(name: str, folder: Path) -> tuple[Path, list[Row]] | None:
                     raise ValueError(f"{name}: folder {sub.name}; {FROM_1}")
                 part = "query" if i == 0 and pid != "0" else "gallery"  # 0: boxes without a track, each a stranger
                 rows.append(Row(part, f"{sub.name}/{file}", pid, camera[1] if camera else ""))
+    if table is not None and not rows:
+        raise ValueError(f"{name}: no box of {table.name} lies inside its frame; are its columns left, top in pixels?")
     return (root, rows) if rows else None
 
 
@@ -69,9 +71,9 @@ def _cut(name: str, folder: Path, table: Path) -> Path:
         digest.update(f"{frames[frame].resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     done = cache_folder() / f"crops-{digest.hexdigest()}"
     if not done.is_dir():
-        cache_folder().mkdir(parents=True, exist_ok=True)
+        made(cache_folder(), "the crops of tracks lie in $REID_CACHE")
         with tempfile.TemporaryDirectory(dir=cache_folder()) as unfinished:
-            _write(boxes, frames, Path(unfinished))
+            _write(name, boxes, frames, Path(unfinished))
             if not done.is_dir():  # another process may have been faster
                 shutil.move(unfinished, done)
     return done
@@ -80,7 +82,7 @@ def _cut(name: str, folder: Path, table: Path) -> Path:
 def _boxes(name: str, table: Path) -> list[Box]:
     """The boxes of people in a table of MOT: frame, id, left, top, width, height, flag or confidence, class, ..."""
     boxes = []
-    with open(table, newline="") as stream:
+    with open(table, newline="", encoding="utf-8-sig", errors="replace") as stream:
         for number, line in enumerate(csv.reader(stream), 1):
             try:
                 values = [float(value) for value in line]
@@ -110,17 +112,25 @@ def _frames(name: str, folder: Path) -> dict[int, Path]:
     if len(holding) != 1:
         raise ValueError(f"{name}: {len(holding)} sub-folders with images beside the boxes; put the frames into img1")
     numbers = {file: re.search(r"(\d+)\.\w+$", file) for file in images_in(holding[0])}
-    return {int(match[1]): holding[0] / file for file, match in numbers.items() if match}
+    frames: dict[int, Path] = {}
+    for file, match in numbers.items():
+        if match and (other := frames.setdefault(int(match[1]), holding[0] / file)).name != file:
+            both = few(sorted((file, other.name)))
+            raise ValueError(f"{name}: two images of frame {int(match[1])}: {both}; keep the frames of one video")
+    return frames
 
 
-def _write(boxes: list[Box], frames: dict[int, Path], target: Path) -> None:
+def _write(name: str, boxes: list[Box], frames: dict[int, Path], target: Path) -> None:
     """Every box as track_0012/frame_000345_2.png: the pixels of the frame, those outside of it left out."""
     of_frame = defaultdict(list)
     for box in boxes:
         of_frame[box.frame].append(box)
     for frame, here in of_frame.items():
-        with opened(frames[frame]) as file:
-            image = upright(file)
+        try:
+            with opened(frames[frame]) as file:
+                image = upright(file)
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f"{name}: frame {frames[frame]} cannot be decoded ({error}); copy it again") from None
         for i, box in enumerate(here):
             edges = [round(v) for v in (box.left, box.top, box.left + box.width, box.top + box.height)]
             left, top, right, bottom = (

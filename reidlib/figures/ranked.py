@@ -13,6 +13,7 @@ from reidlib.evaluation.sysu import SysuScores
 from reidlib.figures.sheets import GAP, LINE, Size, caption, note, person, sheet, thumb
 from reidlib.figures.style import BLUE, GREY, INK, VERMILLION, WIDTH, Picture, panels, styled
 from reidlib.progress import progress
+from reidlib.settings import shortened
 
 
 class Mark(NamedTuple):
@@ -170,8 +171,8 @@ def visualize(
         for old in (target / name).glob("*_top[0-9][0-9][0-9]_name_*"):  # of another model's list
             old.unlink()
         for rank, file in enumerate(images):
-            kind = "gallery" if rank else "query"
-            shutil.copyfile(file, target / name / f"{kind}_top{rank:03d}_name_{file.name}")
+            kind, copy = "gallery" if rank else "query", f"{shortened(file.stem, 180)}{file.suffix}"
+            shutil.copyfile(file, target / name / f"{kind}_top{rank:03d}_name_{copy}")
     return target
 
 
@@ -179,8 +180,10 @@ def _folder_names(paths: list[str]) -> list[str]:
     """A distinct name for each path: its last part, else the whole path, else the path with its position."""
     for names in ([Path(path).name for path in paths], [path.replace("/", "_") for path in paths]):
         if len(set(names)) == len(paths):
-            return names
-    return [f"{i:05d}_{name}" for i, name in enumerate(names)]
+            break
+    else:
+        names = [f"{i:05d}_{name}" for i, name in enumerate(names)]
+    return [shortened(name, 200) for name in names]
 
 
 def extremes(scores: Scores | SysuScores, n: int = 2) -> np.ndarray:

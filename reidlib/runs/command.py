@@ -1,6 +1,7 @@
 """Train and test from the shell, on one device or under torchrun: python -m reidlib.train --dataset market --seed 2."""
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -21,7 +22,7 @@ from reidlib.recipe import Recipe, recipe_class
 from reidlib.runs.measuring import measure_all, test_sets
 from reidlib.runs.results import run_folder, write_result
 from reidlib.systems import build
-from reidlib.train.checkpoints import checkpoints, rank, restore
+from reidlib.train.checkpoints import BusyError, checkpoints, rank, restore
 from reidlib.train.loop import fit
 from reidlib.train.rows import epoch_row
 
@@ -38,6 +39,9 @@ def stoppable(command: Callable[[], int | None], name: str = "error") -> int:
 
     An error that code outside the library raises, such as a system of one's own, keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is written with escapes
+            stream.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         try:
@@ -51,7 +55,7 @@ def stoppable(command: Callable[[], int | None], name: str = "error") -> int:
         except BrokenPipeError:  # of reid search ... | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
             return 141
-        except (ValueError, OSError, ImportError) as error:
+        except (ValueError, OSError, ImportError, BusyError) as error:
             raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
             if not isinstance(error, OSError) and not Path(raised_in).is_relative_to(PACKAGE):
                 raise

@@ -20,6 +20,7 @@ from reidlib.evaluation.scores import Scores
 from reidlib.evaluation.sysu import SysuScores, is_sysu, refuse_sysu
 from reidlib.files import write_whole
 from reidlib.provenance import code_of, data_digest, source_digest, state_digest
+from reidlib.settings import shortened
 from reidlib.systems import System
 from reidlib.train.embedding import embed
 
@@ -53,6 +54,7 @@ def measure(
     ValueError : SYSU-MM01, which has a protocol of its own: use `measure_all`
     """
     refuse_sysu(split.name)
+    run_dir = Path(run_dir).expanduser()
     flip = system.flip if flip is None else flip
     q, g = _embedded(system, split, run_dir, epoch, flip)
     scores = score(q, g, split.query, split.gallery, **scoring)
@@ -149,7 +151,8 @@ def _refuse_untestable(split: Split, same_camera: str) -> None:
 
 def _name(split: Split, epoch: int | None, flip: bool) -> str:
     """What distinguishes the files of one test from those of another."""
-    return re.sub(r"[/:]", "_", split.name) + ("" if epoch is None else f"-epoch{epoch:04d}") + "-flip" * flip
+    name = shortened(re.sub(r"[/:]", "_", split.name), 200)
+    return name + ("" if epoch is None else f"-epoch{epoch:04d}") + "-flip" * flip
 
 
 def _unusual(scoring: dict[str, Any]) -> str:
@@ -160,7 +163,8 @@ def _unusual(scoring: dict[str, Any]) -> str:
 
 def _embedded(system: System, split: Split, run_dir: str | Path, epoch: int | None, flip: bool) -> list[torch.Tensor]:
     """The embeddings of query and gallery: those kept in the run's folder, or new ones, which are kept."""
-    file, key = Path(run_dir, "embeddings", f"{_name(split, epoch, flip)}.npz"), _key(system, split)
+    file = Path(run_dir, "embeddings", f"{_name(split, epoch, flip)}.npz").expanduser()
+    key = _key(system, split)
     if kept := _kept(file, key):
         return kept
     made = [embed(system, shots, flip=flip) for shots in (split.query, split.gallery)]

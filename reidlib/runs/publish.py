@@ -26,8 +26,9 @@ from reidlib.recipe import Recipe
 from reidlib.runs.command import stoppable
 from reidlib.runs.results import collect, without_paths
 from reidlib.systems import System
+from reidlib.systems.weights import HEADER, described
 from reidlib.train.checkpoints import restore
-from reidlib.train.pretrained import FORMAT, HEADER, SUFFIX, assembled, described, headless
+from reidlib.train.pretrained import FORMAT, SUFFIX, assembled, headless
 
 KEPT = ("data", "weights", "system", "epoch", "iterations", "seconds", "precision", "tests", "environment", "date")
 # Tensors of at most so many numbers stay in full: statistics and first layers, where rounding shows if a channel varies

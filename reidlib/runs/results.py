@@ -44,7 +44,7 @@ def open_run(
     They are what `run_dir` holds, else those of the words of `Recipe.for_dataset`. Raises ValueError for SYSU-MM01,
     which has a protocol of its own, and for a folder whose recipe.json cannot be read.
     """
-    claim = read_claim(Path(run_dir)) if run_dir else None
+    claim = read_claim(Path(run_dir).expanduser()) if run_dir else None
     if claim:
         recipe = Recipe.from_dict(claim["recipe"])
     else:
@@ -76,8 +76,8 @@ def write_result(
     FileNotFoundError : nothing was trained in the folder
     """
     flip = system.flip if flip is None else flip
-    run, recipe, claim = Path(run_dir), system.recipe, read_claim(Path(run_dir))
-    if claim is None:
+    run, recipe = Path(run_dir).expanduser(), system.recipe
+    if (claim := read_claim(run)) is None:
         raise FileNotFoundError(f"{run}: no recipe.json; a result is written in the folder that fit trained in")
     refuse(run, identity(recipe, None, code_of(system)))
     if (feature := getattr(system, "feature", "")) != (own := getattr(type(system), "feature", "")):

@@ -66,9 +66,10 @@ def export(
         import onnxscript  # noqa: F401, which torch.onnx needs
     except ImportError:
         raise ImportError("export needs three packages: pip install onnx onnxscript onnxruntime") from None
-    height, width = size or system.recipe.size
-    if min(height, width) < 1:
+    size = system.recipe.size if size is None else size
+    if np.shape(size) != (2,) or min(size) < 1:
         raise ValueError(f"size={size}: it is the height and the width of an image in pixels")
+    height, width = size
     about = model_of(system) | {"size": [height, width], "pixels": pixels, "half": half}
     twin: Any = copy.deepcopy(system)
     twin = twin.cpu().eval()

@@ -6,6 +6,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reidlib.data.shots import DISTRACTOR, Shots
-from reidlib.evaluation.cosine import Cosine
+from reidlib.evaluation.cosine import Cosine, without_direction
 from reidlib.evaluation.counting import COLUMNS
 from reidlib.evaluation.scores import Scores
 from reidlib.files import few, write_whole
 from reidlib.search.answers import NOBODY, Answers
-from reidlib.search.identity import model_of, refuse
+from reidlib.search.identity import model_of, refuse, refuse_scores
 from reidlib.search.nearest import nearest
 from reidlib.search.open_set import OpenSet, open_set
 from reidlib.systems import System
@@ -136,12 +137,17 @@ class Gallery:
         false_alarms : the share of strangers' images that may be taken for somebody. A gallery of more people than
             were enrolled in the test gives more
         seed : of the draw of who is enrolled
+
+        Raises
+        ------
+        ValueError : no such similarity, or scores of another model than the gallery's
         """
         if not isinstance(value, Scores):
-            if not -1 <= value <= 1:
-                raise ValueError(f"threshold={value}: similarities are cosines, between -1 and 1")
+            if not isinstance(value, Real) or not -1 <= value <= 1:
+                raise ValueError(f"threshold={value!r}: similarities are cosines, numbers between -1 and 1")
             self.threshold, self.measured = float(value), {"chosen": "by hand"}
             return None
+        refuse_scores(value, self.model, self.system)
         found = open_set(value, seed=seed, average=self.average)
         self.measured = found.summary(false_alarms)
         self.threshold = self.measured["threshold"]
@@ -198,11 +204,9 @@ class Gallery:
             refuse("the gallery", self.model, self.system)
             pictures = pictures_of(images)
             emb = embed(self.system, images if isinstance(images, Shots) else pictures)
-        length = torch.linalg.vector_norm(emb, dim=1)
-        if len(bad := (~((length > 0) & length.isfinite())).nonzero()):
-            i = int(bad[0, 0])
-            of = f" ({pictures[i]})" if isinstance(pictures[i], Path) else ""
-            raise ValueError(f"the embedding of image {i}{of} is all zeros, or holds NaN or infinity: check its model")
+        if bad := without_direction(emb):
+            of = f" ({pictures[bad[0]]})" if isinstance(pictures[bad[0]], Path) else ""
+            raise ValueError(f"the embedding of image {bad[0]}{of} {bad[1]}: check its model")
         if self._blocks and emb.shape[1] != (there := self._blocks[0].shape[1]):
             raise ValueError(
                 f"embeddings of {emb.shape[1]} numbers, those of the gallery have {there}: another model's?"

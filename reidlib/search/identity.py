@@ -2,8 +2,14 @@
 
 from typing import Any
 
+from torch.nn import functional as F
+
+from reidlib.evaluation.scores import Scores
 from reidlib.provenance import code_of, in_words, state_digest
 from reidlib.systems import System
+from reidlib.train.embedding import embed
+
+SAME = 0.99  # cosine of an image's embeddings by one model, also in half precision and on another device
 
 
 def model_of(system: System) -> dict[str, Any]:
@@ -24,3 +30,15 @@ def refuse(where: str, there: dict[str, Any], system: System) -> None:
             f"{where} is of another model, {there.get('recipe')}: {in_words(found)}. Embeddings of two models cannot "
             "be compared: restore the one that it was made with, or enrol its people again"
         )
+
+
+def refuse_scores(scores: Scores, there: dict[str, Any], system: System) -> None:
+    """ValueError for scores of another model: the first query, where its image is here, has another embedding."""
+    refuse("the gallery", there, system)
+    if scores.query.file(0).is_file():
+        pair = [F.normalize(emb[:1].float().cpu()) for emb in (embed(system, scores.query[[0]]), scores.q)]
+        if pair[0].shape != pair[1].shape or float((pair[0] * pair[1]).sum()) < SAME:
+            raise ValueError(
+                f"the scores of {scores.query.name} are of another model or feature than the gallery: measure them "
+                "with the system that the gallery was made with"
+            )

@@ -1,8 +1,12 @@
 """What a backbone starts from: ImageNet weights of torchvision, or a file."""
 
+import hashlib
+import json
 import re
 import urllib.error
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
@@ -13,6 +17,7 @@ from reidlib.files import weights_file
 from reidlib.progress import watched
 from reidlib.recipe import TORCHVISION
 
+HEADER = "reidlib"  # the word of a published model's header under which `described` stands
 HEADS = ("fc.", "classifier.", "head.")  # layers that are left out: they have another number of classes
 
 
@@ -66,12 +71,28 @@ def read_tensors(file: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(f"{file} is no safetensors file, or it is cut off ({error}); fetch or make it again") from None
 
 
+def described(said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """The text of a file's header: what is `said` of a model, then the digest of that and of its tensors."""
+    said = {name: said[name] for name in sorted(said) if name != "digest"}
+    digest = hashlib.blake2b(json.dumps(said).encode(), digest_size=10)
+    for name, value in sorted(tensors.items()):
+        digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode() + value.numpy().tobytes())
+    return json.dumps(said | {"digest": digest.hexdigest()})
+
+
+def check_digest(file: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+    """ValueError for a published model whose content is not what its header says."""
+    if (text := header.get(HEADER)) and described(json.loads(text), tensors) != text:
+        raise ValueError(f"{file} is damaged: its content does not match its digest; fetch or make it again")
+
+
 def _read(file: str) -> dict[str, Tensor]:
     if not (path := weights_file(file)).is_file():
         kinds = "give imagenet, none or the path of a .pth or .safetensors file"
         raise FileNotFoundError(f"weights: no file {path.absolute()}; {kinds}")
     if path.suffix == ".safetensors":
-        state, _ = read_tensors(path)
+        state, header = read_tensors(path)
+        check_digest(path, state, header)
         published = {re.sub(r"^trunk\.(net\.)*", "", name): state[name] for name in state if name.startswith("trunk.")}
         published.pop("exponent", None)  # of GeM pooling, which is no part of the network
         return published or state

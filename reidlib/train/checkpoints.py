@@ -50,11 +50,12 @@ def restore(run_dir: str | Path, epoch: int | None = None, device: str | torch.d
     FileNotFoundError : no folder of a run, or no such checkpoint in it; the message lists those there are
     ValueError : the checkpoint is damaged or belongs to another run than the folder
     """
-    if Path(run_dir).suffix == SUFFIX:
+    run = Path(run_dir).expanduser()
+    if run.suffix == SUFFIX:
         if epoch is not None:
             raise ValueError(f"{run_dir} holds the model of one epoch; leave epoch={epoch} out")
         return pretrained(run_dir, device)
-    return restored(Path(run_dir), epoch, device, read_claim(Path(run_dir)))
+    return restored(run, epoch, device, read_claim(run))
 
 
 def restored(run: Path, epoch: int | None, device: str | torch.device | None, owner: Identity | None) -> System:
@@ -94,7 +95,8 @@ def _absent(run: Path, epoch: int | None, kept: list[int]) -> str:
 
 def checkpoints(run_dir: str | Path) -> list[int]:
     """The epochs of the checkpoints of a run, ascending; n means after n epochs. Other files are ignored."""
-    names = (re.fullmatch(r"epoch_(\d{4,})\.pt", file.name) for file in Path(run_dir, "checkpoints").glob("epoch_*"))
+    run = Path(run_dir, "checkpoints").expanduser()
+    names = (re.fullmatch(r"epoch_(\d{4,})\.pt", file.name) for file in run.glob("epoch_*"))
     return sorted(int(name[1]) for name in names if name)
 
 
@@ -153,14 +155,16 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+class BusyError(RuntimeError):
+    """Another process trains in the folder."""
+
+
 def lock(run: Path) -> filelock.AcquireReturnProxy:
     """A context that keeps other processes from training in a folder."""
     try:
         return filelock.FileLock(run / ".lock", timeout=0).acquire()
     except filelock.Timeout:
-        raise RuntimeError(
-            f"{run}: another process is training in this folder; wait for it, or choose another"
-        ) from None
+        raise BusyError(f"{run}: another process is training in this folder; wait for it, or choose another") from None
 
 
 def read_claim(run: Path) -> Identity | None:

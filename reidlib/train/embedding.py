@@ -111,4 +111,7 @@ def _resized(picture: Loaded, size: tuple[int, int], resize: str) -> np.ndarray:
     if isinstance(picture, Path):
         return read(picture, size, resize)
     image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
-    return np.asarray(upright(image).resize(size[::-1], Image.Resampling[resize.upper()]))
+    try:
+        return np.asarray(upright(image).resize(size[::-1], Image.Resampling[resize.upper()]))
+    except OSError as error:
+        raise ValueError(f"{picture!r:.120} cannot be decoded ({error}); leave it out or make it again") from None

@@ -76,7 +76,8 @@ def foreign(path: str | Path, device: str | torch.device | None = None, **fields
     name = next((name for name, project in PROJECTS.items() if project.mark in state), None)
     if name is None:
         raise ValueError(
-            f"{file}: weights of no project that is known ({', '.join(PROJECTS)}); it holds {few(sorted(state))}"
+            f"{file}: weights of no project that is known ({', '.join(PROJECTS)}); it holds "
+            f"{few(sorted(state)) or 'no weights'}. Of a run of this library give the folder, not a checkpoint"
         )
     project = PROJECTS[name]
     for key, values in (("pixel_mean", MEAN), ("pixel_std", STD)):

@@ -61,7 +61,7 @@ def fit(system: System, shots: Shots, run_dir: str | Path, memory: int | None = 
     OSError : the folder cannot be made or written, or is a file
     RuntimeError : another process trains in the folder
     """
-    run, recipe = Path(run_dir), system.recipe
+    run, recipe = Path(run_dir).expanduser(), system.recipe
     _check(system, shots)
     sampler = PKSampler.of(recipe, shots)
     made(run, "run_dir")

@@ -3,7 +3,6 @@
 The file holds a system without what belongs to the identities that it was trained on: their pids and the classifier.
 """
 
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -18,10 +17,9 @@ from reidlib import files
 from reidlib.models import NameNotFoundError
 from reidlib.recipe import Recipe
 from reidlib.systems import System, build
-from reidlib.systems.weights import read_tensors
+from reidlib.systems.weights import HEADER, check_digest, read_tensors
 
 SUFFIX = ".safetensors"
-HEADER = "reidlib"  # the word of the file's header under which `described` stands
 FORMAT = 1  # raise it when code of before could not read the files any more
 
 
@@ -53,23 +51,13 @@ def pretrained(name: str | Path, device: str | torch.device | None = None) -> Sy
         raise ValueError(f"{file} was not made by python -m reidlib.publish; is it a backbone for Recipe's weights?")
     if said["format"] > FORMAT:
         raise ValueError(f"{file} is of format {said['format']} and this reidlib reads {FORMAT}: install a newer one")
-    if described(said, tensors) != header[HEADER]:
-        raise ValueError(f"{file} is damaged: its content does not match its digest; fetch or make it again")
+    check_digest(file, tensors, header)
     try:
         return assembled(Recipe.from_dict(said["recipe"]), tensors, device)
     except NameNotFoundError as error:
         raise NameNotFoundError(f"{file}: {error}") from None
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
-
-
-def described(said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """The text of a file's header: what is `said` of a model, then the digest of that and of its tensors."""
-    said = {name: said[name] for name in sorted(said) if name != "digest"}
-    digest = hashlib.blake2b(json.dumps(said).encode(), digest_size=10)
-    for name, value in sorted(tensors.items()):
-        digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode() + value.numpy().tobytes())
-    return json.dumps(said | {"digest": digest.hexdigest()})
 
 
 def headless(recipe: Recipe, device: str | torch.device | None = None) -> System:

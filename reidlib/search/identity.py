@@ -36,7 +36,7 @@ def refuse_scores(scores: Scores, there: dict[str, Any], system: System) -> None
     """ValueError for scores of another model: the first query, where its image is here, has another embedding."""
     refuse("the gallery", there, system)
     if scores.query.file(0).is_file():
-        pair = [F.normalize(emb[:1].float().cpu()) for emb in (embed(system, scores.query[[0]]), scores.q)]
+        pair = [F.normalize(emb[:1].float().cpu()) for emb in (embed(system, scores.query[:1]), scores.q)]
         if pair[0].shape != pair[1].shape or float((pair[0] * pair[1]).sum()) < SAME:
             raise ValueError(
                 f"the scores of {scores.query.name} are of another model or feature than the gallery: measure them "

@@ -18,6 +18,7 @@ from reidlib.provenance import identity
 from reidlib.runs import measuring
 from reidlib.runs import publish as publishing
 from reidlib.runs.publish import main, publish
+from reidlib.systems.backbones import trunk
 from reidlib.systems.weights import read_tensors
 from reidlib.train import pretrained as reading
 
@@ -222,6 +223,9 @@ def test_what_is_no_sound_file_is_refused_by_name(file, tmp_path):
         (tmp_path / "x.safetensors").write_bytes(content)
         with pytest.raises(ValueError, match=rf"x\.safetensors.*{message}"):
             pytest.fail(f"{name} was read: {rl.pretrained(tmp_path / 'x.safetensors')}")
+        if "damaged" in message:  # also where it is to begin a training
+            with pytest.raises(ValueError, match=message):
+                trunk("slim", weights=str(tmp_path / "x.safetensors"))
     with pytest.raises(FileNotFoundError, match=r"gone\.safetensors"):
         rl.pretrained(tmp_path / "gone.safetensors")
     with pytest.raises(ValueError, match=r"six\.safetensors holds the model of one epoch; leave epoch=3 out"):

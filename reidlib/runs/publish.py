@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
     made.add_argument("--about", metavar="FILE", help=people)
     given = made.parse_args(arguments)
     try:
-        about = Path(given.about).read_text() if given.about else ""
+        about = Path(given.about).read_text(encoding="utf-8", errors="replace") if given.about else ""
         file, page = publish(given.run, given.name, given.out, given.licence, about)
     except (ValueError, OSError) as error:
         made.error(str(error))

@@ -53,10 +53,10 @@ def check_value(entry: Field[Any], value: Any) -> None:
         raise ValueError(f"{entry.name}={value!r}; it must be of type {kind.__name__}, as in {default!r}")
     if kind is tuple and "..." not in str(entry.type) and len(value) != len(default):
         raise ValueError(f"{entry.name}={value}; it must hold {len(default)} numbers")
-    if kind is tuple and (type(default[0]) is int and any(type(number) is not int for number in value)):
+    sort, numbers = (type(default[0]), value) if kind is tuple and default else (kind, [value])
+    if sort is int and any(type(number) is not int for number in numbers):
         raise ValueError(f"{entry.name}={value}; it must hold whole numbers, as in {default}")
-    numbers = value if kind is tuple else [value] if kind is float else []
-    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+    if sort is float and not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
         raise ValueError(f"{entry.name}={value}; it must hold finite numbers, as in {default}")
     bounds = entry.metadata
     if "choices" in bounds and value not in bounds["choices"]:

@@ -370,6 +370,14 @@ def test_the_page_of_results_and_the_readme_show_what_the_committed_rows_say():
     means = [f"{mean(row['rank1'] for row in at):.1f} / {mean(row['mAP'] for row in at):.1f}" for at in rows]
     assert f"| 128 × 64 | {' | '.join(means)} | [measured](results/market1501.csv), mean of three seeds |" in readme
     assert {len(at) for at in rows} == {3}
+    longer = rl.read_csv(rl.project() / "results" / "market1501_longer_bnneck.csv")
+    for feature in ("after", "before"):
+        at = [[x for x in longer if (x["test"], x["feature"]) == (t, feature)] for t in ("market", "cuhk01")]
+        scores = " | ".join(f"{row['rank1']:.1f} / {row['mAP']:.1f}" for (row,) in at)
+        assert f"| 128 × 64 | {scores} | [measured](results/market1501_longer" in readme
+    gained = [[x["mAP"] for x in longer if x["test"] == test] for test in ("market", "cuhk01")]
+    words = [f"{before - after:+.1f}" for after, before in gained]
+    assert f"mAP {words[0]} on Market-1501, {words[1]} on CUHK01" in readme
     searched = rl.read_csv(rl.project() / "results" / "market1501_bnneck.csv")
     for feature in ("after", "before"):
         both = [[x for x in searched if (x["test"], x["feature"]) == (t, feature)] for t in ("market", "cuhk01")]

@@ -95,7 +95,7 @@ def card(said: dict[str, Any], recipe: Recipe, rows: list[list[dict]], size: int
 
 def _table(runs: list[list[dict]]) -> str:
     """A line for each test set: percentages of the first run, and means over all runs."""
-    means = [f"mean {name}, {len(runs)} runs" for name in ("rank-1", "mAP")]
+    means = [f"mean {name}, {len(runs)} run{'s' * (len(runs) > 1)}" for name in ("rank-1", "mAP")]
     cells = [["test", "queries", "re-ranking", "rank-1", "mAP", "mINP", *means], ["---"] * 8]
     for row in runs[0]:
         same = [other for run in runs for other in run if other["test"] == row["test"]]

@@ -292,6 +292,7 @@ def test_changed_test_images_are_tested_again_and_not_trained_again(crowd, own, 
     assert state(planned(own), run) == "begun"
     finished(planned(own), crowd, run)
     assert state(planned(own), run) == "done"
+    assert state(planned(own | {"dataset": own["dataset"] + "/"}), run) == "done", "the same data, spelled otherwise"
     assert rl.collect(run)[0]["mAP"] < first
 
 

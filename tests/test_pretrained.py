@@ -308,6 +308,10 @@ def test_the_command_ends_with_a_sentence(tmp_path, capsys):
         main([str(tmp_path), "--name", "six", "--licence", TERMS])
     assert ended.value.code == 2
     assert "no result.json; the run is not finished" in capsys.readouterr().err
+    (tmp_path / "about.md").write_bytes("Ränder".encode("latin-1"))
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--name", "six", "--licence", TERMS, "--about", str(tmp_path / "about.md")])
+    assert f"--about {tmp_path / 'about.md'} is no text in UTF-8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)

@@ -16,7 +16,7 @@ from reidlib.train.loop import fit
 
 STEPS, IMAGES = 5, 64  # enough for a second or two on the toy data
 SHAPE = ("model", "backbone", "last_stride", "height", "width", "p", "k", "precision")  # what a step's time depends on
-STARTED = "import IPython, ipykernel, reidlib.train.loop, reidlib.figures.plots"
+STARTED = "import IPython, ipykernel, reidlib.train, reidlib.figures.plots"
 
 
 def estimate(jobs: list[Job]) -> dict[str, float]:

@@ -185,8 +185,10 @@ def main(arguments: list[str] | None = None) -> None:
     made.add_argument("--about", metavar="FILE", help=people)
     given = made.parse_args(arguments)
     try:
-        about = Path(given.about).read_text(encoding="utf-8", errors="replace") if given.about else ""
+        about = Path(given.about).read_text(encoding="utf-8") if given.about else ""
         file, page = publish(given.run, given.name, given.out, given.licence, about)
+    except UnicodeDecodeError as error:
+        made.error(f"--about {given.about} is no text in UTF-8 ({error}); save it as UTF-8")
     except (ValueError, OSError) as error:
         made.error(str(error))
     print(f"{page.read_text()}\n{file} ({file.stat().st_size / 1e6:.1f} MB) and {page} are written")

@@ -37,8 +37,10 @@ def queries(dataset: str) -> dict[str, Shots]:
 def rows(system: System, split: Split, drawn: dict[str, Shots]) -> list[dict]:
     """The rows of results/toy_hidden.csv for one run: its own test with each of the queries in `drawn`."""
     g = embed(system, split.gallery)
-    scores = {name: score(embed(system, query), g, query, split.gallery) for name, query in drawn.items()}
-    return [row_of(system, found, COLUMNS, queries=name) for name, found in scores.items()]
+    return [
+        row_of(system, score(embed(system, query), g, query, split.gallery), COLUMNS, queries=name)
+        for name, query in drawn.items()
+    ]
 
 
 def leads(rows: list[dict], dataset: str = "toy") -> list[Gain]:

@@ -133,6 +133,13 @@ def test_a_folder_of_track_0_is_refused(tmp_path):
         rl.load(tmp_path / "video")
 
 
+def test_two_folders_of_one_track_are_refused(tmp_path):
+    for folder in ("track_12", "track-0012"):
+        save(tmp_path / "video" / folder / "1.png", np.zeros((20, 10, 3), np.uint8))
+    with pytest.raises(ValueError, match="folders track-0012 and track_12 are both of track 12; rename one"):
+        rl.load(tmp_path / "video")
+
+
 def test_frames_that_are_not_there_are_missed(video):
     folder, _ = video
     (folder / "img1").rename(folder / "frames")

@@ -42,12 +42,15 @@ def read_tracks(name: str, folder: Path) -> tuple[Path, list[Row]] | None:
         return None
     table = next((folder / table for table in TABLES if (folder / table).is_file()), None)
     root = folder if table is None else _cut(name, folder, table)
+    of: dict[str, str] = {}  # track -> its folder
     rows = []
     for sub in sorted(root.iterdir()):
         if sub.is_dir() and (track := TRACK.fullmatch(sub.name)):
             for i, file in enumerate(sorted(images_in(sub))):
                 camera = CAMERA.search(file)
                 pid = str(int(track[1])) if track[1].isdigit() else track[1]
+                if of.setdefault(pid, sub.name) != sub.name:
+                    raise ValueError(f"{name}: folders {of[pid]} and {sub.name} are both of track {pid}; rename one")
                 if pid == "0" and table is None:
                     raise ValueError(f"{name}: folder {sub.name}; {FROM_1}")
                 part = "query" if i == 0 and pid != "0" else "gallery"  # 0: boxes without a track, each a stranger

@@ -30,7 +30,7 @@ def read_sysu(name: str, folder: Path) -> list[Row]:
     for camera in SYSU_CAMERAS:
         test_part = "query" if camera in CAMERAS["sysu"] else "gallery"
         for person in os.listdir(folder / f"cam{camera}"):
-            kind = list_of.get(int(person)) if person.isdigit() else None
+            kind = list_of.get(int(person)) if person.isdecimal() else None
             part = test_part if kind == "test" else kind
             images = images_in(folder / f"cam{camera}" / person, (".jpg",)) if part else []
             rows += [Row(str(part), f"cam{camera}/{person}/{file}", str(int(person)), str(camera)) for file in images]

@@ -48,7 +48,7 @@ def read_tracks(name: str, folder: Path) -> tuple[Path, list[Row]] | None:
         if sub.is_dir() and (track := TRACK.fullmatch(sub.name)):
             for i, file in enumerate(sorted(images_in(sub))):
                 camera = CAMERA.search(file)
-                pid = str(int(track[1])) if track[1].isdigit() else track[1]
+                pid = str(int(track[1])) if track[1].isdecimal() else track[1]
                 if of.setdefault(pid, sub.name) != sub.name:
                     raise ValueError(f"{name}: folders {of[pid]} and {sub.name} are both of track {pid}; rename one")
                 if pid == "0" and table is None:

@@ -94,7 +94,7 @@ class Scores:
         known = {"mAP": self.ap, "mAP_trapezoid": self.ap_trapezoid, "mINP": self.inp}
         if name in known:
             return known[name]
-        if not (name.startswith("rank-") and name[5:].isdigit() and int(name[5:])):
+        if not (name.startswith("rank-") and name[5:].isdecimal() and int(name[5:])):
             raise ValueError(f"no score {name!r}; choose one of {', '.join(known)} and rank-k, where ranks begin at 1")
         return np.where(self.valid, self.first_match <= int(name[5:]), np.nan)
 

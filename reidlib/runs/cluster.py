@@ -100,7 +100,7 @@ def _connect(address: str) -> Any:
 def _knock(address: str) -> None:
     """Raise ConnectionError if nothing answers, or something else than Ray: Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal():
         raise ValueError(f"ray={address!r}; write auto, or HOST:PORT as `ray start` prints it")
     try:
         with socket.create_connection((host, int(port)), timeout=ANSWER) as line:

@@ -108,7 +108,7 @@ def market(size: Size) -> tuple[torch.Tensor, torch.Tensor, Labels, Labels]:
 
 
 def megabytes(field: str) -> float:
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split(f"{field}:")[1].split()[0]) / 1024
 
 
@@ -120,7 +120,7 @@ def peak_afresh(make, run) -> float:
 
 def peak_here(make, run) -> float:
     inputs = make()
-    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, the highest resident size so far
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets VmHWM, the highest resident size so far
     before = megabytes("VmRSS")
     run(*inputs)
     return megabytes("VmHWM") - before

@@ -143,7 +143,7 @@ def benchmark(call: Call, name: str, *options: str) -> list[str]:
     command = [sys.executable, "-u", "-W", "ignore", str(ROOT / "benchmarks" / f"{name}.py"), *options, *small]
     limit = None if call.options.small else max(min(call.left(), MOST), 1)
     file = call.out / f"{name}{''.join(options)}.txt"
-    with open(file, "w") as stream:  # what is printed (-u: at once) is kept, however it ends
+    with open(file, "w", encoding="utf-8") as stream:  # what is printed (-u: at once) is kept, however it ends
         done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, text=True, timeout=limit)
     lines = file.read_text().splitlines()
     if done.returncode:

@@ -179,7 +179,7 @@ def pixels_digest(shots: Images) -> str:
             raise OSError(error.errno, gone, file) from None
         stats.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode())
     known = cache_folder() / f"{stats.hexdigest()}.digest"
-    if known.is_file() and re.fullmatch("[0-9a-f]{20}", text := known.read_text()):
+    if known.is_file() and re.fullmatch("[0-9a-f]{20}", text := known.read_text("utf-8")):
         return text
     content = hashlib.blake2b(digest_size=10)
     with ThreadPoolExecutor() as pool:
@@ -220,7 +220,7 @@ def environment(*modules: str) -> dict[str, Any]:
 @cache
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
+    lines = info.read_text("utf-8").splitlines() if info.is_file() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 

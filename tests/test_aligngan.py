@@ -427,7 +427,7 @@ def test_a_run_stopped_in_the_middle_of_any_phase_ends_bit_identical(crossed, sm
 
 def test_the_log_has_the_losses_of_every_phase(crossed, small, tmp_path):
     system, rows = trained(small, crossed.train, tmp_path)
-    with open(tmp_path / "log.csv", newline="") as stream:
+    with open(tmp_path / "log.csv", encoding="utf-8", newline="") as stream:
         logged = list(csv.DictReader(stream))
     features, pixels = {"ce", "triplet"}, {"pixel_gan", "cycle", "identity", "pixel_triplet", "pixel_ce"}
     assert features | pixels | {"feature_gan", "discriminators", "acc", "loss"} <= set(logged[0])

@@ -308,7 +308,7 @@ def test_corrected_labels_of_a_table_make_a_job_stale_or_test_it_again(crowd, ow
     file = tmp_path / "crowd" / "table.csv"
 
     def table(part, first, second):
-        with open(file, "w", newline="") as stream:
+        with open(file, "w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(["path", "pid", "camid", "split"])
             for name in ("train", "query", "gallery"):

@@ -42,7 +42,7 @@ def striped(tmp_path) -> rl.Shots:
 def here() -> tuple[str, str, str]:
     cpu = Path("/proc/cpuinfo")
     makers = (
-        [line.split()[-1] for line in cpu.read_text().splitlines() if line.startswith("vendor_id")]
+        [line.split()[-1] for line in cpu.read_text(encoding="utf-8").splitlines() if line.startswith("vendor_id")]
         if cpu.exists()
         else []
     )

@@ -94,7 +94,7 @@ def test_a_row_counts_iterations_and_what_was_seen(crowd, tiny, tmp_path):
     assert [row["iteration"] for row in rows] == [2, 4, 6]
     assert [row["lr"] for row in rows] == [tiny.learning_rate(epoch) for epoch in range(3)]
     assert all(row["ids_seen"] == 1 and 0 < row["images_seen"] < 1 for row in rows)
-    with open(tmp_path / "log.csv", newline="") as stream:
+    with open(tmp_path / "log.csv", encoding="utf-8", newline="") as stream:
         logged = list(csv.DictReader(stream))
     assert [float(row["loss"]) for row in logged] == [row["loss"] for row in rows]
 
@@ -206,7 +206,7 @@ def test_freed_memory_serves_the_next_tensors_and_goes_back_to_the_system_at_the
         return with_large_tensors
 
     def held():
-        return int(Path("/proc/self/statm").read_text().split()[1])
+        return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
 
     system.step, system.embed = taken(system.step), taken(system.embed)
     before = held()

@@ -173,7 +173,7 @@ def seconds_of(files, folders):
     for file in files:
         key = digest(*tree, (folders[0] / file).read_bytes())
         jobs.append(dict(key=key, module="recipe", tests=[file], seconds={}, limit=1800))
-    with open(log, "a") as stream:
+    with open(log, "a", encoding="utf-8") as stream:
         for job, code, taken in work([job for job in jobs if job["key"] not in known], folders):
             known[job["key"]] = {"key": job["key"], "code": code, "taken": taken}
             print(json.dumps(known[job["key"]]), file=stream, flush=True)
@@ -200,7 +200,7 @@ def try_all(modules, most, workers):
         name["verdict"] = known.get((name["code"], False)) or known.get((name["code"], name["guard"]))
         longest = sum(taken for test, taken in seconds.items() if test.split("::")[0] in job["tests"])
         jobs += [] if name["verdict"] else [job | {"seconds": seconds, "limit": 30 + 4 * longest}]
-    with open(log, "a") as stream:
+    with open(log, "a", encoding="utf-8") as stream:
         for done, (job, code, _) in enumerate(work(jobs, folders), 1):
             name = job["name"]
             name["verdict"] = VERDICTS.get(code, "killed")

@@ -18,7 +18,7 @@ class Page(HTMLParser):
         self.wordless: list[str] = []
         self.levels: list[int] = []
         self.article = False
-        self.feed(file.read_text())
+        self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)

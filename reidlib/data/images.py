@@ -188,8 +188,8 @@ def on(array: np.ndarray, device: torch.device) -> Tensor:
 def _free() -> float:
     """Bytes of free main memory, within the limit of a container, which psutil does not know."""
     limit, used = (Path("/sys/fs/cgroup", f"memory.{name}") for name in ("max", "current"))
-    limited = limit.is_file() and limit.read_text().strip().isdecimal()
-    room = int(limit.read_text()) - int(used.read_text()) if limited else math.inf
+    limited = limit.is_file() and limit.read_text("utf-8").strip().isdecimal()
+    room = int(limit.read_text("utf-8")) - int(used.read_text("utf-8")) if limited else math.inf
     return min(room, psutil.virtual_memory().available)
 
 

@@ -164,7 +164,7 @@ def read_msmt17(name: str, folder: Path) -> list[Row]:
 
 def listed(name: str, folder: Path, file: str, pattern: re.Pattern, example: str) -> Iterator[tuple[str, ...]]:
     """The groups of `pattern` in each line of a list file. ValueError, with an example, for a line of another form."""
-    for number, line in enumerate((folder / file).read_text().splitlines(), 1):
+    for number, line in enumerate((folder / file).read_text("utf-8").splitlines(), 1):
         match = pattern.fullmatch(line.strip())
         if match:
             yield match.groups()

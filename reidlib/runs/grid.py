@@ -162,7 +162,7 @@ def _preview(notebook: str, jobs: list[dict], base: Path) -> None:
 def _refuse_csv(file: Path) -> None:
     """Refuse a table that could not be written after hours, or would replace another; makes its folder."""
     writable("--csv", file)
-    header = file.read_text(errors="replace").partition("\n")[0] if file.exists() else ""
+    header = file.read_text(encoding="utf-8", errors="replace").partition("\n")[0] if file.exists() else ""
     if header and (lacks := sorted(RESULT - set(header.split(",")))):
         raise ValueError(f"--csv {file} exists and is no table of results (no column {lacks[0]}); choose another file")
 

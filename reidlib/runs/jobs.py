@@ -166,7 +166,7 @@ def state(job: Job, folder: Path) -> str:
 def _is_result(file: Path, job: Job, wanted: dict[str, Any]) -> bool:
     """Whether a file is the whole result of a job; one that cannot be read is none."""
     try:
-        result = json.loads(file.read_text())
+        result = json.loads(file.read_text("utf-8"))
         same = not differences(wanted, result) and result["environment"]["source"] == job.source
         tested = {name: digest for name, digest in result["tests"].items() if name in result["scores"]}
     except Exception:  # missing, damaged, or of another kind

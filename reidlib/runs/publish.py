@@ -90,7 +90,7 @@ def card(said: dict[str, Any], recipe: Recipe, rows: list[list[dict]], size: int
     words |= {"size": f"{size / 1e6:.1f} MB", "hours": f"{said['seconds'] / 3600:.1f}"}
     words |= {"changes": "; ".join(f"{key} {here}" for key, (here, _) in recipe.changes().items()) or "none"}
     words |= {"about": about.strip() or "Who made this model wrote nothing about its training images: ask."}
-    return CARD.read_text().format_map(words)
+    return CARD.read_text("utf-8").format_map(words)
 
 
 def _table(runs: list[list[dict]]) -> str:
@@ -118,7 +118,7 @@ def _result(run: Path) -> dict[str, Any]:
     if not (file := run / "result.json").is_file():
         raise FileNotFoundError(f"{run}: no result.json; the run is not finished: train and test it to the end first")
     try:
-        result = json.loads(file.read_text())
+        result = json.loads(file.read_text("utf-8"))
         Recipe.from_dict(result["recipe"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} cannot be read ({error!r}); test the run again") from None
@@ -191,7 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
         made.error(f"--about {given.about} is no text in UTF-8 ({error}); save it as UTF-8")
     except (ValueError, OSError) as error:
         made.error(str(error))
-    print(f"{page.read_text()}\n{file} ({file.stat().st_size / 1e6:.1f} MB) and {page} are written")
+    print(f"{page.read_text('utf-8')}\n{file} ({file.stat().st_size / 1e6:.1f} MB) and {page} are written")
 
 
 if __name__ == "__main__":

@@ -182,7 +182,7 @@ def collect(*folders: str | Path) -> list[dict[str, Any]]:
         if ".stale" in file.parts:
             continue
         try:
-            rows += _rows(json.loads(file.read_text()))
+            rows += _rows(json.loads(file.read_text("utf-8")))
         except NameNotFoundError as error:  # the result is whole
             raise NameNotFoundError(f"{file}: {error}") from None
         except (ValueError, KeyError, TypeError) as error:

@@ -138,4 +138,4 @@ def in_page(text: str, tables: str) -> str:
 
 if __name__ == "__main__":  # write the tables of results/ into their page
     page = project() / "docs" / "results.md"
-    write_whole(page, in_page(page.read_text(), results_tables()).encode())
+    write_whole(page, in_page(page.read_text("utf-8"), results_tables()).encode())

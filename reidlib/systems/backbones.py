@@ -232,5 +232,5 @@ def uses_bf16(precision: str, device: str) -> bool:
     if device == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)  # Ampere and newer
     cpu = Path("/proc/cpuinfo")
-    flags = cpu.read_text() if device == "cpu" and cpu.is_file() else ""
+    flags = cpu.read_text("utf-8") if device == "cpu" and cpu.is_file() else ""
     return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -73,7 +73,7 @@ def is_current(
     """Whether a folder holds the crowd that `draw` would draw now."""
     people = SIZES.get(network) if people is None else people
     try:
-        record = json.loads((Path(folder) / RECORD).read_text())
+        record = json.loads((Path(folder) / RECORD).read_text("utf-8"))
     except (OSError, ValueError):
         return False
     counted = isinstance(record, dict) and isinstance(record.pop("images", None), dict)
@@ -83,13 +83,13 @@ def is_current(
 def drawn_counts(folder: Path) -> dict[str, int]:
     """How many images were drawn into each sub-folder of a crowd; nothing if the folder holds no drawn crowd."""
     record = Path(folder) / RECORD
-    return json.loads(record.read_text()).get("images", {}) if record.is_file() else {}
+    return json.loads(record.read_text("utf-8")).get("images", {}) if record.is_file() else {}
 
 
 def drawn_world(folder: Path) -> tuple[str, str] | None:
     """The network and the world, in words, of a drawn crowd; None if the folder holds no drawn crowd."""
     record = Path(folder) / RECORD
-    known = json.loads(record.read_text()) if record.is_file() else None
+    known = json.loads(record.read_text("utf-8")) if record.is_file() else None
     return (known["network"], known.get("world", "")) if known else None
 
 
@@ -110,7 +110,7 @@ def _fill(folder: Path, network: str, seed: int, people: int, world: World) -> N
         (folder / shot.folder).mkdir(parents=True, exist_ok=True)
         picture.save(folder / shot.folder / _name(network, shot, index, copy), quality=90)
         images[shot.folder.split("/")[0]] += 1
-    (folder / RECORD).write_text(json.dumps(_record(network, seed, people, world) | {"images": images}) + "\n")
+    (folder / RECORD).write_text(json.dumps(_record(network, seed, people, world) | {"images": images}) + "\n", "utf-8")
 
 
 def _taken(shots: list[Sight], seed: str, world: World) -> Iterator[tuple[Sight, int, int]]:

@@ -173,7 +173,7 @@ def read_claim(run: Path) -> Identity | None:
     if run.is_file():
         raise NotADirectoryError(f"{run} is a file; give the folder of a run")
     try:
-        claim = json.loads(file.read_text())
+        claim = json.loads(file.read_text("utf-8"))
         differences(claim, claim)
     except FileNotFoundError:
         return None

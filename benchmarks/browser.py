@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def bytes_of(state: dict) -> int:
     return len(json.dumps(rest)) + sum(map(len, buffers))
 
 
-def named(folder: Path, part: str, labels) -> rl.Shots:
+def named(folder: Path, part: str, labels: rl.Shots) -> rl.Shots:
     """Labels with a file each: Market-1501's own where there are enough, else links to drawn ones below `folder`."""
     real = data_root() / FOLDERS["market"][0] / BOXES[part]
     names = sorted(file.name for file in real.glob("*.jpg")) if real.is_dir() else []
@@ -43,8 +44,7 @@ def named(folder: Path, part: str, labels) -> rl.Shots:
         real.mkdir()
         for i, name in enumerate(names):
             os.link(drawn[i % len(drawn)], real / name)
-    pids, camids = (np.asarray(values, np.int64) for values in (labels.pids, labels.camids))
-    return rl.Shots(f"market/{part}", real, np.array(names[: len(labels)]), pids, camids)
+    return replace(labels, name=f"market/{part}", root=real, paths=np.array(names[: len(labels)]))
 
 
 def clock(run, times: int = 1) -> np.ndarray:

@@ -53,19 +53,6 @@ PRODUCTS = {"NumPy's product": numpy_product, "torch's product": torch_product}
 now = time.perf_counter
 
 
-@dataclass
-class Labels:
-    name: str
-    pids: np.ndarray
-    camids: np.ndarray
-
-    def __post_init__(self):
-        self.root, self.paths = Path("data"), np.array([f"{self.name}/{i:07d}.jpg" for i in range(len(self.pids))])
-
-    def __len__(self):
-        return len(self.pids)
-
-
 @dataclass(frozen=True)
 class Size:
     """A set built like Market-1501: by default its published counts (Zheng et al., ICCV 2015)."""
@@ -79,7 +66,12 @@ class Size:
     noise: float = 1.45  # against centres of 1: gives the mAP and mINP of a good model
 
 
-def market(size: Size) -> tuple[torch.Tensor, torch.Tensor, Labels, Labels]:
+def labelled(name: str, pids: np.ndarray, camids: np.ndarray) -> Shots:
+    paths = np.array([f"{name}/{i:07d}.jpg" for i in range(len(pids))])
+    return Shots(name, Path("data"), paths, pids.astype(np.int64), camids.astype(np.int64))
+
+
+def market(size: Size) -> tuple[torch.Tensor, torch.Tensor, Shots, Shots]:
     """Features and labels: a query is one of a person and camera, and has matches under another camera."""
     rng = np.random.default_rng(0)
     cameras = np.argsort(rng.random((size.ids, 6)), axis=1)  # of each person, in the order in which they are used
@@ -104,7 +96,7 @@ def market(size: Size) -> tuple[torch.Tensor, torch.Tensor, Labels, Labels]:
             y *= spectrum
             x[part] = y / np.linalg.norm(y, axis=1, keepdims=True)
         features.append(torch.from_numpy(x))
-    return *features, Labels("query", q_pid, q_cam), Labels("gallery", g_pid, g_cam)
+    return *features, labelled("query", q_pid, q_cam), labelled("gallery", g_pid, g_cam)
 
 
 def megabytes(field: str) -> float:
@@ -179,7 +171,7 @@ def qualities(size: Size, noises: tuple, features: Path | None, rounds: int) -> 
     if features:
         z = np.load(features)
         q, g = (torch.nn.functional.normalize(torch.from_numpy(z[part])) for part in "qg")
-        sides = (Labels(n, z[f"{n[0]}_pids"], z[f"{n[0]}_camids"]) for n in ("query", "gallery"))
+        sides = (labelled(n, z[f"{n[0]}_pids"], z[f"{n[0]}_camids"]) for n in ("query", "gallery"))
         rows.append(row(f"real features, D = {q.shape[1]}", (q, g, *sides), rounds))
     return rows
 

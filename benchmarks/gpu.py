@@ -27,6 +27,7 @@ import reidlib as rl
 from reidlib import toy
 from reidlib.files import write_whole
 from reidlib.provenance import environment
+from reidlib.studies.panels import lengthened
 from reidlib.systems import device_settings
 
 ROOT = Path(__file__).parents[1]
@@ -199,11 +200,7 @@ def fitting(recipe: rl.Recipe, shots: rl.Shots, call: Call, share: float) -> rl.
     epochs = min(recipe.epochs, int(0.9 * seconds / (row["seconds"] / TRIAL * recipe.iterations)))
     if epochs < 12:
         raise RuntimeError(f"{seconds:.0f} s are too few for 12 epochs at {row['images_per_s']:.0f} images/s")
-    of = epochs / recipe.epochs
-    milestones = tuple(round(of * milestone) for milestone in recipe.milestones)
-    return recipe.replace(
-        epochs=epochs, milestones=milestones, warmup_epochs=round(of * recipe.warmup_epochs), checkpoint_every=epochs
-    )
+    return lengthened(recipe, epochs)
 
 
 def main() -> None:

@@ -39,13 +39,8 @@ class _Flat(MetaPathFinder, Loader):
             return None
         return ModuleSpec(fullname, self, origin=find_spec(f"{__name__}.{HOMES[name]}").origin)  # sys.argv[0] of -m
 
-    def create_module(self, spec):
-        module = _home(spec.name)
-        spec.loader_state = module.__spec__
-        return module
-
     def exec_module(self, module):
-        module.__spec__ = module.__spec__.loader_state
+        sys.modules[module.__name__] = _home(module.__name__)  # the import returns what lies there
 
     def get_code(self, fullname):
         home = _home(fullname).__spec__

@@ -44,16 +44,12 @@ class Images(Protocol):
     def infrared(self) -> np.ndarray: ...
 
 
-class Stateful(Protocol):
-    """What is read of a system's numbers."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-
 class Made(Protocol):
     """What is read of a system."""
 
     recipe: Recipe
+
+    def state_dict(self) -> dict[str, Any]: ...
 
 
 def source_digest(*modules: str) -> str:
@@ -64,7 +60,7 @@ def source_digest(*modules: str) -> str:
     """
     digest = hashlib.blake2b(digest_size=6)
     for name, file in sources(*modules or ("reidlib.systems.bag_of_tricks",)):
-        digest.update(f"{name}\0".encode() + file.read_bytes())
+        digest.update(f"{name}\0".encode() + file.read_bytes().replace(b"\r\n", b"\n"))  # Git's line ends on Windows
     return digest.hexdigest()
 
 
@@ -138,7 +134,7 @@ def in_words(found: dict[str, tuple[Any, Any]]) -> str:
     return "; ".join(f"{name} is {there!r} there and {here!r} here" for name, (here, there) in found.items())
 
 
-def state_digest(system: Stateful) -> str:
+def state_digest(system: Made) -> str:
     """A short digest of a system's own numbers, by their names; fast, since every search asks for it."""
     arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in system.state_dict().items()}
     checks = "".join(f"{name}\0{zlib.crc32(array)}\n" for name, array in arrays.items())

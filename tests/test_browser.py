@@ -444,7 +444,7 @@ def test_a_pair_is_explained_by_its_parts_in_one_message_where_the_system_has_th
     assert not ask(browser, "explain")
     assert len(sent) == 1
     assert state_size(browser) < 100_000
-    cosines, adds = part_similarities(system, *browser.tour.files(j))
+    cosines, adds = part_similarities(system, *browser._files(j))
     assert browser.pair["parts"] == [f"{own:z.2f}" for own in cosines]
     assert browser.pair["maps"] == []
     lines = browser.pair["words"].splitlines()

@@ -14,6 +14,7 @@ from reidlib.figures.style import FILE_DPI, encode
 from reidlib.studies import ladder
 from reidlib.studies.gains import Gain, paired
 from reidlib.studies.ladder import LABELS, RUNGS, by_seed
+from reidlib.studies.tables import of_ladder
 
 RESULTS = rl.project() / "results"
 PUBLISHED = rl.read_csv(RESULTS / "published.csv")
@@ -148,6 +149,19 @@ def test_the_ladders_figure_names_every_gain(climbed):
         drawn["paper, Market-1501, from 74.0"], np.subtract([74.0, 75.2, 79.3, 80.3, 81.7, 85.7, 85.9], 74)
     )
     assert steps.get_xlim() == without.get_xlim(), "gains of the same size are bars of the same length"
+
+
+def test_the_page_of_results_has_a_line_for_each_comparison_once_all_recipes_have_two_seeds():
+    recipes = [*RUNGS, *(f"all-{name}" for name in ALL if name != "bnneck")]
+    found = rows(recipes, dataset="market", tests=("market", "cuhk01"))
+    found = [row | {"queries": 3368} | ({"mAP": 50.0} if row["test"] == "cuhk01" else {}) for row in found]
+    gains = [gain for of in (rl.gains_added, rl.gains_left_out, rl.gains_whole) for gain in of(found, dataset="market")]
+    ways = 6 * ["added to those before it"] + 4 * ["added to the other four"] + 2 * ["at once"]
+    bold = [f"**{gain.interval}**" if gain.verdict == "a gain" else gain.interval for gain in gains]
+    lines = [f"| {gain.name} | {way} | {home} | +0.0 [+0.0, +0.0] |" for gain, way, home in zip(gains, ways, bold)]
+    assert of_ladder(found).splitlines()[2:] == lines
+    assert "**" in "".join(lines)
+    assert of_ladder([row for row in found if row["tricks"] != "all-stride" or row["seed"] == 1]) == ""
 
 
 def test_the_makefile_runs_the_rungs_that_are_drawn():

@@ -57,7 +57,7 @@ class SearchBrowser(Page):
         """Go to an image by its number, from 0, or to the next one with `to` in its path."""
         word, count = str(to).strip(), len(self.asked)
         order = [(self.position + 1 + i) % count for i in range(count)]
-        found = [int(word)] if is_number(word, count) else [i for i in order if word in str(self.asked[i])]
+        found = [int(word)] if is_number(word, count) else [i for i in order if word in self.asked[i].as_posix()]
         if not found:
             raise ValueError(f"no image {word!r}: there are {count}, numbered from 0")
         self._go(found[0])

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -153,11 +152,6 @@ class Tour:
         self._go(self.position)
         for j in before:
             self.descend(j)
-
-    def files(self, j: int) -> tuple[Path, Path]:
-        """The image files of what is shown and of gallery image j."""
-        scores, i = self.subjects[0]
-        return scores.query.file(i), scores.gallery.file(j)
 
 
 def gallery_query(scores: Scores, j: int) -> Scores:

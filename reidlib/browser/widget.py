@@ -61,7 +61,8 @@ class RankedBrowser(Page):
         self.tour, self.system, self.names = Tour(scores, other, seed), system, names
         self.run_dir = Path(run_dir).expanduser() if run_dir else None
         self.set = scores.query.name.split("/")[0]
-        self.marks = Marks(scores.query, self.run_dir and self.run_dir / f"{shortened(f'marks-{self.set}', 200)}.json")
+        marks = shortened(f"marks-{self.set}".replace(":", "_"), 200)  # Windows has no colon in the name of a file
+        self.marks = Marks(scores.query, self.run_dir and self.run_dir / f"{marks}.json")
         self._set_lists(k, False)
         super().__init__(view=self._view(), error=self.marks.problem)
         self.on_msg(self._receive)
@@ -118,7 +119,7 @@ class RankedBrowser(Page):
         if abs(first - listed) > SAME:
             pair = f"this pair is from the list of {self.names[1]}, and `system` made that of {self.names[0]}"
             raise ValueError(f"{pair}: open the pair there, or a browser with the other model first and its system")
-        self.pair = self.pair | {"says": ""} | explanation(self.system, *self.tour.files(j), first)
+        self.pair = self.pair | {"says": ""} | explanation(self.system, *self._files(j), first)
 
     def mark(self, word: str = "", on: bool = True, query: int | None = None) -> None:
         """Mark a query with a word, or remove its mark; `query` is the index, by default of the one that is shown."""
@@ -166,7 +167,8 @@ class RankedBrowser(Page):
         self.k, self.ignored = k, ignored
 
     def _files(self, j: int) -> tuple[Path, Path]:
-        return self.tour.files(j)
+        scores, i = self.tour.subjects[0]
+        return scores.query.file(i), scores.gallery.file(j)
 
     def _run(self) -> Path:
         if not self.run_dir:

@@ -175,14 +175,15 @@ class ImageStore:
         positions = on(index, self.images.device)
         if self.images.device.type == device.type:
             return self.images.index_select(0, positions).to(device)
-        pinned = torch.empty((len(index), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=True)
-        return torch.index_select(self.images, 0, positions, out=pinned).to(device, non_blocking=True)
+        cuda = device.type == "cuda"
+        pinned = torch.empty((len(index), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=cuda)
+        return torch.index_select(self.images, 0, positions, out=pinned).to(device, non_blocking=cuda)
 
 
 def on(array: np.ndarray, device: torch.device) -> Tensor:
     """A small array on `device`. Pinned memory lets the copy to a GPU run without waiting for the GPU's other work."""
     values = torch.from_numpy(array)
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def _free() -> float:
@@ -216,7 +217,7 @@ def _decode_and_keep(file: Path, shots: Shots, size: tuple[int, int], resize: st
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         for left in file.parent.glob("*.tmp"):
-            with contextlib.suppress(FileNotFoundError):  # another process has finished it
+            with contextlib.suppress(OSError):  # another process has finished it, or has it open
                 if time.time() - left.stat().st_mtime > ABANDONED:
                     left.unlink()
         write_whole(file, lambda stream: _save(stream, shares))

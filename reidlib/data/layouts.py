@@ -83,7 +83,7 @@ def own(name: str | Path, base: Path) -> Path:
     for path in (Path(name).expanduser(), base / name):
         if path.exists():
             return Path(os.path.abspath(path))
-    if isinstance(name, Path) or os.sep in name or name.endswith(".csv"):
+    if isinstance(name, Path) or "/" in name or os.sep in name or name.endswith(".csv"):
         raise FileNotFoundError(f"no folder or CSV file {name}; give its path, or its path under {base}")
     instead = f"choose one of {', '.join(FOLDERS)} or give a folder, a CSV file or package.module:function"
     raise ValueError(f"no data set {name!r}; {instead}")

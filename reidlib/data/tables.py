@@ -5,7 +5,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from reidlib.data.layouts import PARTS, YOURS, Row, no_cameras
@@ -87,7 +87,7 @@ def _below(root: str | Path | None, paths: list[str]) -> tuple[str | Path | None
     if root is None and paths and all(os.path.isabs(path) for path in paths):
         root = os.path.commonpath([os.path.dirname(path) for path in paths])
     top = os.path.join(os.path.abspath(Path(root or "").expanduser()), "")
-    return root, [path.removeprefix(top) for path in paths]
+    return root, [path.replace("/", os.sep).removeprefix(top) for path in paths]
 
 
 def _fold(column: str) -> str:
@@ -113,7 +113,7 @@ def _rows(name: str, folder: Path, top: str, header: list[str], records: list[tu
         cells["split"] = cells["split"].casefold()
         problem = _problem(folder, cells, values[len(columns) :])
         bad += [f"{place}: {problem}"] if problem else []
-        path = str(PurePosixPath(cells["path"]))
+        path = PurePath(cells["path"]).as_posix()
         rows.append(Row(cells["split"], path, cells["pid"], cells.get("camid", ""), place))
     if bad:
         raise ValueError(f"{name}: {few(bad)}")
@@ -122,14 +122,14 @@ def _rows(name: str, folder: Path, top: str, header: list[str], records: list[tu
 
 def _problem(folder: Path, cells: dict[str, str], more: list[str]) -> str | None:
     """What is wrong with one record of a table. A path may not leave the table's folder, so that both can be moved."""
-    path = PurePosixPath(cells["path"])
+    path = PurePath(cells["path"])
     if empty := [column for column in ("path", "pid", "camid") if cells.get(column) == ""]:
         return f"{empty[0]} is empty" + "; leave the column out if no camera is known" * (empty[0] == "camid")
     if any(more):
         return f"more cells than columns: {', '.join(more)}; put a cell that holds a comma into quotation marks"
     if cells["split"] not in PARTS:
         return f"split is {cells['split']!r}, not train, query or gallery"
-    if path.is_absolute() or ".." in path.parts:
+    if path.anchor or ".." in path.parts:
         return f"path {cells['path']!r} leaves the table's folder; put the table above its images, write paths from it"
     slashes = "; write / between folders" if "\\" in cells["path"] else ""
     return None if (folder / path).is_file() else f"no file {cells['path']!r}{slashes}"

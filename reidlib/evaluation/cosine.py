@@ -79,7 +79,7 @@ def near_one(x: torch.Tensor) -> torch.Tensor:
     if ordinary.all():
         return x
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    exponent = np.frexp(largest.double().cpu().numpy())[1] * ~ordinary.cpu().numpy()
+    exponent = np.frexp(largest.cpu().double().numpy())[1] * ~ordinary.cpu().numpy()
     for part in (exponent // 2, exponent - exponent // 2):  # in two steps, since 2^149 is no float32
         x = x * torch.from_numpy(np.ldexp(1.0, -part)).to(x)
     return x

@@ -165,7 +165,7 @@ def visualize(
     missing = sorted({file for images in copies.values() for file in images if not file.is_file()})
     if missing:
         raise FileNotFoundError(f"{missing[0]} is missing, {len(missing)} image(s) in all; restore them and try again")
-    target = Path(folder) / "visualization" / scores.query.name.split("/")[0]
+    target = Path(folder) / "visualization" / scores.query.name.split("/")[0].replace(":", "_")
     for name, images in progress(copies.items(), "copying ranked lists", few=few):
         (target / name).mkdir(parents=True, exist_ok=True)
         for old in (target / name).glob("*_top[0-9][0-9][0-9]_name_*"):  # of another model's list

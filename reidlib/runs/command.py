@@ -41,7 +41,7 @@ def stoppable(command: Callable[[], int | None], name: str = "error") -> int:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is written with escapes
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         try:
@@ -141,7 +141,7 @@ def _join() -> str | None:
     if "WORLD_SIZE" not in os.environ:
         return None
     gpu = torch.cuda.is_available()
-    dist.init_process_group("nccl" if gpu else "gloo")
+    dist.init_process_group("nccl" if gpu and dist.is_nccl_available() else "gloo")
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     return f"cuda:{os.environ['LOCAL_RANK']}" if gpu else "cpu"

@@ -217,6 +217,7 @@ def is_free(folder: Path, seconds: float = 0) -> bool:
 
 def _execute(notebook: Path | dict[str, Any], output: Path, parameters: dict[str, Any]) -> None:
     import papermill  # here, since the library trains and is imported without it
+    import zmq
     from traitlets.config import Config
 
     unseen = {"TQDM_DISABLE": "1"} | os.environ  # a headless notebook keeps a progress bar as a widget that says 0 %
@@ -224,7 +225,8 @@ def _execute(notebook: Path | dict[str, Any], output: Path, parameters: dict[str
         tempfile.TemporaryDirectory(prefix="reid-") as sockets,  # the default ports are shared by all on a machine
         patch.dict(os.environ, unseen),  # papermill hands a kernel no environment of its own
     ):
-        config = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})
+        local = {"transport": "ipc", "ip": f"{sockets}/kernel"} if zmq.has("ipc") else {}  # Windows has none
+        config = Config(KernelManager=local)
         given = dict(kernel_name="python3", language="python", progress_bar=False, config=config)  # of any name
         quiet = ["--log-level=CRITICAL"]  # Ctrl-C interrupts a kernel, which would log a traceback
         papermill.execute_notebook(notebook, output, parameters, extra_arguments=quiet, **given)

@@ -45,10 +45,7 @@ def open_run(
     which has a protocol of its own, and for a folder whose recipe.json cannot be read.
     """
     claim = read_claim(Path(run_dir).expanduser()) if run_dir else None
-    if claim:
-        recipe = Recipe.from_dict(claim["recipe"])
-    else:
-        recipe = Recipe.for_dataset(dataset, preset, tricks, seed, model=model)
+    recipe = Recipe.from_dict(claim["recipe"]) if claim else Recipe.for_dataset(dataset, preset, tricks, seed, model)
     refuse_sysu(recipe.dataset)
     return recipe, run_folder(recipe, run_dir)
 
@@ -135,14 +132,9 @@ def score_columns(
     return {name: round(100 * float(value), 2) for name, value in percent.items()} | counts | how
 
 
-def origin_columns(known: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of what computed a number: those of `ORIGIN` that `known` has, an `environment()` and more."""
-    return {name: known[name] for name in ORIGIN if name in known}
-
-
 def row_of(system: System, scores: Scores | SysuScores, columns: Iterable[str], **more: Any) -> dict[str, Any]:
     """These columns of a test: the recipe's fields, the scores, what computed them, and `more`."""
-    known = system.recipe.to_dict() | origin_columns(environment(*code_of(system)))
+    known = system.recipe.to_dict() | environment(*code_of(system))
     known |= score_columns(scores, system.recipe, system.flip) | more
     return {column: known[column] for column in columns}
 
@@ -202,10 +194,10 @@ def result_line(row: dict) -> str:
 
 
 def _rows(result: dict) -> list[dict]:
-    recipe = without_paths(Recipe.from_dict(result["recipe"]))
+    recipe, known = without_paths(Recipe.from_dict(result["recipe"])), result["environment"] | result
     common = {name: getattr(recipe, name) for name in TRAINED} | {"changed": changed(recipe)}
-    common |= {name: result[name] for name in RUN}
-    last = {name: result[name] for name in COST} | origin_columns(result["environment"] | result)
+    common |= {name: known[name] for name in RUN}
+    last = {name: known[name] for name in (*COST, *ORIGIN)}
     return [common | {"test": name} | scores | last for name, scores in result["scores"].items()]
 
 

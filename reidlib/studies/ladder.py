@@ -43,32 +43,32 @@ def by_seed(
     return scores
 
 
-def gains_added(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> list[Gain]:
+def gains_added(rows: list[dict], metric: str = "mAP", dataset: str = "toy", tested: str | None = None) -> list[Gain]:
     """The gain of each trick when it is added to those before it, in the paper's order: six of `COMPARED`.
 
     The order is that of Luo et al. 2019: michuanhaohao/reid-strong-baseline, README at 3da7e6f, table of the tricks.
     rows: of `collect` or results/toy_ladder.csv, two seeds or more of every rung of `RUNGS`, else ValueError; metric:
-    "mAP" or "rank1"; dataset: of training and test.
+    "mAP" or "rank1"; dataset: of the training, and of the test unless `tested` names another.
     """
-    scores = [by_seed(rows, rung, metric, dataset) for rung in RUNGS]
+    scores = [by_seed(rows, rung, metric, dataset, tested) for rung in RUNGS]
     return [paired(LABELS[name], b, a, of=COMPARED) for name, (a, b) in zip(LABELS, pairwise(scores), strict=True)]
 
 
-def gains_left_out(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> list[Gain]:
+def gains_left_out(
+    rows: list[dict], metric: str = "mAP", dataset: str = "toy", tested: str | None = None
+) -> list[Gain]:
     """The gain of four of the five tricks: all five against the other four. See `gains_added`.
 
     All but the BNNeck: it is added last of the five, so leaving it out is the same comparison of the same runs.
     """
-    everything = by_seed(rows, "all", metric, dataset)
-    return [
-        paired(LABELS[name], everything, by_seed(rows, f"all-{name}", metric, dataset), of=COMPARED)
-        for name in FIVE[:-1]
-    ]
+    recipes = "all", *(f"all-{name}" for name in FIVE[:-1])
+    five, *fours = (by_seed(rows, tricks, metric, dataset, tested) for tricks in recipes)
+    return [paired(LABELS[name], five, four, of=COMPARED) for name, four in zip(FIVE, fours)]
 
 
-def gains_whole(rows: list[dict], metric: str = "mAP", dataset: str = "toy") -> list[Gain]:
+def gains_whole(rows: list[dict], metric: str = "mAP", dataset: str = "toy", tested: str | None = None) -> list[Gain]:
     """The gain of the five tricks at once, and of all six: against none. See `gains_added`."""
-    none, *tops = (by_seed(rows, words, metric, dataset) for words in ("none", "all", "all+center"))
+    none, *tops = (by_seed(rows, words, metric, dataset, tested) for words in ("none", "all", "all+center"))
     return [paired(f"all {count} - none", top, none, of=COMPARED) for count, top in zip(("five", "six"), tops)]
 
 

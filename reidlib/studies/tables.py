@@ -1,5 +1,6 @@
 """The tables of results/ in Markdown, for docs/results.md: measured rows beside published ones."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from reidlib.files import project, read_csv, write_whole
 from reidlib.models import facts
 from reidlib.studies import worlds
 from reidlib.studies.gains import Gain
+from reidlib.studies.ladder import COMPARED, gains_added, gains_left_out, gains_whole
 from reidlib.studies.published import MEASURES, Line, compare_published, one_a_seed, unusual
 
 TABLES = {  # pair of data sets -> files below results/, one per model
@@ -85,8 +87,20 @@ def plain(rows: list[dict]) -> str:
     return table(["tricks", "recipe", *tests], cells)
 
 
+def of_ladder(rows: list[dict]) -> str:
+    """What each trick gave in mAP on Market-1501 and abroad; empty while a recipe has fewer than two seeds."""
+    ways = {"added to those before it": gains_added, "added to the other four": gains_left_out, "at once": gains_whole}
+    cells = []
+    with contextlib.suppress(ValueError):
+        for way, gains in ways.items():
+            sides = [gains(rows, dataset="market", tested=test) for test in ("market", "cuhk01")]
+            cells += [[home.name, way, _bold(home), _bold(abroad)] for home, abroad in zip(*sides, strict=True)]
+        return table(["tricks", "how", "mAP gained on market", "on cuhk01"], cells)
+    return ""
+
+
 def of_worlds(rows: list[dict]) -> str:
-    """What each trick gave in mAP at each setting of its knob, and how that grows; bold where zero is excluded."""
+    """What each trick gave in mAP at each setting of its knob, and how that grows."""
     cells = []
     growth = worlds.trends(rows)
     for panel, at in worlds.gains(rows).items():
@@ -96,9 +110,9 @@ def of_worlds(rows: list[dict]) -> str:
 
 
 def _bold(gain: Gain, before: str = "") -> str:
-    """A mean with its interval, in bold if that excludes zero."""
+    """A mean with its interval, in bold if it is a gain or a loss."""
     words = f"{before}{gain.interval}"
-    return f"**{words}**" if gain.low > 0 or gain.high < 0 else words
+    return words if gain.verdict.startswith("open") else f"**{words}**"
 
 
 def results_tables(folder: str | Path | None = None) -> str:
@@ -113,6 +127,11 @@ def results_tables(folder: str | Path | None = None) -> str:
         there = [name for name in names if (base / name).is_file()]
         rows = [row for name in there for row in read_csv(base / name)]
         parts += [f"**{title}**, {len(rows)} rows of results/{', '.join(there)}\n", plain(rows) + "\n"] if rows else []
+        if gained := of_ladder(rows):
+            title = (
+                f"**What each trick gained there**; bold is a gain or a loss; for {COMPARED} comparisons on each set"
+            )
+            parts += [f"{title}\n", f"{gained}\n"]
     for sets, names in TABLES.items():
         tables = {name: read_csv(base / name) for name in names if (base / name).is_file()}
         lines = compare_published([row for rows in tables.values() for row in rows], published, sets)
@@ -121,10 +140,8 @@ def results_tables(folder: str | Path | None = None) -> str:
         parts += [f"**{sets[0]} and {sets[1]}**, {made or 'not measured yet'}\n", markdown(lines) + "\n", *notes]
     if (base / worlds.TABLE).is_file():
         rows = read_csv(base / worlds.TABLE)
-        title = f"**Along one knob**, {len(rows)} rows of results/{worlds.TABLE}"
-        allow = (
-            f"the intervals of gains allow for {worlds.COMPARED} comparisons, those of growth for {len(worlds.PANELS)}"
-        )
+        title = f"**Along one knob**, {len(rows)} rows of results/{worlds.TABLE}; bold is a gain or a loss"
+        allow = f"intervals of gains allow for {worlds.COMPARED} comparisons, those of growth for {len(worlds.PANELS)}"
         parts += [f"{title}; {allow}\n", of_worlds(rows) + "\n"]
     return "\n".join(parts)
 

@@ -41,7 +41,8 @@ def stoppable(command: Callable[[], int | None], name: str = "error") -> int:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is written with escapes
-            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+            to_file = sys.platform == "win32" and not stream.isatty()  # else in an encoding that read_csv refuses
+            stream.reconfigure(encoding="utf-8" if to_file else None, errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         try:

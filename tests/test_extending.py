@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import reidlib as rl
+from reidlib import provenance
 from reidlib.provenance import modules_of, source_digest
 
 PAGE = rl.project() / "docs" / "extending.md"
@@ -197,3 +198,12 @@ def test_what_cannot_be_found_is_named_with_the_remedy(words, message, mine):
     pytest.importorskip("timm")
     with pytest.raises(ValueError, match=message):
         rl.build(rl.Recipe.for_dataset("mine:shop", **SIZES | words), [1, 2, 3], "cpu")
+
+
+def test_the_line_ends_of_windows_change_no_digest_of_the_code(tmp_path, monkeypatch):
+    digests = []
+    for code in (b"a = 1\nb = 2\n", b"a = 1\r\nb = 2\r\n", b"a = 1\nb = 3\n"):
+        (tmp_path / "a.py").write_bytes(code)
+        monkeypatch.setattr(provenance, "sources", lambda *_: [("a", tmp_path / "a.py")])
+        digests.append(source_digest())
+    assert digests[0] == digests[1] != digests[2]

@@ -1,5 +1,6 @@
 """The figures say what the numbers say, carry alt text, leave no trace in matplotlib and save the same bytes twice."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -379,6 +380,11 @@ def test_visualize_again_with_a_shorter_list_leaves_nothing_of_the_longer(scores
     visualize(scores, tmp_path, k=6)
     place = visualize(scores, tmp_path, k=2, queries=[1])
     assert [len(list((place / name).iterdir())) for name in scores.query.paths] == [7, 3, 7, 7]
+
+
+def test_a_world_has_a_folder_without_a_colon_which_windows_refuses(scores, tmp_path):
+    world = replace(scores, compared=replace(scores.compared, query=replace(scores.query, name="toy:alike=1/query")))
+    assert visualize(world, tmp_path, k=1, queries=[0]) == tmp_path / "visualization" / "toy_alike=1"
 
 
 def test_visualize_names_a_missing_image_before_it_writes_anything(scores, tmp_path):

@@ -126,7 +126,8 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
     without.sharex(steps)
     without.set(ylim=steps.get_ylim(), yticklabels=[])  # the rows of `steps`
     for y, why in ((len(gains[1]), "as on the left"), (len(gains[1]) + 1, "not one of the five")):
-        without.text(0.98, y, why, transform=without.get_yaxis_transform(), ha="right", va="center", color=GREY)
+        place = dict(transform=without.get_yaxis_transform(), ha="right", va="center")
+        without.text(0.98, y, why, color=GREY, bbox={"color": "white"}, **place)  # over the line of zero
     for ax in (steps, without):
         ax.set_xlabel(f"{MEASURES[metric]} gained (points)")
     fig.legend(*climb.get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -166,8 +166,9 @@ def test_the_page_of_results_has_a_line_for_each_comparison_once_all_recipes_hav
 
 def test_the_makefile_runs_the_rungs_that_are_drawn():
     makefile = (rl.project() / "Makefile").read_text().replace("\\\n", " ")
-    (line,) = re.findall(r"toy_ladder\.csv -p tricks (.+)", makefile)
-    assert set(line.rstrip(")").split()) == {*RUNGS, *(f"all-{name}" for name in ALL if name != "bnneck")}
+    for table in ("toy", "market1501"):
+        (line,) = re.findall(rf"{table}_ladder\.csv -p tricks (.+)", makefile)
+        assert set(line.rstrip(")").split()) == {*RUNGS, *(f"all-{name}" for name in ALL if name != "bnneck")}
 
 
 def test_the_lesson_tells_the_papers_numbers():
@@ -178,12 +179,19 @@ def test_the_lesson_tells_the_papers_numbers():
             assert f"{row['rank1']:.1f} ({row['mAP']:.1f})" in text
 
 
-@pytest.mark.parametrize(("name", "table"), [("ladder", "toy_ladder.csv"), ("erasing", "toy.csv")])
-def test_the_committed_figures_are_drawn_from_the_committed_rows(name, table):
+@pytest.mark.parametrize(
+    ("name", "table", "of"),
+    [
+        ("ladder_market", "market1501_ladder.csv", {"dataset": "market"}),
+        ("ladder_toy", "toy_ladder.csv", {}),
+        ("erasing", "toy.csv", {}),
+    ],
+)
+def test_the_committed_figures_are_drawn_from_the_committed_rows(name, table, of):
     rows = rl.read_csv(RESULTS / table) if (RESULTS / table).is_file() else []
     if not any(row["tricks"] == "all-erasing" for row in rows):
-        pytest.skip(f"results/{table} has not been measured in full: make table, make ladder")
-    figure = getattr(rl, f"plot_{name}")(rows, PUBLISHED)
+        pytest.skip(f"results/{table} has not been measured in full: make table, make ladder, make market")
+    figure = getattr(rl, f"plot_{name.partition('_')[0]}")(rows, PUBLISHED, **of)
     kept = rl.project() / "figures" / f"{name}.png"
     drawn, kept = (np.asarray(Image.open(file).convert("RGB")) for file in (io.BytesIO(encode(figure, FILE_DPI)), kept))
     assert np.array_equal(drawn, kept), f"run the notebook that draws figures/{name}.png"

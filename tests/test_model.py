@@ -256,7 +256,7 @@ def test_feature_maps_with_the_channels_last_are_turned():
 
 @pytest.mark.parametrize(("flags", "multiplies"), [("avx2", False), ("avx2 avx512_bf16", True), ("amx_bf16 amx", True)])
 def test_auto_is_half_precision_where_the_processor_multiplies_in_it(flags, multiplies, monkeypatch):
-    cpu = SimpleNamespace(is_file=lambda: True, read_text=lambda: f"flags : {flags}")
+    cpu = SimpleNamespace(is_file=lambda: True, read_text=lambda _: f"flags : {flags}")
     monkeypatch.setattr(backbones, "Path", {"/proc/cpuinfo": cpu}.__getitem__)
     assert backbones.uses_bf16("auto", "cpu") == multiplies
     assert not backbones.uses_bf16("auto", "mps")

@@ -1,6 +1,7 @@
 """toy: the drawn crowd is deterministic, laid out as Market-1501 and DukeMTMC-reID are, and fair to learn from."""
 
 import json
+import os
 import re
 from collections import Counter, defaultdict
 from dataclasses import asdict, replace
@@ -197,18 +198,48 @@ def test_a_drawing_cut_short_leaves_the_last_good_crowd(tmp_path, monkeypatch):
     assert contents(tmp_path) == before
 
 
-def test_a_crowd_that_another_process_has_just_drawn_is_left_alone(tmp_path, monkeypatch):
-    fill = sets._fill
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_crowd_that_another_process_has_just_drawn_is_left_alone(older, late, tmp_path, monkeypatch):
+    """Somebody may be reading it. late: it appears between the look at the folder and the move."""
+    fill, rename = sets._fill, os.rename
+    if older:
+        toy.draw(tmp_path / "toy", seed=2, people=8)
+    placed = []
+
+    def place(*_):
+        monkeypatch.setattr(sets.os, "rename", rename)
+        if older:
+            rename(tmp_path / "toy", tmp_path / "older")
+        fill(tmp_path / "toy", "market", 1, 8, toy.World())
+        placed.extend(contents_and_numbers(tmp_path / "toy"))
+        if late:
+            raise OSError("not empty")
 
     def beaten(fresh, *args):
         fill(fresh, *args)
-        fill(tmp_path / "toy", *args)
-        monkeypatch.setattr(sets.os, "rename", lambda *_: (_ for _ in ()).throw(OSError("not empty")))
+        if late:
+            monkeypatch.setattr(sets.os, "rename", place)
+        else:
+            place()
 
     monkeypatch.setattr(sets, "_fill", beaten)
     toy.draw(tmp_path / "toy", people=8)
     assert toy.is_current(tmp_path / "toy", people=8)
-    assert [f.name for f in tmp_path.iterdir()] == ["toy"]
+    assert contents_and_numbers(tmp_path / "toy") == placed
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["older", "toy"][not older :]
+
+
+def contents_and_numbers(folder):
+    return sorted((file.as_posix(), file.stat().st_ino) for file in folder.rglob("*"))
+
+
+def test_a_crowd_that_has_lost_images_is_drawn_again_in_its_place(tmp_path):
+    toy.draw(tmp_path / "toy", people=8)
+    before = contents(tmp_path)
+    next((tmp_path / "toy" / "query").glob("*.jpg")).unlink()
+    toy.draw(tmp_path / "toy", people=8)
+    assert contents(tmp_path) == before
 
 
 def test_a_folder_is_current_only_for_what_made_it(tmp_path, monkeypatch):

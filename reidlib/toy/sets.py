@@ -51,10 +51,11 @@ def draw(folder: Path, network: str = "market", seed: int = 1, people: int | Non
     if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).exists():
         raise FileExistsError(f"{folder} exists and holds no drawn crowd; remove it, or draw elsewhere")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    before = _disk_number(folder)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as workshop:
         fresh = Path(workshop) / "fresh"
         _fill(fresh, network, seed, people, world)
-        _move(fresh, folder, Path(workshop) / "old")
+        _move(fresh, folder, before, Path(workshop) / "old")
 
 
 def identities(
@@ -139,10 +140,19 @@ def _extras(network: str, people: int, rng: Random) -> dict[str, bytes]:
     return {f"{name}/Thumbs.db": THUMBS for name in (TRAIN, TEST, QUERY)}
 
 
-def _move(fresh: Path, folder: Path, old: Path) -> None:
-    """Put a finished folder in its place, unless another process has just put the same crowd there."""
+def _disk_number(folder: Path) -> int | None:
+    return folder.stat().st_ino if folder.exists() else None
+
+
+def _move(fresh: Path, folder: Path, before: int | None, old: Path) -> None:
+    """Put a finished folder in the place of the one numbered `before`.
+
+    The same crowd that another process has put there meanwhile is left alone: somebody may be reading its files.
+    """
     record = (fresh / RECORD).read_bytes()
     try:
+        if _disk_number(folder) not in (None, before) and (folder / RECORD).read_bytes() == record:
+            return
         if folder.exists():
             os.rename(folder, old)
         os.rename(fresh, folder)

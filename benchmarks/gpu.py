@@ -45,7 +45,7 @@ class Call:
         self.options, self.out, self.begun = options, options.out, time.monotonic()
         self.out.mkdir(parents=True, exist_ok=True)
         file = self.out / "done.json"
-        self.done: dict[str, list[str]] = json.loads(file.read_text()) if file.is_file() else {}
+        self.done: dict[str, list[str]] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
 
     def left(self) -> float:
         """Seconds until the minutes are over."""
@@ -141,12 +141,13 @@ def evaluation(small: bool) -> list[str]:
 def benchmark(call: Call, name: str, *options: str) -> list[str]:
     """Run a benchmark; its output is a file in the folder `out`, and its table the lines."""
     small = ["--small"] if call.options.small else []
-    command = [sys.executable, "-u", "-W", "ignore", str(ROOT / "benchmarks" / f"{name}.py"), *options, *small]
+    python = [sys.executable, "-u", "-X", "utf8", "-W", "ignore"]
+    command = [*python, str(ROOT / "benchmarks" / f"{name}.py"), *options, *small]
     limit = None if call.options.small else max(min(call.left(), MOST), 1)
     file = call.out / f"{name}{''.join(options)}.txt"
-    with open(file, "w", encoding="utf-8") as stream:  # what is printed (-u: at once) is kept, however it ends
-        done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, text=True, timeout=limit)
-    lines = file.read_text().splitlines()
+    with open(file, "wb") as stream:  # what is printed (-u: at once) is kept, however it ends
+        done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, timeout=limit)
+    lines = file.read_text("utf-8").splitlines()
     if done.returncode:
         raise RuntimeError("".join(lines[-1:]))
     return lines
@@ -169,7 +170,7 @@ def train(call: Call, name: str, share: float, dataset: str = "market", tricks: 
     run, small, splits = call.out / "runs" / name, call.options.small, sets(call, dataset)
     split = next(iter(splits.values()))
     if (run / "recipe.json").is_file():  # left before its end
-        recipe = rl.Recipe.from_dict(json.loads((run / "recipe.json").read_text())["recipe"])
+        recipe = rl.Recipe.from_dict(json.loads((run / "recipe.json").read_text("utf-8"))["recipe"])
     elif small:
         recipe = tiny(dataset, tricks=tricks).replace(dataset=split.name)
     else:

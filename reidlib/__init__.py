@@ -15,7 +15,7 @@ import lazy_loader
 __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-# Flat names from before the library had wings, and those of the commands: reidlib.NAME is the module on the right.
+# Flat names from before the library had packages, and those of the commands: reidlib.NAME is the module on the right.
 FLAT = {
     "alignment": "studies", "batches": "data", "checks": "data", "cluster": "runs", "cosine": "evaluation",
     "counting": "evaluation", "embedding": "train", "hidden": "studies", "images": "data", "infrared": "data",
@@ -23,7 +23,7 @@ FLAT = {
     "measuring": "runs", "pairs": "figures", "plots": "figures", "published": "studies", "ranked": "figures",
     "reranking": "evaluation", "results": "runs", "statistics": "evaluation", "sysu": "evaluation",
 }  # fmt: skip
-HOMES = {name: f"{wing}.{name}" for name, wing in FLAT.items()} | {
+HOMES = {name: f"{package}.{name}" for name, package in FLAT.items()} | {
     "evaluate": "evaluation.score",
     "publish": "runs.publish",
     "repeats": "runs.grid",

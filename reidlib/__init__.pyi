@@ -74,6 +74,7 @@ from .studies import worlds as worlds
 from .studies.ladder import erasing_gains as erasing_gains
 from .studies.ladder import gains_added as gains_added
 from .studies.ladder import gains_left_out as gains_left_out
+from .studies.ladder import gains_switched as gains_switched
 from .studies.ladder import gains_whole as gains_whole
 from .studies.ladder import plot_erasing as plot_erasing
 from .studies.ladder import plot_ladder as plot_ladder

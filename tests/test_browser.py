@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -505,6 +506,13 @@ def test_marks_are_kept_in_the_run_and_found_again(browser, scores, tmp_path):
     assert "100 at most" in ask(again, "mark", word="x" * 101)
     assert "no query 17: there are 17" in ask(again, "mark", query=17)
     assert not list((tmp_path / "run").glob("*.tmp"))
+
+
+def test_the_marks_of_a_world_are_in_a_file_without_a_colon_which_windows_refuses(scores, tmp_path):
+    world = replace(scores, compared=replace(scores.compared, query=replace(scores.query, name="toy:alike=1/query")))
+    assert not ask(rl.RankedBrowser(world, run_dir=tmp_path), "mark", word="odd")
+    assert [file.name for file in tmp_path.iterdir()] == ["marks-toy_alike=1.json"]
+    assert list(rl.RankedBrowser(world, run_dir=tmp_path).marks.words.values()) == ["odd"]
 
 
 @pytest.mark.parametrize(

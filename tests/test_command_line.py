@@ -211,3 +211,13 @@ def test_names_that_the_terminal_cannot_show_are_written_with_escapes(crowd, mod
     rows = shown.buffer.getvalue().decode("latin-1").splitlines()
     assert len(rows) == 3
     assert r"\u65e5\u672c.png" in rows[1]
+
+
+@pytest.mark.parametrize(("system", "encoding"), [("win32", "utf-8"), ("linux", "cp1252")])
+def test_what_goes_into_a_file_on_windows_can_be_read_as_a_table(system, encoding, monkeypatch):
+    """There its default is a code page, which `read_csv` refuses."""
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr("sys.stdout", shown)
+    monkeypatch.setattr("sys.platform", system)
+    assert stoppable(lambda: print("café")) == 0
+    assert shown.buffer.getvalue().decode(encoding).strip() == "café"

@@ -53,6 +53,24 @@ def test_no_file_is_longer_than_250_lines_and_no_function_than_40():
     assert not long
 
 
+@pytest.mark.parametrize("folder", ["reidlib", "tools", "benchmarks"])
+def test_text_is_read_and_written_in_a_named_encoding(folder):
+    """Windows has another default."""
+    least = {"read_text": 1, "write_text": 2, "open": 9}  # arguments by position, of which the last is the encoding
+    bare = []
+    for file in (rl.project() / folder).rglob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call)]
+        for call in calls:
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            if name not in least or (name == "open" and isinstance(call.func, ast.Attribute)):
+                continue  # Image.open and others that read no text
+            binary = any("b" in getattr(word, "value", "") for word in call.args[1:2]) and name == "open"
+            named = len(call.args) >= least[name] or "encoding" in {word.arg for word in call.keywords}
+            if not binary and not named:
+                bare.append(f"{file}:{call.lineno}")
+    assert not bare
+
+
 def test_every_name_of_the_stub_is_there():
     missing = [name for name in rl.__all__ if not hasattr(rl, name)]
     assert not missing

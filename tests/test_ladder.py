@@ -13,7 +13,7 @@ import reidlib as rl
 from reidlib.figures.style import FILE_DPI, encode
 from reidlib.studies import ladder
 from reidlib.studies.gains import Gain, paired
-from reidlib.studies.ladder import LABELS, RUNGS, by_seed
+from reidlib.studies.ladder import LABELS, RUNGS, SWITCHES, by_seed
 from reidlib.studies.tables import of_ladder
 
 RESULTS = rl.project() / "results"
@@ -153,15 +153,34 @@ def test_the_ladders_figure_names_every_gain(climbed):
 
 def test_the_page_of_results_has_a_line_for_each_comparison_once_all_recipes_have_two_seeds():
     recipes = [*RUNGS, *(f"all-{name}" for name in ALL if name != "bnneck")]
-    found = rows(recipes, dataset="market", tests=("market", "cuhk01"))
+    switched = {words for pair in SWITCHES for words in pair} - {*recipes}
+    found = rows([*recipes, *switched], dataset="market", tests=("market", "cuhk01"))
     found = [row | {"queries": 3368} | ({"mAP": 50.0} if row["test"] == "cuhk01" else {}) for row in found]
-    gains = [gain for of in (rl.gains_added, rl.gains_left_out, rl.gains_whole) for gain in of(found, dataset="market")]
+    every = [of(found, dataset="market") for of in (rl.gains_added, rl.gains_left_out, rl.gains_whole)]
+    tricks, switches = [gain for gains in every for gain in gains], rl.gains_switched(found)
     ways = 6 * ["added to those before it"] + 4 * ["added to the other four"] + 2 * ["at once"]
-    bold = [f"**{gain.interval}**" if gain.verdict == "a gain" else gain.interval for gain in gains]
-    lines = [f"| {gain.name} | {way} | {home} | +0.0 [+0.0, +0.0] |" for gain, way, home in zip(gains, ways, bold)]
-    assert of_ladder(found).splitlines()[2:] == lines
-    assert "**" in "".join(lines)
-    assert of_ladder([row for row in found if row["tricks"] != "all-stride" or row["seed"] == 1]) == ""
+    lines = [
+        [f"| {gain.name} | {way} | {bold(gain)} | +0.0 [+0.0, +0.0] |" for gain, way in zip(gains, how, strict=True)]
+        for gains, how in ((tricks, ways), (switches, 5 * ["added"]))
+    ]
+    parts = of_ladder(found)
+    assert [part.splitlines()[2:] for part in parts[1::2]] == lines
+    assert "**" in "".join(lines[0])
+    assert [re.search(r"for (\d+) comparisons", part)[1] for part in parts[::2]] == ["12", "5"]
+    assert [gain.of for gain in (*tricks, *switches)] == [12] * 12 + [5] * 5
+    for one, left in (("all-stride", 1), ("all+gem", 0)):
+        assert of_ladder([row for row in found if row["tricks"] != one or row["seed"] == 1]) == parts[2 * left :][:2]
+    home = [line.rpartition(" | ")[0] + " |" for line in lines[1]]
+    assert of_ladder([row for row in found if row["test"] == "market"])[3].splitlines()[2:] == home, (
+        "CUHK01 is not here"
+    )
+    with pytest.raises(ValueError, match="seed 1 occurs twice"):
+        of_ladder([*found, found[0]])
+    assert of_ladder([]) == []
+
+
+def bold(gain):
+    return gain.interval if gain.verdict.startswith("open") else f"**{gain.interval}**"
 
 
 def test_the_makefile_runs_the_rungs_that_are_drawn():
@@ -169,6 +188,8 @@ def test_the_makefile_runs_the_rungs_that_are_drawn():
     for table in ("toy", "market1501"):
         (line,) = re.findall(rf"{table}_ladder\.csv -p tricks (.+)", makefile)
         assert set(line.rstrip(")").split()) == {*RUNGS, *(f"all-{name}" for name in ALL if name != "bnneck")}
+    (line,) = re.findall(r"market1501_strong\.csv -p tricks (.+)", makefile)
+    assert set(line.rstrip(")").split()) == {on for on, _ in SWITCHES}
 
 
 def test_the_lesson_tells_the_papers_numbers():

@@ -140,6 +140,13 @@ def test_two_folders_of_one_track_are_refused(tmp_path):
         rl.load(tmp_path / "video")
 
 
+def test_a_folder_of_a_superscript_is_a_track_of_that_name(tmp_path):
+    """It is a digit to Python, and no number."""
+    save(tmp_path / "video" / "track_²" / "1.png", np.zeros((20, 10, 3), np.uint8))
+    save(tmp_path / "video" / "track_3" / "1.png", np.zeros((20, 10, 3), np.uint8))
+    assert len(rl.load(tmp_path / "video").query.ids) == 2
+
+
 def test_frames_that_are_not_there_are_missed(video):
     folder, _ = video
     (folder / "img1").rename(folder / "frames")

@@ -38,7 +38,7 @@ from mutmut.mutation.mutators import mutation_operators
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "mutants"
-TESTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutants"]
+TESTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["mutants"]
 SILENT = (cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom, cst.Raise)
 VERDICTS = {0: "survived", None: "too long"}  # of pytest's exit code; any other: killed
 
@@ -68,7 +68,7 @@ class Changes(cst.CSTVisitor):
 
 def changes_of(folder, module, tests, most):
     """At most `most` changes of a module, drawn by a digest of what each changes; and how many there are."""
-    wrapper = MetadataWrapper(cst.parse_module((folder / "reidlib" / f"{module}.py").read_text()))
+    wrapper = MetadataWrapper(cst.parse_module((folder / "reidlib" / f"{module}.py").read_text("utf-8")))
     changes, before = Changes(), wrapper.module.code.splitlines()
     wrapper.visit(changes)
     guard = digest(*((folder / test).read_bytes() for test in tests))
@@ -113,7 +113,7 @@ def run_tests(folder, job):
         torch.set_num_threads = lambda count: None
         order = Order(job["seconds"])
         code = int(pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", *job["tests"]], plugins=[order]))
-        (folder / "answer.json").write_text(json.dumps([code, order.taken]))
+        (folder / "answer.json").write_text(json.dumps([code, order.taken]), "utf-8")
     finally:
         os._exit(0)
 
@@ -127,8 +127,8 @@ def work(jobs, folders):
                 folder = free.pop()
                 (folder / "answer.json").unlink(missing_ok=True)
                 file = folder / "reidlib" / f"{job['module']}.py"
-                before = file.read_text()
-                file.write_text(job.get("source", before))
+                before = file.read_text("utf-8")
+                file.write_text(job.get("source", before), "utf-8")
                 pid = os.fork()
                 if not pid:
                     run_tests(folder, job)
@@ -141,8 +141,10 @@ def work(jobs, folders):
                     os.killpg(pid, signal.SIGKILL)
                 if os.waitpid(pid, 0 if late else os.WNOHANG)[0]:
                     answer = folder / "answer.json"
-                    code, taken = json.loads(answer.read_text()) if answer.exists() else (None if late else -1, {})
-                    file.write_text(before)
+                    code, taken = None if late else -1, {}
+                    if answer.exists():
+                        code, taken = json.loads(answer.read_text("utf-8"))
+                    file.write_text(before, "utf-8")
                     free.append(busy.pop(pid)[1])
                     yield job, code, taken
     finally:
@@ -162,7 +164,7 @@ def copy_of_the_tree(number):
 
 
 def lines_of(log):
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    return [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.exists() else []
 
 
 def seconds_of(files, folders):
@@ -211,7 +213,7 @@ def try_all(modules, most, workers):
 
 def report(tried):
     """Print the table of the modules, then every change that survived."""
-    excused = [row.split("\t")[:3] for row in (ROOT / "tools" / "equivalent.tsv").read_text().splitlines()]
+    excused = [row.split("\t")[:3] for row in (ROOT / "tools" / "equivalent.tsv").read_text("utf-8").splitlines()]
     columns = ("changes", "tried", "killed", "too long", "equivalent", "survived")
     print(f"{'module':28}" + "".join(f"{name:>12}" for name in columns))
     total, survivors = Counter(), []

@@ -65,11 +65,11 @@ def record(browser: rl.RankedBrowser) -> dict[str, Any]:
 
 def script(recorded: dict[str, Any]) -> str:
     """The script of the page: the widget's code, what was recorded, and the stand-in for the kernel."""
-    code = (BROWSER / "browser.js").read_text()
+    code = (BROWSER / "browser.js").read_text("utf-8")
     if not code.rstrip().endswith(EXPORT):
         raise ValueError(
             f"{BROWSER / 'browser.js'} does not end with {EXPORT}; tools/recorded.py takes it for the site"
         )
     data = json.dumps(recorded, separators=(",", ":"), ensure_ascii=False)
-    parts = [code.rstrip().removesuffix(EXPORT), f"const recorded = {data};", (HERE / "recorded.js").read_text()]
+    parts = [code.rstrip().removesuffix(EXPORT), f"const recorded = {data};", (HERE / "recorded.js").read_text("utf-8")]
     return "(() => {\n" + "\n".join(parts) + "\n})();\n"

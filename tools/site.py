@@ -51,7 +51,7 @@ PAGES = {
 def reference() -> str:
     """The public names, by wing, as a page that autodoc fills."""
     names: dict[str, list[str]] = {}
-    for module, name in NAME.findall((ROOT / "reidlib" / "__init__.pyi").read_text()):
+    for module, name in NAME.findall((ROOT / "reidlib" / "__init__.pyi").read_text("utf-8")):
         wing = module.lstrip(".").partition(".")[0] or name
         names.setdefault(WINGS[wing], []).append(name)
     parts = ["# Reference", "Every public name is an attribute of `reidlib`, here `rl`: `import reidlib as rl`."]
@@ -77,16 +77,16 @@ def stage() -> None:
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(here, there) if here.is_dir() else shutil.copy(here, there)
     for file in (SOURCE / "notebooks").glob("*.ipynb"):  # the ids of headings are small letters here, not in Jupyter
-        file.write_text(HERE.sub(lambda link: link[0].lower(), file.read_text()))
+        file.write_text(HERE.sub(lambda link: link[0].lower(), file.read_text("utf-8")), "utf-8")
     contents = "".join(CONTENTS.format(caption=name, pages="\n".join(pages)) for name, pages in PAGES.items())
-    (SOURCE / "index.md").write_text((ROOT / "README.md").read_text() + contents)
-    (SOURCE / "reference.md").write_text(reference())
+    (SOURCE / "index.md").write_text((ROOT / "README.md").read_text("utf-8") + contents, "utf-8")
+    (SOURCE / "reference.md").write_text(reference(), "utf-8")
     static = SOURCE / "_static"
     static.mkdir()
     for style in (recorded.BROWSER / "browser.css", ROOT / "docs" / "site.css"):
         shutil.copy(style, static)
     with tempfile.TemporaryDirectory() as folder:
-        (static / "browser.js").write_text(recorded.script(recorded.record(recorded.widget(Path(folder)))))
+        (static / "browser.js").write_text(recorded.script(recorded.record(recorded.widget(Path(folder)))), "utf-8")
 
 
 def build(options: list[str]) -> int:

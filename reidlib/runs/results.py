@@ -197,7 +197,7 @@ def _rows(result: dict) -> list[dict]:
     recipe, known = without_paths(Recipe.from_dict(result["recipe"])), result["environment"] | result
     common = {name: getattr(recipe, name) for name in TRAINED} | {"changed": changed(recipe)}
     common |= {name: known[name] for name in RUN}
-    last = {name: known[name] for name in (*COST, *ORIGIN)}
+    last = {name: known[name] for name in (*COST, *ORIGIN) if name in known}  # an older file has fewer
     return [common | {"test": name} | scores | last for name, scores in result["scores"].items()]
 
 

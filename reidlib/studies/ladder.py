@@ -17,7 +17,12 @@ LABELS = {
 }  # fmt: skip
 FIVE = Recipe.ALL
 RUNGS = ("none", *("none+" + "+".join(FIVE[:i]) for i in range(1, len(FIVE))), "all", "all+center")  # the paper's order
+LEFT_OUT = tuple(f"all-{name}" for name in FIVE[:-1])  # four of the five
 COMPARED = 12  # the ladder's comparisons: each of six tricks added, each of four left out, five and six tricks at once
+SWITCHES = (  # of a stronger baseline than the paper's: with it, without it
+    *((f"all+{words}", "all") for words in ("gem", "cosine", "freeze", "gem+cosine+freeze")),
+    ("all-warmup+cosine", "all-warmup"),
+)
 PAPER = {"market": ("s", "Market-1501"), "duke": ("D", "DukeMTMC-reID")}  # marker, name
 
 
@@ -61,8 +66,7 @@ def gains_left_out(
 
     All but the BNNeck: it is added last of the five, so leaving it out is the same comparison of the same runs.
     """
-    recipes = "all", *(f"all-{name}" for name in FIVE[:-1])
-    five, *fours = (by_seed(rows, tricks, metric, dataset, tested) for tricks in recipes)
+    five, *fours = (by_seed(rows, tricks, metric, dataset, tested) for tricks in ("all", *LEFT_OUT))
     return [paired(LABELS[name], five, four, of=COMPARED) for name, four in zip(FIVE, fours)]
 
 
@@ -70,6 +74,19 @@ def gains_whole(rows: list[dict], metric: str = "mAP", dataset: str = "toy", tes
     """The gain of the five tricks at once, and of all six: against none. See `gains_added`."""
     none, *tops = (by_seed(rows, words, metric, dataset, tested) for words in ("none", "all", "all+center"))
     return [paired(f"all {count} - none", top, none, of=COMPARED) for count, top in zip(("five", "six"), tops)]
+
+
+def gains_switched(
+    rows: list[dict], metric: str = "mAP", dataset: str = "market", tested: str | None = None
+) -> list[Gain]:
+    """The gain of each of `SWITCHES`, in intervals that hold together. See `gains_added`.
+
+    GeM pooling, a cosine schedule and a longer warm-up in whose first half the backbone rests are of fast-reid's strong
+    baseline (He et al., "FastReID: A Pytorch Toolbox for General Instance Re-identification", 2020, section 3).
+    """
+    scores = [[by_seed(rows, words, metric, dataset, tested) for words in pair] for pair in SWITCHES]
+    names = [f"{on} - {off}" for on, off in SWITCHES]
+    return [paired(name, on, off, of=len(SWITCHES)) for name, (on, off) in zip(names, scores, strict=True)]
 
 
 def erasing_gains(rows: list[dict], metric: str = "mAP") -> list[Gain]:

@@ -1,16 +1,16 @@
 """The tables of results/ in Markdown, for docs/results.md: measured rows beside published ones."""
 
-import contextlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain, product
 from pathlib import Path
 from statistics import mean, stdev
 
 from reidlib.files import project, read_csv, write_whole
 from reidlib.models import facts
-from reidlib.studies import worlds
+from reidlib.studies import ladder, worlds
 from reidlib.studies.gains import Gain
-from reidlib.studies.ladder import COMPARED, gains_added, gains_left_out, gains_whole
 from reidlib.studies.published import MEASURES, Line, compare_published, one_a_seed, unusual
 
 TABLES = {  # pair of data sets -> files below results/, one per model
@@ -18,9 +18,17 @@ TABLES = {  # pair of data sets -> files below results/, one per model
     ("market", "duke"): ("market_duke.csv", "market_duke_pcb.csv"),
 }
 LAPTOP = {  # a table of real people, from files below results/ that `make market` writes
-    "Market-1501 on a laptop": ("market1501.csv", "market1501_longer.csv", "market1501_strong.csv"),
-    "The ladder on Market-1501, at three tenths of the length": ("market1501_ladder.csv",),
+    "Market-1501 on a laptop": ("market1501.csv", "market1501_longer.csv"),
+    "The ladder on Market-1501, at three tenths of the length": ("market1501_ladder.csv", "market1501_strong.csv"),
 }
+LADDER = {
+    "added to those before it": ladder.gains_added, "added to the other four": ladder.gains_left_out,
+    "at once": ladder.gains_whole,
+}  # fmt: skip
+GAINED = (  # what is compared there, in which ways, from rows of which recipes
+    ("trick", LADDER, (*ladder.RUNGS, *ladder.LEFT_OUT)),
+    ("switch of a stronger baseline", {"added": ladder.gains_switched}, tuple(chain(*ladder.SWITCHES))),
+)
 START, END = "<!-- results: written by python -m reidlib.studies.tables -->", "<!-- results end -->"
 BLOCK = re.compile(f"(?<={re.escape(START)}\n).*?(?={re.escape(END)})", re.S)
 
@@ -87,16 +95,25 @@ def plain(rows: list[dict]) -> str:
     return table(["tricks", "recipe", *tests], cells)
 
 
-def of_ladder(rows: list[dict]) -> str:
-    """What each trick gave in mAP on Market-1501 and abroad; empty while a recipe has fewer than two seeds."""
-    ways = {"added to those before it": gains_added, "added to the other four": gains_left_out, "at once": gains_whole}
-    cells = []
-    with contextlib.suppress(ValueError):
-        for way, gains in ways.items():
-            sides = [gains(rows, dataset="market", tested=test) for test in ("market", "cuhk01")]
-            cells += [[home.name, way, _bold(home), _bold(abroad)] for home, abroad in zip(*sides, strict=True)]
-        return table(["tricks", "how", "mAP gained on market", "on cuhk01"], cells)
-    return ""
+def of_ladder(rows: list[dict]) -> list[str]:
+    """What the tricks and the switches gave in mAP to runs on Market-1501, for each test set: titles and tables.
+
+    A table needs two seeds or more of each of its recipes on each test set of the rows.
+    """
+    tests = sorted({row["test"] for row in rows}, key=lambda test: (test != "market", test))
+    seeds = Counter((tricks, test) for tricks, test, _ in {(row["tricks"], row["test"], row["seed"]) for row in rows})
+    parts = []
+    for what, ways, recipes in GAINED:
+        if not rows or min(seeds[cell] for cell in product(recipes, tests)) < 2:
+            continue
+        cells = [
+            [gains[0].name, how, *map(_bold, gains)]
+            for how, of in ways.items()
+            for gains in zip(*(of(rows, dataset="market", tested=test) for test in tests), strict=True)
+        ]
+        title = f"**What each {what} gained there**; bold is a gain or a loss; for {len(cells)} comparisons on each set"
+        parts += [f"{title}\n", table(["tricks", "how", *(f"mAP gained on {test}" for test in tests)], cells) + "\n"]
+    return parts
 
 
 def of_worlds(rows: list[dict]) -> str:
@@ -127,11 +144,7 @@ def results_tables(folder: str | Path | None = None) -> str:
         there = [name for name in names if (base / name).is_file()]
         rows = [row for name in there for row in read_csv(base / name)]
         parts += [f"**{title}**, {len(rows)} rows of results/{', '.join(there)}\n", plain(rows) + "\n"] if rows else []
-        if gained := of_ladder(rows):
-            title = (
-                f"**What each trick gained there**; bold is a gain or a loss; for {COMPARED} comparisons on each set"
-            )
-            parts += [f"{title}\n", f"{gained}\n"]
+        parts += of_ladder(rows)
     for sets, names in TABLES.items():
         tables = {name: read_csv(base / name) for name in names if (base / name).is_file()}
         lines = compare_published([row for rows in tables.values() for row in rows], published, sets)

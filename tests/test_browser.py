@@ -511,7 +511,7 @@ def test_marks_are_kept_in_the_run_and_found_again(browser, scores, tmp_path):
 def test_the_marks_of_a_world_are_in_a_file_without_a_colon_which_windows_refuses(scores, tmp_path):
     world = replace(scores, compared=replace(scores.compared, query=replace(scores.query, name="toy:alike=1/query")))
     assert not ask(rl.RankedBrowser(world, run_dir=tmp_path / "run"), "mark", word="odd")
-    assert [file.name for file in (tmp_path / "run").iterdir()] == ["marks-toy_alike=1.json"]
+    assert [file.name for file in (tmp_path / "run").glob("*.json")] == ["marks-toy_alike=1.json"]
     assert list(rl.RankedBrowser(world, run_dir=tmp_path / "run").marks.words.values()) == ["odd"]
 
 

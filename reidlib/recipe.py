@@ -44,7 +44,7 @@ class Recipe:
 
     dataset: str = setting("market", "a built-in data set, a folder, a CSV table, or package.module:function")
     model: str = setting("bot", "bot (the Bag of Tricks), pcb, aligngan, or a system of your own: package.module")
-    preset: str = setting("reference", "reference; paper or fixed, where published code differs; or laptop")
+    preset: str = setting("reference", "reference; paper or fixed, where published code differs; laptop, strong")
     tricks: str = setting("all", "all or none, then +name or -name, as in all-erasing or none+warmup")
     seed: int = setting(1, "the seed of every random number of the run", least=0, most=2**32 - 1)
     # images
@@ -102,6 +102,7 @@ class Recipe:
         "paper": {"resize": "bilinear", "order": "image", "iterations": None, "first_epoch": 1},
         "fixed": {"stem_relu": True, "erasing_fill": (0.0, 0.0, 0.0)},
         "laptop": LAPTOP,
+        "strong": LAPTOP,  # and more tricks
     }
     TRICKS: ClassVar[Mapping[str, Trick]] = {
         "warmup": Trick({"warmup_epochs": 0}),
@@ -116,6 +117,7 @@ class Recipe:
         "freeze": Trick({"freeze": False}, {"freeze": True}),
     }
     ALL: ClassVar[tuple[str, ...]] = ("warmup", "erasing", "smoothing", "stride", "bnneck")  # what "all" means
+    MORE: ClassVar[Mapping[str, tuple[str, ...]]] = {"strong": ("gem", "cosine", "freeze")}  # in "all" of a preset, too
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -168,7 +170,7 @@ class Recipe:
         dataset = os.fspath(dataset)
         words = {"dataset": dataset, "model": model, "preset": preset, "tricks": tricks, "seed": seed}
         sizes = kind.SIZES.get(re.split("[:+]", dataset)[0], {})  # regdb:3 is regdb, of a+b it is a that counts
-        chosen = chosen_fields(tricks, kind.TRICKS, kind.ALL)
+        chosen = chosen_fields(tricks, kind.TRICKS, (*kind.ALL, *kind.MORE.get(preset, ())))
         standard = kind.from_dict({**words, **kind.DEFAULTS, **sizes, **kind.PRESETS[preset], **chosen})
         recipe = standard.replace(**given)
         for name in standard.differences(recipe):

@@ -209,8 +209,8 @@ def test_recipes_that_differ_have_folders_of_different_names():
 def preset_table() -> str:
     """The fields in which the presets differ, as a Markdown table."""
     recipes = [market(preset=preset) for preset in Recipe.PRESETS]
-    names = {name for fields_of in Recipe.PRESETS.values() for name in fields_of}
-    ordered = [entry.name for entry in fields(Recipe) if entry.name in names]
+    values = {entry.name: [getattr(recipe, entry.name) for recipe in recipes] for entry in fields(Recipe)}
+    ordered = [name for name, given in values.items() if name != "preset" and len(set(given)) > 1]
     rows = [[f"`{name}`", *(str(getattr(recipe, name)) for recipe in recipes)] for name in ordered]
     head = [["field", *(f"`{preset}`" for preset in Recipe.PRESETS)], ["---"] * (1 + len(recipes))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (*head, *rows))
@@ -218,8 +218,8 @@ def preset_table() -> str:
 
 def test_the_table_of_presets_names_every_difference_and_stands_in_its_page():
     table = preset_table()
-    differ = {name for fields_of in Recipe.PRESETS.values() for name in fields_of}
-    assert {line.split("`")[1] for line in table.splitlines()[2:]} == differ
+    set_by_presets = {name for fields_of in Recipe.PRESETS.values() for name in fields_of}
+    assert {line.split("`")[1] for line in table.splitlines()[2:]} == set_by_presets | {"pooling", "schedule", "freeze"}
     assert table in (Path(__file__).parents[1] / "docs" / "running.md").read_text()
 
 
@@ -233,6 +233,20 @@ def test_the_laptop_recipe_has_the_references_proportions():
     network = {"preset", "backbone", "height", "width", "pad", "precision"}
     schedule = {"iterations", "epochs", "warmup_epochs", "milestones", "checkpoint_every"}
     assert changes(laptop, reference).keys() == network | schedule
+
+
+def test_the_strong_preset_is_the_laptops_with_three_more_switches_in_all():
+    strong = market(preset="strong")
+    assert changes(strong, market(preset="laptop")).keys() == {"preset", "pooling", "schedule", "freeze"}
+    assert not changes(strong, market(preset="laptop", tricks="all+gem+cosine+freeze")).keys() - {"preset", "tricks"}
+    none, plain = market(preset="strong", tricks="none"), market(preset="laptop", tricks="none")
+    assert changes(none, plain).keys() == {"preset"}
+    assert market(preset="strong", tricks="all-gem").pooling == "mean"
+    with pytest.raises(ValueError, match="cosine is on already"):
+        market(preset="strong", tricks="all+cosine")
+    with pytest.raises(ValueError, match="freeze=True with warmup_epochs=0"):
+        market(preset="strong", tricks="all-warmup")
+    assert market(preset="strong", tricks="all-warmup-freeze").warmup_epochs == 0
 
 
 @pytest.mark.parametrize("dataset", ["market", "duke"])

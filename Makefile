@@ -136,7 +136,7 @@ market: .venv/ready
 	$(GRID) $(LAPTOP) -p seed 1 -p iterations 440 --csv results/market1501_longer.csv -p tricks all
 	$(BIN)/python -m reidlib.studies.neck results/market1501_longer_bnneck.csv runs/market-laptop-all-seed1-iterations=440*
 	$(call twice, $(LAPTOP) -p seed 1 2 3 -p iterations 66 --csv results/market1501_strong.csv -p tricks all+gem all+cosine \
-	  all+freeze all+gem+cosine+freeze all-warmup+cosine)
+	  all+freeze all+cosine+freeze all+gem+cosine+freeze)
 
 clean:
 	rm -rf runs build .pytest_cache .ruff_cache .hypothesis

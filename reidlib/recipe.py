@@ -117,7 +117,7 @@ class Recipe:
         "freeze": Trick({"freeze": False}, {"freeze": True}),
     }
     ALL: ClassVar[tuple[str, ...]] = ("warmup", "erasing", "smoothing", "stride", "bnneck")  # what "all" means
-    MORE: ClassVar[Mapping[str, tuple[str, ...]]] = {"strong": ("gem", "cosine", "freeze")}  # in "all" of a preset, too
+    MORE: ClassVar[Mapping[str, tuple[str, ...]]] = {"strong": ("cosine", "freeze")}  # in "all" of a preset, too
 
     def __post_init__(self) -> None:
         for entry in fields(self):

@@ -219,7 +219,7 @@ def preset_table() -> str:
 def test_the_table_of_presets_names_every_difference_and_stands_in_its_page():
     table = preset_table()
     set_by_presets = {name for fields_of in Recipe.PRESETS.values() for name in fields_of}
-    assert {line.split("`")[1] for line in table.splitlines()[2:]} == set_by_presets | {"pooling", "schedule", "freeze"}
+    assert {line.split("`")[1] for line in table.splitlines()[2:]} == set_by_presets | {"schedule", "freeze"}
     assert table in (Path(__file__).parents[1] / "docs" / "running.md").read_text()
 
 
@@ -235,13 +235,13 @@ def test_the_laptop_recipe_has_the_references_proportions():
     assert changes(laptop, reference).keys() == network | schedule
 
 
-def test_the_strong_preset_is_the_laptops_with_three_more_switches_in_all():
+def test_the_strong_preset_is_the_laptops_with_two_more_switches_in_all():
     strong = market(preset="strong")
-    assert changes(strong, market(preset="laptop")).keys() == {"preset", "pooling", "schedule", "freeze"}
-    assert not changes(strong, market(preset="laptop", tricks="all+gem+cosine+freeze")).keys() - {"preset", "tricks"}
+    assert changes(strong, market(preset="laptop")).keys() == {"preset", "schedule", "freeze"}
+    assert not changes(strong, market(preset="laptop", tricks="all+cosine+freeze")).keys() - {"preset", "tricks"}
     none, plain = market(preset="strong", tricks="none"), market(preset="laptop", tricks="none")
     assert changes(none, plain).keys() == {"preset"}
-    assert market(preset="strong", tricks="all-gem").pooling == "mean"
+    assert market(preset="strong", tricks="all-cosine").schedule == "steps"
     with pytest.raises(ValueError, match="cosine is on already"):
         market(preset="strong", tricks="all+cosine")
     with pytest.raises(ValueError, match="freeze=True with warmup_epochs=0"):

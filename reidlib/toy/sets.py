@@ -149,15 +149,15 @@ def _move(fresh: Path, folder: Path, before: int | None, old: Path) -> None:
 
     The same crowd that another process has put there meanwhile is left alone: somebody may be reading its files.
     """
-    record = (fresh / RECORD).read_bytes()
+    record, there = (fresh / RECORD).read_bytes(), folder / RECORD
     try:
-        if _disk_number(folder) not in (None, before) and (folder / RECORD).read_bytes() == record:
-            return
         if folder.exists():
+            if _disk_number(folder) != before and there.read_bytes() == record:
+                return
             os.rename(folder, old)
         os.rename(fresh, folder)
     except OSError:
-        if not (folder / RECORD).exists() or (folder / RECORD).read_bytes() != record:
+        if not there.exists() or there.read_bytes() != record:
             raise
 
 

@@ -125,7 +125,7 @@ cross: .venv/ready
 # real people on a laptop: the preset laptop on Market-1501, tested there and, where it is here, on CUHK01. Three seeds:
 # with all five tricks, without random erasing, and without any, results/market1501.csv; the ladder at three tenths of
 # the length, results/market1501_ladder.csv; one run of twice the length, which the package ships, results/market1501_longer.csv;
-# three switches of a stronger baseline at the ladder's length, results/market1501_strong.csv; the search before the BNNeck, *_bnneck.csv. WEIGHTS=FILE where the ImageNet weights cannot be fetched.
+# three switches of a stronger baseline at the ladder's length, results/market1501_switches.csv; the search before the BNNeck, *_bnneck.csv. WEIGHTS=FILE where the ImageNet weights cannot be fetched.
 LAPTOP := -p dataset market -p preset laptop $(if $(WEIGHTS),-p weights $(abspath $(WEIGHTS)))
 market: .venv/ready
 	$(call twice, $(LAPTOP) -p seed 1 2 3 -p tricks all all-erasing none --csv results/market1501.csv)
@@ -135,7 +135,7 @@ market: .venv/ready
 	  all-warmup all-erasing all-smoothing all-stride)
 	$(GRID) $(LAPTOP) -p seed 1 -p iterations 440 --csv results/market1501_longer.csv -p tricks all
 	$(BIN)/python -m reidlib.studies.neck results/market1501_longer_bnneck.csv runs/market-laptop-all-seed1-iterations=440*
-	$(call twice, $(LAPTOP) -p seed 1 2 3 -p iterations 66 --csv results/market1501_strong.csv -p tricks all+gem all+cosine \
+	$(call twice, $(LAPTOP) -p seed 1 2 3 -p iterations 66 --csv results/market1501_switches.csv -p tricks all+gem all+cosine \
 	  all+freeze all+cosine+freeze all+gem+cosine+freeze)
 
 clean:

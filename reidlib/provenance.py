@@ -27,6 +27,8 @@ PACKAGE = Path(__file__).parent
 # The code behind every number, beside the one system: files, or folders with all their Python files.
 CODE = ["recipe.py", "settings.py", "models.py", "data", "train", "evaluation", "runs/measuring.py"]
 CODE += ["systems/__init__.py", "systems/losses.py", "systems/backbones.py", "systems/weights.py"]
+# The parts of an identity beside the recipe, as a message calls them.
+DIGESTED = {"data": "digest of the images and labels", "weights": "digest of the weights", "system": "system"}
 
 
 class Images(Protocol):
@@ -123,7 +125,7 @@ def differences(here: dict[str, Any], there: dict[str, Any]) -> dict[str, tuple[
     if here.get("data") is not None and here["data"] == there.get("data"):
         spellings = {Path(each["recipe"]["dataset"]).name for each in (here, there)}
         found = {name: pair for name, pair in found.items() if name != "dataset" or len(spellings) > 1}
-    for key, name in (("data", "data digest"), ("weights", "digest of the weights"), ("system", "system")):
+    for key, name in DIGESTED.items():
         if here.get(key) is not None and here[key] != there.get(key):
             found[name] = here[key], there.get(key)
     return found

@@ -17,7 +17,7 @@ from reidlib.figures.style import FILE_DPI, encode
 
 sys.path.insert(0, str(rl.project() / "tools"))
 import house
-from house import FILES, GRAPH, ORDER, PACKAGE, wing
+from house import FILES, GRAPH, ORDER, PACKAGE, home
 
 FIGURE = rl.project() / "figures" / "house.png"
 
@@ -32,13 +32,13 @@ def test_no_import_closes_a_circle():
 
 @pytest.mark.parametrize("module", sorted(GRAPH))
 def test_a_module_imports_only_what_stands_before_it(module):
-    here = ORDER.index(wing(module))
-    behind = {name for name in GRAPH[module] if wing(name) in ORDER and ORDER.index(wing(name)) > here}
-    assert not behind, f"{module} is of {wing(module)}, before {behind}"
+    here = ORDER.index(home(module))
+    behind = {name for name in GRAPH[module] if home(name) in ORDER and ORDER.index(home(name)) > here}
+    assert not behind, f"{module} is of {home(module)}, before {behind}"
 
 
 def test_the_drawn_crowd_imports_nothing_of_the_rest():
-    assert {wing(name) for module, names in GRAPH.items() if wing(module) == "toy" for name in names} == {"toy"}
+    assert {home(name) for module, names in GRAPH.items() if home(module) == "toy" for name in names} == {"toy"}
 
 
 def test_no_file_is_longer_than_250_lines_and_no_function_than_40():
@@ -78,7 +78,7 @@ def test_every_name_of_the_stub_is_there():
 
 
 @pytest.mark.parametrize("name", sorted(rl.HOMES))
-def test_a_flat_name_leads_to_the_module_in_its_wing(name):
+def test_a_flat_name_leads_to_the_module_in_its_home(name):
     home = f"reidlib.{rl.HOMES[name]}"
     assert importlib.import_module(f"reidlib.{name}") is importlib.import_module(home)
     assert importlib.import_module(home).__spec__.name == home
@@ -105,7 +105,7 @@ def test_the_commands_answer_under_their_names():
     assert re.findall(r"^(\S+) ended with 0$", asked.stdout, re.M) == names
 
 
-def test_the_wings_are_listed_in_the_order_of_the_imports():
+def test_the_packages_are_listed_in_the_order_of_the_imports():
     text = (rl.project() / "docs" / "extending.md").read_text()
     places = [text.index(f"| `{name}/` |") for name in ORDER if (PACKAGE / name).is_dir()]
     assert all(a < b for a, b in pairwise(places))

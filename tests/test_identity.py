@@ -59,9 +59,9 @@ def weights(file, seed, backbone="slim"):
 def test_a_folder_of_other_labels_or_cameras_is_refused(crowd, tiny, tmp_path):
     trained(tiny, crowd.train, tmp_path, 1)
     for other in (swap(crowd.train, 1, 2), replace(crowd.train, camids=crowd.train.camids[::-1].copy())):
-        with pytest.raises(ValueError, match=r"data digest is .* there and .* here"):
+        with pytest.raises(ValueError, match=r"digest of the images and labels is .* there and .* here"):
             trained(tiny, other, tmp_path)
-        with pytest.raises(ValueError, match=r"data digest is .* there and .* here"):
+        with pytest.raises(ValueError, match=r"digest of the images and labels is .* there and .* here"):
             rl.load_or_train(tiny, other, tmp_path)
 
 

@@ -186,7 +186,7 @@ def test_the_makefile_runs_the_rungs_that_are_drawn():
     for table in ("toy", "market1501"):
         (line,) = re.findall(rf"{table}_ladder\.csv -p tricks (.+)", makefile)
         assert set(line.rstrip(")").split()) == {*RUNGS, *(f"all-{name}" for name in ALL if name != "bnneck")}
-    (line,) = re.findall(r"market1501_strong\.csv -p tricks (.+)", makefile)
+    (line,) = re.findall(r"market1501_switches\.csv -p tricks (.+)", makefile)
     assert set(line.rstrip(")").split()) == {*SWITCHED[1:]}
 
 

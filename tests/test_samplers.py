@@ -1,5 +1,6 @@
 """Which images a batch holds: the reference implementation's identity-uniform pass, and the paper's code's pass."""
 
+import re
 from itertools import chain
 from pathlib import Path
 
@@ -186,6 +187,12 @@ def test_too_few_identities_are_refused(options):
     pids = crowd(4) if options["order"] == "identity" else crowd(4, 4)
     with pytest.raises(ValueError, match="identit"):
         PKSampler(pids, options.get("p", 2), 4, options["order"])
+
+
+def test_a_training_set_that_is_too_small_is_named(crowd, tiny):
+    one = crowd.train[crowd.train.pids == crowd.train.pids[0]]
+    with pytest.raises(ValueError, match=f"^{re.escape(one.name)}: identities to train on: 1; batches of p="):
+        PKSampler.of(tiny, one)
 
 
 def test_an_unknown_order_is_refused_with_the_two_there_are():

@@ -127,7 +127,7 @@ def test_a_folder_of_another_recipe_is_refused_and_left_as_it_was(crowd, tiny, t
 
 def test_a_folder_of_other_data_is_refused(crowd, tiny, tmp_path):
     trained(tiny, crowd.train, tmp_path)
-    with pytest.raises(ValueError, match="data digest"):
+    with pytest.raises(ValueError, match="digest of the images and labels is"):
         trained(tiny, crowd.train[:-1], tmp_path)
 
 

@@ -204,7 +204,7 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
     real = rl.read_csv(rl.project() / "results" / "market1501_ladder.csv")
     for of_ladder in (rl.gains_added, rl.gains_left_out, rl.gains_whole):
         measured += [*of_ladder(table["ladder"]), *of_ladder(real, dataset="market")]
-    measured += rl.gains_switched([*real, *rl.read_csv(rl.project() / "results" / "market1501_strong.csv")])
+    measured += rl.gains_switched([*real, *rl.read_csv(rl.project() / "results" / "market1501_switches.csv")])
     measured += neck.gains(table["bnneck"]).values()
     market, searched = (rl.read_csv(rl.project() / "results" / f"market1501{kind}.csv") for kind in ("", "_bnneck"))
     measured += neck.gains(searched).values()

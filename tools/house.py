@@ -1,4 +1,4 @@
-"""Draw figures/house.png: the wings of the library in the order of imports, and which imports which.
+"""Draw figures/house.png: the packages of the library in the order of imports, and which imports which.
 
 python tools/house.py
 """
@@ -12,7 +12,7 @@ from matplotlib.patches import Arc
 from reidlib.figures.style import BLUE, GREY, INK, Picture, save_figure, styled
 
 PACKAGE = Path(__file__).resolve().parents[1] / "reidlib"
-WINGS = {  # in the order of imports, with what goes through each
+PACKAGES = {  # in the order of imports, with what goes through each
     "recipe": "every choice of a run: one frozen Recipe",
     "toy": "drawn people → images on disk",
     "data": "files → Shots → decoded once → P × K batches",
@@ -26,8 +26,8 @@ WINGS = {  # in the order of imports, with what goes through each
     "studies": "rows → this project's own tables",
     "course": "exercises of the notebooks",
 }
-TOP = ("settings", "models", "recipe", "files", "progress", "provenance")  # no wings, and drawn with the recipe
-ORDER = (*TOP, *(name for name in WINGS if name not in TOP))
+TOP = ("settings", "models", "recipe", "files", "progress", "provenance")  # no packages, and drawn with the recipe
+ORDER = (*TOP, *(name for name in PACKAGES if name not in TOP))
 
 
 def name_of(file: Path) -> str:
@@ -39,8 +39,8 @@ def name_of(file: Path) -> str:
 FILES = {name_of(file): file for file in PACKAGE.rglob("*.py")}
 
 
-def wing(module: str) -> str:
-    """The wing of a module, or its name if it lies on the top floor."""
+def home(module: str) -> str:
+    """The package of a module, or its name if it lies on the top floor."""
     return module.split(".")[1]
 
 
@@ -64,24 +64,24 @@ GRAPH = {module: imports(module) for module in FILES if module != "reidlib" and 
 
 
 def edges() -> set[tuple[str, str]]:
-    """Pairs (importing wing, imported wing); the top floor counts as the recipe."""
+    """Pairs (importing package, imported package); the top floor counts as the recipe."""
     drawn = {name: "recipe" if name in TOP else name for name in ORDER}
-    pairs = {(drawn[wing(module)], drawn[wing(name)]) for module, names in GRAPH.items() for name in names}
+    pairs = {(drawn[home(module)], drawn[home(name)]) for module, names in GRAPH.items() for name in names}
     return {(a, b) for a, b in pairs if a != b}
 
 
 @styled
 def draw() -> Picture:
-    """The picture: a line for each wing, an arc for each pair of them in which the lower imports the upper."""
+    """The picture: a line for each package, an arc for each pair of them in which the lower imports the upper."""
     pairs = edges()
-    here = [name for name in WINGS if (PACKAGE / name).is_dir() or name == "recipe"]
+    here = [name for name in PACKAGES if (PACKAGE / name).is_dir() or name == "recipe"]
     fig = Picture(figsize=(9.8, 0.46 * len(here) + 0.3), layout="constrained")
     ax = fig.subplots()
     ax.set(xlim=(0, 10), ylim=(len(here) - 0.5, -0.5))
     ax.axis("off")
     for y, name in enumerate(here):
         ax.text(0, y, name, color=BLUE, weight="bold", va="center")
-        ax.text(1.35, y, WINGS[name], color=INK, va="center")
+        ax.text(1.35, y, PACKAGES[name], color=INK, va="center")
         ax.plot(6.1, y, "o", color=BLUE, markersize=5)
     for (low, a), (high, b) in product(enumerate(here), repeat=2):
         if (a, b) in pairs:
@@ -89,7 +89,7 @@ def draw() -> Picture:
             ax.add_patch(
                 Arc((6.1, (low + high) / 2), 0.62 * height, height, theta1=-90, theta2=90, color=GREY, alpha=0.6)
             )
-    fig.alt = "The wings of reidlib, each importing only those above it: " + "; ".join(
+    fig.alt = "The packages of reidlib, each importing only those above it: " + "; ".join(
         f"{a} imports {', '.join(b for b in here if (a, b) in pairs) or 'none'}" for a in here
     )
     return fig

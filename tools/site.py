@@ -25,7 +25,7 @@ COPIED = ("docs", "notebooks", "figures", "results", "benchmarks", "data/README.
 COPIED += ("LICENSE", "CONTRIBUTING.md", "CHANGELOG.md")
 NAME = re.compile(r"from (\S+) import (\w+) as \2$", re.M)  # a line of __init__.pyi
 HERE = re.compile(r"\]\(#[^)]+\)")  # a link to a heading of the same notebook
-WINGS = {
+PACKAGES = {
     "recipe": "Recipe", "settings": "Recipe", "data": "Data", "systems": "Systems", "train": "Training",
     "evaluation": "Evaluation", "search": "Search", "figures": "Figures", "browser": "Browser", "runs": "Runs",
     "studies": "This project's own tables", "course": "The course", "files": "Files", "provenance": "Provenance",
@@ -49,11 +49,11 @@ PAGES = {
 
 
 def reference() -> str:
-    """The public names, by wing, as a page that autodoc fills."""
+    """The public names, by package, as a page that autodoc fills."""
     names: dict[str, list[str]] = {}
     for module, name in NAME.findall((ROOT / "reidlib" / "__init__.pyi").read_text("utf-8")):
-        wing = module.lstrip(".").partition(".")[0] or name
-        names.setdefault(WINGS[wing], []).append(name)
+        package = module.lstrip(".").partition(".")[0] or name
+        names.setdefault(PACKAGES[package], []).append(name)
     parts = ["# Reference", "Every public name is an attribute of `reidlib`, here `rl`: `import reidlib as rl`."]
     for title, members in names.items():
         listed = "\n".join(map(directive, members))

@@ -110,12 +110,15 @@ class PKSampler:
             raise ValueError(f"order='modality' needs visible and infrared images, but {seen}, or use order='identity'")
         ids, needed = len(np.unique(self.pids)), p if order == "image" else 2
         if ids < needed:
-            raise ValueError(f"{ids} identities to train on; batches of p={p} identities need at least {needed}")
+            raise ValueError(f"identities to train on: {ids}; batches of p={p} identities need at least {needed}")
 
     @classmethod
     def of(cls, recipe: Recipe, shots: Shots) -> "PKSampler":
-        """The sampler that a recipe asks for on its training images."""
-        return cls(shots.pids, recipe.p, recipe.k, recipe.order, recipe.iterations, recipe.seed, shots.infrared)
+        """The sampler that a recipe asks for on its training images. Raises ValueError with the name of the set."""
+        try:
+            return cls(shots.pids, recipe.p, recipe.k, recipe.order, recipe.iterations, recipe.seed, shots.infrared)
+        except ValueError as error:
+            raise ValueError(f"{shots.name}: {error}") from None
 
     def epoch(self, e: int) -> list[np.ndarray]:
         """The batches of 0-based epoch `e`: arrays of positions into the training images, (<= p * k,) each."""

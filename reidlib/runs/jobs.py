@@ -24,7 +24,7 @@ from reidlib.train.checkpoints import check_epoch, read_claim
 
 PLACES = ("data_root", "market_path", "duke_path")  # where data lie: no part of a job's name
 LEFTOVER = 60  # seconds to wait for a kernel whose grid was killed; it ends by itself about a second later
-PARTS = {"data digest": "training images", "digest of the weights": "weights", "system": "system"}
+PARTS = {"digest of the images and labels": "training images", "digest of the weights": "weights", "system": "system"}
 
 
 @dataclass(frozen=True)

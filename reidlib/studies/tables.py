@@ -19,7 +19,7 @@ TABLES = {  # pair of data sets -> files below results/, one per model
 }
 LAPTOP = {  # a table of real people, from files below results/ that `make market` writes
     "Market-1501 on a laptop": ("market1501.csv", "market1501_longer.csv"),
-    "The ladder on Market-1501, at three tenths of the length": ("market1501_ladder.csv", "market1501_strong.csv"),
+    "The ladder on Market-1501, at three tenths of the length": ("market1501_ladder.csv", "market1501_switches.csv"),
 }
 LADDER = {
     "added to those before it": ladder.gains_added, "added to the other four": ladder.gains_left_out,

@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     of["check"].add_argument("data", help="a built-in data set, a folder, a CSV table, or package.module:function")
     for word in ("embed", "search", "export"):
         of[word].add_argument("model", help=MODEL)
+        of[word].add_argument("--feature", help="what the model gives: after or before the BNNeck; of PCB G or H")
         of[word].add_argument("--device", help="such as cpu or cuda:1; default: the GPU if there is one")
     of["embed"].add_argument("images", nargs="+", help=PICTURES)
     of["embed"].add_argument("--out", required=True, metavar="FILE", help=".npz (paths, embeddings) or .csv")
@@ -122,7 +123,12 @@ def model(options: argparse.Namespace) -> Any:
     if path.name != options.model and not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder; a model is {MODEL}")
     read = rl.restore if path.is_dir() else rl.foreign if path.suffix in (".pth", ".pt", ".tar") else rl.pretrained
-    return read(options.model, device=options.device)
+    system = read(options.model, device=options.device)
+    if options.feature:
+        if not hasattr(system, "feature"):
+            raise ValueError(f"--feature: {type(system).__name__} has one feature only")
+        system.feature = options.feature
+    return system
 
 
 def pictures(words: Sequence[str | Path]) -> list[Path]:

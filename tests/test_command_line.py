@@ -60,6 +60,29 @@ def test_embed_writes_what_rl_embed_gives(crowd, model, tmp_path, capsys):
     np.testing.assert_allclose([row[f"x{i}"] for i in range(512)], expected[0], atol=1e-6)
 
 
+def test_the_feature_is_the_one_that_is_asked_for(crowd, tmp_path, monkeypatch, capsys):
+    """Guards: a shell that could search after the BNNeck only, where the feature before it is the better one."""
+    system, file, out = rl.pretrained("market-laptop"), str(crowd.query.files()[0]), str(tmp_path / "emb.npz")
+    found = {}
+    for feature in ("before", "after"):
+        assert main(["embed", "market-laptop", file, "--out", out, "--feature", feature]) == 0
+        with np.load(out) as kept:
+            found[feature] = kept["embeddings"]
+        system.feature = feature
+        assert (found[feature] == rl.embed(system, [file]).numpy()).all()
+    assert np.abs(found["before"] - found["after"]).max() > 0.01
+    gallery = str(tmp_path / "people.npz")
+    people = str(tmp_path / "crowd" / "gallery")
+    assert main(["search", "market-laptop", people, file, "--feature", "before", "--save", gallery]) == 0
+    assert main(["search", "market-laptop", gallery, file, "--feature", "before"]) == 0
+    said(capsys)
+    assert main(["search", "market-laptop", gallery, file]) == 2
+    assert "feature" in capsys.readouterr().err
+    monkeypatch.setattr(rl, "pretrained", lambda *_, **__: object())
+    assert main(["embed", "market-laptop", file, "--out", out, "--feature", "before"]) == 2
+    assert "--feature: object has one feature only" in capsys.readouterr().err
+
+
 def test_search_prints_a_row_for_each_answer_and_says_whether_anybody_is_known(crowd, model, tmp_path, capsys):
     people, file = str(tmp_path / "crowd" / "gallery"), str(crowd.query.files()[0])
     assert main(["search", model, people, file, "-k", "3", "--save", str(tmp_path / "g")]) == 0
@@ -101,6 +124,10 @@ def test_export_passes_on_what_was_asked_for(model, monkeypatch, capsys):
         (["embed", "no-model", "GALLERY", "--out", "x.npz"], "no model 'no-model'"),
         (["embed", "runs/gone", "GALLERY", "--out", "x.npz"], "runs/gone: no such file or folder; a model is"),
         (["embed", "MODEL", "GALLERY", "--out", "x.txt"], "write .npz or .csv"),
+        (
+            ["embed", "MODEL", "GALLERY", "--out", "x.npz", "--feature", "G"],
+            "no feature 'G'; choose one of after, before",
+        ),
         (["embed", "MODEL", "GALLERY", "--out", "folder.npz"], "--out folder.npz is a folder"),
         (["embed", "MODEL", "GALLERY", "--out", "file.txt/x.npz"], "x.npz: folder file.txt cannot be made"),
         (["embed", "MODEL", ".", "--out", "x.npz"], "holds no images"),

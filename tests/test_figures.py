@@ -109,6 +109,7 @@ def test_the_alt_text_of_batches_schedules_and_tables():
 
 def test_words_under_a_batch_and_their_lines():
     fig = shots.plot_batch(np.zeros((2, 32, 16, 3), np.uint8), ["A\ncamera 1", "A\ncamera 2"])
+    assert fig.alt == "A training batch: 2 images of 32 x 16 pixels: A camera 1; A camera 2.", "words are no identities"
     assert texts(fig) == ["A", "camera 1", "A", "camera 2"]
 
 

@@ -107,14 +107,14 @@ def test_torchreid_resnet50_in_a_checkpoint(body, tmp_path):
     close(system, F.normalize(features(net, images()).mean((2, 3))))
 
 
-@pytest.mark.parametrize("variant", ["BoT", "SBS"])
+@pytest.mark.parametrize("variant", ["BoT", "AGW", "SBS"])
 def test_fast_reid(variant, body, tmp_path):
     net, weights = body
     state = named(weights, "backbone.") | neck("heads.bottleneck.0.") | {"heads.weight": torch.zeros(751, 2048)}
     state |= {
         f"pixel_{name}": 255 * torch.tensor(value).view(1, 3, 1, 1) for name, value in (("mean", MEAN), ("std", STD))
     }
-    for stage, channels in ((2, 512), (2, 512), (3, 1024), (3, 1024), (3, 1024)) if variant == "SBS" else ():
+    for stage, channels in ((2, 512), (2, 512), (3, 1024), (3, 1024), (3, 1024)) if variant != "BoT" else ():
         i = sum(key.startswith(f"backbone.NL_{stage}.") and key.endswith("g.bias") for key in state)
         layers = nn.ModuleDict({name: nn.Conv2d(channels, 1, 1) for name in ("g", "theta", "phi")})
         layers["W"] = nn.Sequential(nn.Conv2d(1, channels, 1), nn.BatchNorm2d(channels))
@@ -136,15 +136,16 @@ def test_fast_reid(variant, body, tmp_path):
 
     one_stride(net, 1)
     pool = lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True)  # noqa: E731
-    maps = features(net, images(), pool=pool, non_local=non_local if variant == "SBS" else None)
-    feat = maps.clamp(min=1e-6).pow(2.5).mean((2, 3)).pow(1 / 2.5) if variant == "SBS" else maps.mean((2, 3))
+    maps = features(net, images(), pool=pool, non_local=non_local if variant != "BoT" else None)
+    p = {"BoT": 1, "AGW": 3, "SBS": 2.5}[variant]  # Base-AGW.yml says gempool, Base-SBS.yml a pooling that is learned
+    feat = maps.clamp(min=1e-6).pow(p).mean((2, 3)).pow(1 / p) if p > 1 else maps.mean((2, 3))
     close(system, normed(feat, state, "heads.bottleneck.0."))
     if variant == "BoT":
         torch.save(state | {"pixel_mean": torch.full((1, 3, 1, 1), 127.5)}, tmp_path / "half.pth")
         with pytest.raises(ValueError, match="pixel_mean is not ImageNet's"):
             rl.foreign(tmp_path / "half.pth")
     else:
-        assert rl.foreign(tmp_path / "best.pth", "cpu").recipe.size == (384, 128)
+        assert rl.foreign(tmp_path / "best.pth", "cpu").recipe.size == {"AGW": (256, 128), "SBS": (384, 128)}[variant]
 
 
 STREAM = ("conv1.weight", "conv2.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")

@@ -84,6 +84,7 @@ def test_a_flat_name_leads_to_the_module_in_its_home(name):
     assert importlib.import_module(home).__spec__.name == home
 
 
+STUDIES = ("studies.tables", "studies.neck", "studies.worlds", "studies.boxes")  # with options, or that write at once
 # What `python -m NAME --help` does, name after name in one process.
 HELPED = """
 import runpy, sys
@@ -97,11 +98,12 @@ for name in sys.argv[1:]:
 
 
 def test_the_commands_answer_under_their_names():
-    names = [f"reidlib.{command}" for command in ("train", "repeats", "publish", "runs.grid")]
+    names = [f"reidlib.{command}" for command in ("train", "repeats", "publish", "runs.grid", *STUDIES)]
     asked = subprocess.run([sys.executable, "-c", HELPED, *names], capture_output=True, text=True)
     assert asked.returncode == 0, asked.stderr
     usages = re.findall(r"^usage: python -m (reidlib\.\S+)", asked.stdout, re.M)
-    assert usages == ["reidlib.train", "reidlib.repeats", "reidlib.publish", "reidlib.repeats"]
+    expected = ["reidlib.train", "reidlib.repeats", "reidlib.publish", "reidlib.repeats"]
+    assert usages == [*expected, *(f"reidlib.{name}" for name in STUDIES)]
     assert re.findall(r"^(\S+) ended with 0$", asked.stdout, re.M) == names
 
 

@@ -421,7 +421,7 @@ def test_runs_on_a_laptop_have_a_table_with_a_column_for_each_test_set(tmp_path)
     rows += [row | {"test": "cuhk01", "queries": 971, "rank1": 20.0} for row in rows]
     rl.write_csv(rows, tmp_path / "market1501.csv")
     lines = rl.results_tables(tmp_path).splitlines()
-    assert lines[0].startswith("**Market-1501 on a laptop**, 6 rows")
+    assert lines[0].startswith("**Market-1501 without a GPU**, 6 rows")
     assert lines[2] == "| tricks | recipe | market | cuhk01 |"
     cells = "70.0 / 50.0 · 72.0 / 52.0 · 74.0 / 51.0; **72.0 ± 2.0 / 51.0 ± 1.0**"
     assert lines[4].startswith(f"| all | laptop | {cells} | 20.0 / 50.0 · ")

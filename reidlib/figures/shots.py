@@ -128,5 +128,7 @@ def plot_batch(
     captions: list[list[str]] = [name.split("\n") for name in names] or [[] for _ in pixels]
     fig = image_grid(pixels, captions, columns, title)
     fig.alt = f"{title or 'A training batch'}: {len(pixels)} images of {pixels.shape[1]} x {pixels.shape[2]} pixels"
-    fig.alt += "." if pids is None else f" of {len(set(names))} identities."
+    words = dict.fromkeys(pid.replace("\n", " ") for pid in ([] if pids is None else pids) if isinstance(pid, str))
+    people = f" of {len(set(names))} identities" if names else ""
+    fig.alt += f": {'; '.join(words)}." if words else f"{people}."
     return fig

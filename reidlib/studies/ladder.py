@@ -5,6 +5,7 @@ from itertools import pairwise
 from statistics import mean, stdev
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from reidlib.figures.style import BLUE, GREY, INK, VERMILLION, WIDTH, Picture, styled
 from reidlib.recipe import Recipe
@@ -20,7 +21,8 @@ RUNGS = ("none", *("none+" + "+".join(FIVE[:i]) for i in range(1, len(FIVE))), "
 LEFT_OUT = tuple(f"all-{name}" for name in FIVE[:-1])  # four of the five
 COMPARED = 12  # the ladder's comparisons: each of six tricks added, each of four left out, five and six tricks at once
 SWITCHED = ("all", "all+gem", "all+cosine", "all+freeze", "all+cosine+freeze", "all+gem+cosine+freeze")
-PAPER = {"market": ("s", "Market-1501"), "duke": ("D", "DukeMTMC-reID")}  # marker, name
+PAPER = {"market": ("^", "Market-1501"), "duke": ("D", "DukeMTMC-reID")}  # marker, name
+LOOKS = {"a gain": (BLUE, "o"), "open": (GREY, "s"), "a loss": (VERMILLION, "v")}  # colour and marker of a gain
 
 
 def by_seed(
@@ -125,7 +127,7 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
     """The score of each rung of the ladder, and the gain of each trick when it is added and when it is left out.
 
     rows, metric, dataset: as in `gains_added`; published: the rows of results/published.csv. Dots are seeds. Bars are
-    standard deviations (of the scores) and intervals (of the gains, which hold together at 95 %). The paper is grey.
+    standard deviations (of the scores) and intervals (of the gains, which hold together at 95 %). The paper is hollow.
     """
     fig = Picture(figsize=(WIDTH, 4.6), layout="constrained")
     climb, steps, without = fig.subplots(1, 3, gridspec_kw={"width_ratios": (1.2, 0.9, 0.9)})
@@ -143,7 +145,8 @@ def plot_ladder(rows: list[dict], published: list[dict], metric: str = "mAP", da
         without.text(0.98, y, why, color=GREY, bbox={"color": "white"}, **place)  # over the line of zero
     for ax in (steps, without):
         ax.set_xlabel(f"{MEASURES[metric]} gained (points)")
-    fig.legend(*climb.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    lines = zip(climb.get_legend_handles_labels()[0], kinds(), strict=True)  # a column holds one of each
+    fig.legend(handles=[handle for column in lines for handle in column], loc="outside lower center", ncols=3)
     fig.alt = (
         f"The ladder of tricks on {dataset}, {MEASURES[metric]}, intervals for {COMPARED} comparisons. "
         f"Added one after another: {_words(gains[0])}. "
@@ -159,15 +162,15 @@ def plot_erasing(rows: list[dict], published: list[dict], metric: str = "mAP") -
     rows: as in `erasing_gains`; published: those of results/published.csv. Dots are seeds, bars intervals that hold
     together at 95 %.
     """
-    fig = Picture(figsize=(WIDTH, 3.0), layout="constrained")
+    fig = Picture(figsize=(WIDTH, 3.3), layout="constrained")
     ours, theirs = fig.subplots(1, 2, sharex=True)
     gains, given = erasing_gains(rows, metric), published_erasing(published, metric)
     _gains(ours, gains, "Measured here")
     names = ["Market → Market", "Duke → Duke", "Market → Duke", "Duke → Market"]
-    for y, value in enumerate(given):
-        theirs.plot(value, y, "o" if y < 2 else "^", color=BLUE if y < 2 else VERMILLION, markersize=8)
+    theirs.plot(given, range(len(given)), "D", color=GREY, fillstyle="none", markersize=8)
     _rows_of(theirs, names, "The reference implementation")
-    fig.suptitle(f"{MEASURES[metric]} gained by random erasing, at home (circles) and abroad (triangles)")
+    fig.legend(handles=kinds(), loc="outside lower center", ncols=3)
+    fig.suptitle(f"{MEASURES[metric]} gained by random erasing")
     fig.alt = (
         f"What random erasing gives in {MEASURES[metric]}. Measured: {_words(gains)}. Published: "
         + "; ".join(f"{name} {value:+.1f}" for name, value in zip(names, given, strict=True)) + "."
@@ -180,10 +183,10 @@ def _climb(ax: Axes, rows: list[dict], published: list[dict], metric: str, datas
     x, scores = range(len(RUNGS)), [list(by_seed(rows, rung, metric, dataset).values()) for rung in RUNGS]
     base = mean(scores[0])
     for position, values in zip(x, scores, strict=True):
-        ax.plot([position] * len(values), [value - base for value in values], "o", color=BLUE, markersize=3, alpha=0.5)
+        ax.plot([position] * len(values), [value - base for value in values], "o", color=INK, markersize=3, alpha=0.5)
     above = [mean(values) - base for values in scores]
     ax.errorbar(
-        x, above, list(map(stdev, scores)), color=BLUE, marker="o", capsize=3, label=f"{dataset}, from {base:.1f}"
+        x, above, list(map(stdev, scores)), color=INK, marker="o", capsize=3, label=f"{dataset}, from {base:.1f}"
     )
     for name, (marker, label) in PAPER.items():
         steps = published_steps(published, name, metric)
@@ -195,14 +198,24 @@ def _climb(ax: Axes, rows: list[dict], published: list[dict], metric: str, datas
     ax.set_xticks(x, ["baseline", *(f"+ {label}" for label in LABELS.values())], rotation=40, ha="right")
 
 
+def look(gain: Gain) -> tuple[str, str]:
+    """The colour and the marker of a gain."""
+    return LOOKS.get(gain.verdict, LOOKS["open"])
+
+
+def kinds() -> list[Line2D]:
+    """A legend of `LOOKS`."""
+    words = {"open": "open, or at the border"}
+    return [Line2D([], [], color=c, marker=m, label=words.get(name, name)) for name, (c, m) in LOOKS.items()]
+
+
 def _gains(ax: Axes, gains: Sequence[Gain], title: str) -> None:
-    """Seeds as dots, means with intervals. A gain across data sets has another marker and colour."""
+    """Seeds as dots, means with intervals."""
     for y, gain in enumerate(gains):
-        abroad = "→" in gain.name and len(set(gain.name.split(" → "))) == 2
-        colour = VERMILLION if abroad else BLUE
+        colour, marker = look(gain)
         ax.plot(gain.values, [y + 0.22] * len(gain.values), "o", color=colour, markersize=3, alpha=0.5)
         bar = [[gain.mean - gain.low], [gain.high - gain.mean]]
-        ax.errorbar(gain.mean, y, xerr=bar, color=colour, marker="^" if abroad else "o", markersize=8, capsize=3)
+        ax.errorbar(gain.mean, y, xerr=bar, color=colour, marker=marker, markersize=6, capsize=3)
     _rows_of(ax, [gain.name for gain in gains], title)
 
 

@@ -4,7 +4,7 @@ The paper (Luo et al. 2019, section 3.5) searches after the neck. The rows are r
 on Market-1501, results/market1501_bnneck.csv.
 """
 
-import sys
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,4 +71,8 @@ def main(file: str, *runs: str) -> None:
 
 
 if __name__ == "__main__":  # python -m reidlib.studies.neck results/toy_bnneck.csv runs/toy-reference-all-seed*
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="python -m reidlib.studies.neck", description=main.__doc__)
+    parser.add_argument("file", help="the CSV file to write")
+    parser.add_argument("runs", nargs="+", help="folders of finished runs")
+    options = parser.parse_args()
+    main(options.file, *options.runs)

@@ -1,5 +1,6 @@
 """The tables of results/ in Markdown, for docs/results.md: measured rows beside published ones."""
 
+import argparse
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ TABLES = {  # pair of data sets -> files below results/, one per model
     ("market", "duke"): ("market_duke.csv", "market_duke_pcb.csv"),
 }
 LAPTOP = {  # a table of real people, from files below results/ that `make market` writes
-    "Market-1501 on a laptop": ("market1501.csv", "market1501_longer.csv"),
+    "Market-1501 without a GPU": ("market1501.csv", "market1501_longer.csv"),
     "The ladder on Market-1501, at three tenths of the length": ("market1501_ladder.csv", "market1501_switches.csv"),
 }
 LADDER = {
@@ -166,6 +167,8 @@ def in_page(text: str, tables: str) -> str:
     return BLOCK.sub(lambda _: f"\n{tables}\n", text)
 
 
-if __name__ == "__main__":  # write the tables of results/ into their page
+if __name__ == "__main__":
+    words = "Write the tables of results/ into docs/results.md, in place of those that are there."
+    argparse.ArgumentParser(prog="python -m reidlib.studies.tables", description=words).parse_args()
     page = project() / "docs" / "results.md"
     write_whole(page, in_page(page.read_text("utf-8"), results_tables()).encode())

@@ -9,16 +9,15 @@ from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from reidlib.figures.style import BLUE, GREY, INK, VERMILLION, WIDTH, Picture, styled
+from reidlib.figures.style import GREY, INK, WIDTH, Picture, styled
 from reidlib.recipe import Recipe
 from reidlib.studies.gains import Gain, paired
+from reidlib.studies.ladder import kinds, look
 from reidlib.studies.panels import PANELS, Panel
 from reidlib.studies.trainings import SEEDS, by_key, key, measured
 
 TABLE = "toy_worlds.csv"
-LOOKS = {"a gain": (BLUE, "o"), "open": (GREY, "s"), "a loss": (VERMILLION, "v")}  # colour and marker of a gain
 COMPARED = sum(len(panel.settings) for panel in PANELS)
 
 
@@ -95,9 +94,7 @@ def plot_worlds(rows: list[dict], metric: str = "mAP", trick: str = "", model: s
         ax.set_axis_off()
     for ax in axes[::columns]:
         ax.set_ylabel(f"{metric} gained")
-    words = {"open": "open, or at the border"}
-    kinds = [Line2D([], [], color=c, marker=m, label=words.get(name, name)) for name, (c, m) in LOOKS.items()]
-    fig.legend(handles=kinds, loc="outside lower center", ncols=3)
+    fig.legend(handles=kinds(), loc="outside lower center", ncols=3)
     if not trick:
         fig.suptitle(f"What each trick gives along one knob; intervals for {COMPARED} comparisons")
     fig.alt = f"{metric} gained by each trick, intervals for {COMPARED} comparisons. " + " ".join(
@@ -116,7 +113,7 @@ def draw_gains(ax: Axes, at: dict[str, Gain | None], **words: str) -> None:
     ax.axhline(0, color=INK, linewidth=1)
     for x, gain in enumerate(at.values()):
         if gain:
-            colour, marker = LOOKS.get(gain.verdict, LOOKS["open"])
+            colour, marker = look(gain)
             bar = [[gain.mean - gain.low], [gain.high - gain.mean]]
             ax.plot([x + 0.15] * len(gain.values), gain.values, ".", color=colour, markersize=4, alpha=0.5)
             ax.errorbar(x, gain.mean, yerr=bar, color=colour, marker=marker, markersize=7, capsize=3)

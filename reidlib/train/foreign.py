@@ -64,7 +64,8 @@ def foreign(path: str | Path, device: str | torch.device | None = None, **fields
     path : a .pth, .pt or .tar file of torch.save, or a .safetensors file
     device : default: the GPU if there is one
     **fields : of the recipe where the model differs from its project's defaults, as last_stride=2. The size is 256 x
-        128, that of a model with non-local blocks (AGW, SBS) 384 x 128: check it against how yours was trained
+        128, that of SBS 384 x 128: no file holds it, so check it against how yours was trained. Non-local blocks
+        without a learned exponent of GeM pooling are taken for AGW, whose exponent is 3
 
     Raises
     ------
@@ -88,6 +89,8 @@ def foreign(path: str | Path, device: str | torch.device | None = None, **fields
     tensors = _renamed(state, project.renamed)
     if recipe.pooling == "gem" and name != "fast-reid":
         raise ValueError(f"{file}: weights of {name} have no GeM pooling")
+    if recipe.pooling == "gem":
+        tensors.setdefault("trunk.exponent", torch.tensor([3.0]))  # a constant there
     try:
         return assembled(recipe, tensors, device)
     except ValueError as error:
@@ -123,10 +126,11 @@ def _seen(name: str, state: dict[str, Tensor]) -> dict[str, Any]:
         variant = WIDTHS.get(len(state["conv1.conv.weight"]), "?")
         return {"backbone": f"reidlib.systems.osnet:{'ibn_' if 'conv2.0.IN.weight' in state else ''}{variant}"}
     if name == "fast-reid":
-        seen: dict[str, Any] = {"pooling": "gem"} if "heads.pool_layer.p" in state else {}
-        if any(key.startswith("backbone.NL_") for key in state):
-            seen |= {"backbone": "reidlib.systems.fastreid:resnet50_nl", "height": 384}
-        return seen
+        learned = {"pooling": "gem"} if "heads.pool_layer.p" in state else {}
+        if not any(key.startswith("backbone.NL_") for key in state):
+            return learned
+        non_local = {"backbone": "reidlib.systems.fastreid:resnet50_nl", "pooling": "gem"}
+        return non_local | ({"height": 384} if learned else {})  # SBS or AGW
     return {"bnneck": "bottleneck.weight" in state} if name == "reid-strong-baseline" else {}
 
 

@@ -19,7 +19,7 @@ TABLES = {  # pair of data sets -> files below results/, one per model
     ("market", "duke"): ("market_duke.csv", "market_duke_pcb.csv"),
 }
 LAPTOP = {  # a table of real people, from files below results/ that `make market` writes
-    "Market-1501 without a GPU": ("market1501.csv", "market1501_longer.csv"),
+    "Market-1501 without a GPU": ("market1501.csv", "market1501_strong.csv", "market1501_longer.csv"),
     "The ladder on Market-1501, at three tenths of the length": ("market1501_ladder.csv", "market1501_switches.csv"),
 }
 LADDER = {

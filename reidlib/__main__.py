@@ -122,7 +122,7 @@ def model(options: argparse.Namespace) -> Any:
     path = Path(options.model).expanduser()
     if path.name != options.model and not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder; a model is {MODEL}")
-    read = rl.restore if path.is_dir() else rl.foreign if path.suffix in (".pth", ".pt", ".tar") else rl.pretrained
+    read = rl.restore if path.is_dir() else rl.foreign if re.match(r"\.(pth|pt|tar)\b", path.suffix) else rl.pretrained
     system = read(options.model, device=options.device)
     if options.feature:
         if not hasattr(system, "feature"):

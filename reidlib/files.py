@@ -74,7 +74,7 @@ def write_whole(file: Path, content: bytes | memoryview | Callable[[BinaryIO], A
     The temporary file has a name of its own, is created exclusively (an existing file or link is never opened) and is
     removed if anything fails. An OSError names `file`.
     """
-    temporary = file.with_name(f".{file.name[:200]}.{secrets.token_hex(6)}.tmp")
+    temporary = file.with_name(f".{file.name[:50]}.{secrets.token_hex(6)}.tmp")
     try:
         with open(temporary, "xb") as stream:
             if callable(content):
@@ -119,9 +119,12 @@ def read_csv(file: str | Path) -> list[dict]:
     """
     try:
         with open(file, newline="", encoding="utf-8-sig") as stream:
-            return [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(stream, restval="")]
+            rows = list(csv.DictReader(stream, restval="", restkey=""))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{file} is no CSV file in UTF-8 ({error})") from None
+    if longer := [i for i, row in enumerate(rows, 2) if isinstance(row.get(""), list)]:
+        raise ValueError(f"{file}: row {longer[0]} has more cells than the first, which names the columns")
+    return [{key: _value(key, text) for key, text in row.items()} for row in rows]
 
 
 def _value(key: str, text: str) -> int | float | str:

@@ -26,7 +26,8 @@ from reidlib.recipe import Recipe
 PACKAGE = Path(__file__).parent
 # The code behind every number, beside the one system: files, or folders with all their Python files.
 CODE = ["recipe.py", "settings.py", "models.py", "data", "train", "evaluation", "runs/measuring.py"]
-CODE += ["systems/__init__.py", "systems/losses.py", "systems/backbones.py", "systems/weights.py"]
+CODE += ["systems/__init__.py", "systems/losses.py", "systems/backbones.py"]
+CODE += ["systems/timm_models.py", "systems/weights.py"]
 # The parts of an identity beside the recipe, as a message calls them.
 DIGESTED = {"data": "digest of the images and labels", "weights": "digest of the weights", "system": "system"}
 
@@ -79,7 +80,7 @@ def sources(*modules: str) -> Iterator[tuple[str, Path]]:
         else:
             paths += [PACKAGE / "systems", *_outside(module.partition(".")[0])]
     for path in paths:
-        files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path if path.is_file() else path.with_suffix(".py")]
         yield from ((file.relative_to(path.parent).as_posix(), file) for file in files)
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from reidlib import settings
 from reidlib.models import facts
-from reidlib.settings import CROSS, LAPTOP, TOY, TOY_CROSS, Trick, check_value, chosen_fields, setting
+from reidlib.settings import CROSS, LAPTOP, TOY, TOY_CROSS, Trick, check_value, chosen_fields, plain, setting
 
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")  # with ImageNet weights
 BACKBONES = (*TORCHVISION, "slim")
@@ -121,9 +121,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            value = getattr(self, entry.name)
-            if isinstance(entry.default, tuple) and isinstance(value, list):
-                object.__setattr__(self, entry.name, tuple(value))
+            value = plain(getattr(self, entry.name))
+            object.__setattr__(self, entry.name, tuple(value) if isinstance(value, list) else value)
             check_value(entry, getattr(self, entry.name))
         self.check()
 
@@ -138,8 +137,9 @@ class Recipe:
             raise ValueError(f"pad={self.pad}; it must be at most the smaller side of the images, {min(self.size)}")
         if not 0 <= self.erasing_area[0] <= self.erasing_area[1] <= 1:
             raise ValueError(f"erasing_area={self.erasing_area}; give two shares of the image, the smaller one first")
-        if self.freeze and not self.warmup_epochs:
-            raise ValueError("freeze=True with warmup_epochs=0; the backbone rests for warmup_epochs, give some")
+        if self.freeze and not 0 < self.warmup_epochs < self.epochs:
+            rest = "the backbone rests for warmup_epochs, give some, and fewer than epochs"
+            raise ValueError(f"freeze=True with warmup_epochs={self.warmup_epochs}; {rest}={self.epochs}")
         if self.order == "modality" and self.k % 2:
             raise ValueError(f"k={self.k} with order='modality'; it must be even, half visible, half infrared")
 

@@ -9,6 +9,8 @@ from operator import ge, gt, le
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 # what only the Bag of Tricks has
 BAG_ONLY = ("pooling", "bnneck", "label_smoothing", "center_weight", "center_lr", "freeze")
 CROSS = {"order": "modality", "p": 8, "k": 8}  # two modalities: P identities x (4 visible + 4 infrared) images
@@ -40,6 +42,15 @@ def setting(default: Any, help: str, **bounds: Any) -> Any:
     a float where the default is None.
     """
     return field(default=default, metadata={"help": help, **bounds})
+
+
+def plain(value: Any) -> Any:
+    """The same with Python's numbers and texts in place of NumPy's, which a file without code cannot hold."""
+    if isinstance(value, dict):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(plain, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def check_value(entry: Field[Any], value: Any) -> None:
@@ -136,6 +147,8 @@ def warmup_cosine(
 ) -> float:
     """The learning rate during 0-based `epoch` of `epochs`: a linear rise, then half a cosine, 0 after the last epoch.
 
+    With `first_epoch` all of it comes so many epochs earlier, but for its end.
+
     Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (ICLR 2017), equation 5.
 
     Examples
@@ -144,7 +157,7 @@ def warmup_cosine(
     [0.01, 0.505, 1.0, 0.5, 0.001541]
     """
     epoch += first_epoch
-    gone = max(0, epoch - warmup_epochs) / max(1, epochs - warmup_epochs)
+    gone = max(0, epoch - warmup_epochs) / max(1, epochs + first_epoch - warmup_epochs)
     return base * _warmed(epoch, warmup_epochs, warmup_start) * (1 + math.cos(math.pi * gone)) / 2
 
 

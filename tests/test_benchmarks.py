@@ -72,7 +72,7 @@ def test_one_call_for_a_gpu_trains_and_tests_and_goes_on_where_it_was_left(gpu, 
     assert "toy-sysu -> toy-sysu all single: rank-1" in first
     for row in ("reference's way, float32", "reidlib, float32", "optimiser step", "mirror image"):
         assert [line.split(":")[0] for line in first.splitlines() if row in line] == ["training", "laptop"]
-    stages = ["equal", "resumed", "evaluation", "mobilenet", "training", "resnet50", "laptop", "sysu", "sysu+channels"]
+    stages = ["equal", "resumed", "evaluation", "mobilenet", "training", "resnet50", "laptop", "sysu", "sysu-channels"]
     assert again == "".join(f"{stage}: done before\n" for stage in stages)
     rows = rl.read_csv(tmp_path / "rows.csv")
     ways = {f"toy-sysu {search} {shot}" for search in ("all", "indoor") for shot in ("single", "multi")}
@@ -85,6 +85,21 @@ def test_a_stage_without_its_data_is_left_out_in_one_line(gpu, tmp_path):
     line, _ = gpu("--only", "sysu", "--data", tmp_path, "--out", tmp_path / "out").splitlines()
     assert line.startswith(f"sysu: left out: sysu: cam1 not found under {tmp_path / 'SYSU-MM01'}; put it there")
     assert "sysu" not in json.loads((tmp_path / "out/done.json").read_text()), "the next call looks for it again"
+
+
+def test_a_run_of_which_no_checkpoint_came_back_is_begun_anew(monkeypatch, tmp_path):
+    """A machine that was lent may give back recipe.json alone."""
+    train = runpy.run_path(str(BENCHMARKS / "gpu.py"))["train"]
+    (tmp_path / "runs" / "x").mkdir(parents=True)
+    (tmp_path / "runs" / "x" / "recipe.json").write_text("{}")
+    fitted = []
+    train.__globals__["fitting"] = lambda recipe, *_: fitted.append(recipe) or recipe.replace(epochs=0)
+    call = SimpleNamespace(out=tmp_path, options=SimpleNamespace(small=False, data=None))
+    train.__globals__["sets"] = lambda *_: {"market": rl.load("toy")}
+    with pytest.raises(ValueError, match="epochs=0"):
+        train(call, "x", 0.5, weights="none")
+    assert [recipe.weights for recipe in fitted] == ["none"]
+    assert not (tmp_path / "runs" / "x").exists()
 
 
 def test_a_recipe_is_shortened_in_its_proportions_to_the_seconds_that_are_left_after_the_trial(monkeypatch):

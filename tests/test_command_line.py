@@ -60,6 +60,13 @@ def test_embed_writes_what_rl_embed_gives(crowd, model, tmp_path, capsys):
     np.testing.assert_allclose([row[f"x{i}"] for i in range(512)], expected[0], atol=1e-6)
 
 
+def test_a_checkpoint_of_torchreids_training_is_a_model(crowd, model, tmp_path):
+    path = Path(model).rename(tmp_path / "model.pth.tar-60")
+    state = {"state_dict": torch.load(path), "epoch": 60, "rank1": np.float64(0.9)}
+    torch.save(state, path)
+    assert main(["embed", str(path), str(crowd.query.files()[0]), "--out", str(tmp_path / "emb.npz")]) == 0
+
+
 def test_the_feature_is_the_one_that_is_asked_for(crowd, tmp_path, monkeypatch, capsys):
     """Guards: a shell that could search after the BNNeck only, where the feature before it is the better one."""
     system, file, out = rl.pretrained("market-laptop"), str(crowd.query.files()[0]), str(tmp_path / "emb.npz")

@@ -488,3 +488,11 @@ def test_ranks_and_queries_out_of_range_are_refused():
         s.ranking(40)
     with pytest.raises(ValueError, match="no score 'rank-0'"):
         s.interval("rank-0")
+
+
+def test_a_gpu_is_taken_for_coarse_only_where_torch_lets_it_be(monkeypatch):
+    """Guards: hundreds of times as many pairs that are computed again, each fetched from the GPU."""
+    features = SimpleNamespace(dtype=torch.float32, g=SimpleNamespace(device=torch.device("cuda")))
+    assert Cosine._error(features, 2048) < 2e-5
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "high")
+    assert 2e-3 < Cosine._error(features, 2048) < 4e-3

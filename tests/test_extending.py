@@ -162,6 +162,28 @@ def test_backbones_of_timm_by_name(name):
     assert places[1] == places[2] * (1 if "vit" in name else 4)
 
 
+def test_a_transformer_of_timm_is_loaded_at_its_own_size_and_at_that_of_the_images(tmp_path):
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    source = timm.create_model("vit_tiny_patch16_224", num_classes=5)
+    torch.save(source.state_dict(), tmp_path / "vit.pth")
+    loaded = rl.trunk("timm:vit_tiny_patch16_224", str(tmp_path / "vit.pth"), size=(64, 32))
+    source.set_input_size(img_size=(64, 32))
+    assert torch.equal(loaded.net.net.pos_embed, source.pos_embed)
+    torch.save(source.state_dict(), tmp_path / "sized.pth")
+    again = rl.trunk("timm:vit_tiny_patch16_224", str(tmp_path / "sized.pth"), size=(64, 32))
+    assert torch.equal(again.net.net.pos_embed, source.pos_embed)
+    with pytest.raises(ValueError, match="do not fit timm:vit_tiny_patch16_224"):
+        rl.trunk("timm:vit_tiny_patch16_224", str(tmp_path / "sized.pth"), size=(128, 64))
+
+
+@pytest.mark.parametrize(("name", "stride"), [("resnetblur18", 1), ("xcit_nano_12_p16_224", 2)])
+def test_a_model_of_timm_that_makes_no_map_is_refused_when_it_is_built(name, stride):
+    pytest.importorskip("timm")
+    with pytest.raises(ValueError, match=f"backbone='timm:{name}' makes no map of images of 64 x 32 with last_stride="):
+        rl.trunk(f"timm:{name}", "none", stride, size=(64, 32))
+
+
 def test_the_stride_of_timms_resnet_is_removed_where_torchvisions_is():
     pytest.importorskip("timm")
     ours, theirs = rl.trunk("resnet18"), rl.trunk("timm:resnet18")

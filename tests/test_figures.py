@@ -377,10 +377,18 @@ def test_visualize_writes_the_layout_of_the_reference_implementation_without_jun
         assert not any("_name_-" in file for file in expected)
 
 
+def test_a_set_without_training_images_is_drawn(split):
+    alt = shots.plot_split(replace(split, train=split.train[:0])).alt
+    assert "Train images per identity: none." in alt
+    assert "train 0, query" in alt
+
+
 def test_visualize_again_with_a_shorter_list_leaves_nothing_of_the_longer(scores, tmp_path):
-    visualize(scores, tmp_path, k=6)
-    place = visualize(scores, tmp_path, k=2, queries=[1])
-    assert [len(list((place / name).iterdir())) for name in scores.query.paths] == [7, 3, 7, 7]
+    place = visualize(scores, tmp_path, k=6)
+    (place / scores.query.paths[1] / "gallery_top1050_name_x.jpg").touch()
+    (place / scores.query.paths[1] / "my_top3_name_x.jpg").touch()
+    visualize(scores, tmp_path, k=2, queries=[1])
+    assert [len(list((place / name).iterdir())) for name in scores.query.paths] == [7, 3 + 1, 7, 7]
 
 
 def test_a_world_has_a_folder_without_a_colon_which_windows_refuses(scores, tmp_path):

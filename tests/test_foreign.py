@@ -100,7 +100,8 @@ def test_torchreid_resnet50_in_a_checkpoint(body, tmp_path):
         weights | {"classifier.weight": torch.zeros(751, 2048), "classifier.bias": torch.zeros(751)}, "module."
     )
     torch.save(
-        {"state_dict": state, "epoch": 60, "rank1": 0.9, "optimizer": {"lr": [1]}}, tmp_path / "model.pth.tar-60"
+        {"state_dict": state, "epoch": np.int64(60), "rank1": np.float32(0.9), "optimizer": {"lr": [np.float64(1)]}},
+        tmp_path / "model.pth.tar-60",
     )
     system = rl.foreign(tmp_path / "model.pth.tar-60", "cpu", precision="float32", **SIZE)
     one_stride(net, 2)

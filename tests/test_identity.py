@@ -11,6 +11,7 @@ import shutil
 import stat
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -65,6 +66,14 @@ def test_a_folder_of_other_labels_or_cameras_is_refused(crowd, tiny, tmp_path):
             rl.load_or_train(tiny, other, tmp_path)
 
 
+def test_a_rate_of_numpys_is_kept_and_read(crowd, tiny, tmp_path):
+    system = rl.build(tiny, crowd.train, "cpu")
+    system.schedule = lambda epoch: np.interp(epoch, [0, 10], [1e-3, 1e-4])
+    rows = list(rl.fit(system, crowd.train, tmp_path / "run"))
+    assert same(rl.restore(tmp_path / "run", device="cpu"), system)
+    assert list(rl.fit(rl.build(tiny, crowd.train, "cpu"), crowd.train, tmp_path / "run")) == rows
+
+
 def test_the_same_data_in_another_spelling_are_the_same_run(crowd, tiny, tmp_path, monkeypatch):
     """Guards: a finished run that was trained again, because the shell had completed its data to "crowd/"."""
     monkeypatch.chdir(tmp_path)
@@ -84,6 +93,9 @@ def test_a_run_is_found_in_the_home_folder(crowd, tiny, tmp_path, monkeypatch):
     rl.write_result("~/run", system, rows, {"crowd": scores})
     assert same(rl.restore("~/run", device="cpu"), system)
     assert rl.open_run("toy", "reference", "all", 1, "~/run") == (tiny, tmp_path / "home" / "run")
+    assert same(rl.load_or_train(tiny, crowd.train, "~/run"), system)
+    with pytest.raises(ValueError, match="holds another run: margin is"):
+        rl.load_or_train(changed(tiny, margin=0.5), crowd.train, "~/run")
     assert rl.RankedBrowser(scores, run_dir="~/run").run_dir == tmp_path / "home" / "run"
     assert not (tmp_path / "~").exists()
     assert (tmp_path / "home" / "run" / "embeddings" / "crowd.npz").is_file()
@@ -355,6 +367,7 @@ def test_a_whole_file_follows_no_planted_link_and_the_umask(tmp_path):
         os.umask(before)
     assert victim.read_text() == "safe"
     assert (tmp_path / "marks.json").read_bytes() == b"whole"
+    write_whole(tmp_path / ("\u6f22" * 80), b"a name of 240 bytes")
     assert stat.S_IMODE((tmp_path / "marks.json").stat().st_mode) == 0o640
 
 

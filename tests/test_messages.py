@@ -108,6 +108,7 @@ WRONG = {
     "no scores": (lambda split, new: rl.Scores.load("file"), "file holds no scores, or is damaged .*measure"),
     "no model": (lambda split, new: rl.pretrained("folder.safetensors"), "no file folder.safetensors"),
     "no notebook": (lambda split, new: parameters_of("file"), "file is no Jupyter notebook"),
+    "longer row": (lambda split, new: rl.read_csv("longer"), "longer: row 3 has more cells than the first"),
     "no table": (lambda split, new: rl.read_csv("latin"), "latin is no CSV file in UTF-8"),
     "publish nothing": (lambda split, new: publish([], "m", "out", "terms"), "no run to publish"),
     "publish a torn result": (lambda split, new: publish(["torn"], "m", "out", "terms"), "result.json cannot be read"),
@@ -121,7 +122,12 @@ def test_a_wrong_file_folder_or_value_is_named_with_the_remedy(use, crowd, tiny,
     monkeypatch.chdir(tmp_path)
     for folder in ("folder", "folder.safetensors", "torn"):
         (tmp_path / folder).mkdir()
-    for name, content in (("file", b"text"), ("latin", b"a,b\n\xe9,1\n"), ("torn/result.json", b"{")):
+    for name, content in (
+        ("file", b"text"),
+        ("latin", b"a,b\n\xe9,1\n"),
+        ("longer", b"a,b\n1,2\n1,2,3\n"),
+        ("torn/result.json", b"{"),
+    ):
         (tmp_path / name).write_bytes(content)
     act, message = WRONG[use]
     with pytest.raises((ValueError, OSError, AttributeError), match=message):

@@ -10,8 +10,9 @@ from torch import nn
 
 from reidlib.recipe import Recipe
 from reidlib.systems import backbones, build
-from reidlib.systems.backbones import TimmMaps, trunk
+from reidlib.systems.backbones import trunk
 from reidlib.systems.bag_of_tricks import BagOfTricks
+from reidlib.systems.timm_models import TimmMaps
 
 GOLDEN, ENTRIES = arrays("model_main"), facts("model_entries_main")
 EVAL, TRAIN = 1e-5, 1e-4  # golden/README.md: of the largest absolute value
@@ -269,7 +270,7 @@ def test_auto_is_half_precision_where_the_processor_multiplies_in_it(flags, mult
 def test_timm_is_asked_for_trained_weights_by_name(weights, trained, monkeypatch):
     asked, net = [], nn.Identity()
     net.channels = 3
-    monkeypatch.setattr(backbones, "_timm", lambda *words: asked.append(words) or net)
+    monkeypatch.setattr(backbones, "timm_model", lambda *words: asked.append(words) or net)
     monkeypatch.setattr(backbones, "load_weights", lambda *_: None)
     trunk("timm:any", weights, 2, size=(64, 32))
-    assert asked == [("any", trained, (64, 32))]
+    assert asked == [("any", trained)]

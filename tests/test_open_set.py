@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import reidlib as rl
+from reidlib.evaluation import sysu
 from reidlib.search.open_set import OpenSet
 
 
-def crowd_of(people=40, seed=0, junk=5, distractors=30, noise=1.2):
+def crowd_of(people=40, seed=0, junk=5, distractors=30, noise=1.2, dtype=None, **rule):
     """Scores of random people: two queries of camera 1, two gallery images of camera 2 and one of camera 1 each."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((people, 16))
@@ -24,7 +25,7 @@ def crowd_of(people=40, seed=0, junk=5, distractors=30, noise=1.2):
         rl.Shots(name, Path(name), np.array([f"{i}.jpg" for i in range(len(pids))]), pids, cams)
         for name, pids, cams in (("query", q_pid, np.ones_like(q_pid)), ("gallery", g_pid, g_cam))
     )
-    return rl.score(*(torch.from_numpy(x).float() for x in (q, g)), query, gallery)
+    return rl.score(*(torch.from_numpy(x).float() for x in (q, g)), query, gallery, dtype=dtype, **rule)
 
 
 def by_hand(scores, known, average):
@@ -47,9 +48,9 @@ def by_hand(scores, known, average):
     return np.array(best), np.array(right)
 
 
-@pytest.mark.parametrize("average", [False, True])
-def test_the_best_answers_are_those_by_hand(average):
-    scores = crowd_of()
+@pytest.mark.parametrize(("average", "dtype"), [(False, None), (True, None), (False, torch.bfloat16)])
+def test_the_best_answers_are_those_by_hand(average, dtype):
+    scores = crowd_of(dtype=dtype)
     found = rl.open_set(scores, seed=3, average=average)
     known = np.unique(found.pids[found.enrolled])
     assert len(known) == found.people == 20
@@ -122,18 +123,52 @@ def test_rates_of_0_and_1_have_the_exact_interval_of_as_many_people():
     assert (low**20, high) == (pytest.approx(0.025), 1)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("average", [False, True])
-def test_of_a_right_and_a_wrong_answer_as_similar_the_wrong_one_is_the_best(average):
+def test_of_a_right_and_a_wrong_answer_as_similar_the_wrong_one_is_the_best(average, kind):
     """Guards: the same picture enrolled under two names, counted as found where a sum is rounded upwards."""
     scores = crowd_of(junk=0, distractors=0, noise=0.01)
     g, pids = scores.g, scores.gallery.pids
     known = rl.open_set(scores, seed=3, average=average)
     a, b = np.unique(known.pids[known.enrolled])[:2]
     g[pids == b] = g[pids == a]
-    twice = rl.score(scores.q, g, scores.query, scores.gallery)
+    twice = rl.score(scores.q.to(kind), g.to(kind), scores.query, scores.gallery)
     again = rl.open_set(twice, seed=3, average=average)
     assert known.right[known.pids == a].all()
     assert not again.right[again.pids == a].any()
+
+
+def test_people_counted_from_0_are_people():
+    """Guards: images of the first person that were strangers to each other, so that a query met its own image."""
+    rng = np.random.default_rng(0)
+    pids = np.repeat(np.arange(20), 4)
+    x = torch.from_numpy(rng.standard_normal((20, 16))[pids] + 0.05 * rng.standard_normal((80, 16))).float()
+    shots = rl.Shots("s", Path("s"), np.array([f"{i}.jpg" for i in range(80)]), pids, np.zeros(80, int))
+    scores = rl.score(x, x, shots, shots, same_camera="keep")
+    sides = {seed: rl.open_set(scores, seed=seed, average=True) for seed in range(4)}
+    assert any((found.pids[found.enrolled] == 0).any() for found in sides.values())
+    assert all(found.rates(-2.0)[0] == 1 for found in sides.values())
+
+
+def test_means_that_hold_ignored_images_of_other_people_are_refused():
+    """SYSU-MM01 ignores all images of the probe's place."""
+    rng = np.random.default_rng(0)
+    pids, cams = np.repeat(np.arange(1, 9), 4), np.tile([3, 3, 6, 6], 8)
+    query = rl.Shots("toy-sysu/query", Path("q"), np.array([f"{i}.jpg" for i in range(32)]), pids, cams, (3, 6))
+    gallery = rl.Shots("toy-sysu/gallery", Path("g"), query.paths, pids, np.tile([1, 2, 4, 5], 8), (3, 6))
+    features = (torch.from_numpy(rng.standard_normal((32, 16), np.float32)) for _ in range(2))
+    scores = sysu.score(*features, query, gallery, trials=1).trial(0)
+    assert rl.open_set(scores).people == 4
+    with pytest.raises(ValueError, match=r"the rule of .* ignores images of other people"):
+        rl.open_set(scores, average=True)
+
+
+def test_a_threshold_from_re_ranked_scores_is_refused(tiny):
+    """Their similarities are on another scale than the cosines of a gallery."""
+    gallery, scores = rl.Gallery(rl.build(tiny, np.array([1, 1, 2, 2]), "cpu")), crowd_of(rerank=rl.rerank)
+    with pytest.raises(ValueError, match="are re-ranked, and a gallery compares cosines"):
+        gallery.set_threshold(scores, false_alarms=0.1)
+    assert gallery.threshold is None
 
 
 def test_what_cannot_be_split_is_refused(tmp_path):

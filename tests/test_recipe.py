@@ -5,6 +5,7 @@ import re
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import reidlib as rl
@@ -440,3 +441,26 @@ def test_numbers_that_no_training_can_use_are_refused_at_once(values, message):
 
 def test_a_data_set_may_be_given_as_a_path():
     assert rl.Recipe.for_dataset(Path("shop")) == rl.Recipe.for_dataset("shop")
+
+
+def test_numbers_and_words_of_numpy_are_pythons_in_a_recipe():
+    """Guards: checkpoints that nobody could read again, since a file without code holds no number of NumPy."""
+    given = {"lr": np.float64(1e-3), "p": np.int64(8), "milestones": (np.int64(3), 5), "bnneck": np.bool_(False)}
+    recipe = Recipe.for_dataset(np.str_("toy"), seed=np.int32(2), **given)
+    assert recipe == Recipe.for_dataset("toy", seed=2, lr=1e-3, p=8, milestones=(3, 5), bnneck=False)
+    kinds = {type(value) for value in recipe.to_dict().values()} | {type(value) for value in recipe.milestones}
+    assert kinds <= {int, float, str, bool, tuple, list}
+
+
+def test_a_backbone_that_would_rest_for_the_whole_training_is_refused():
+    with pytest.raises(
+        ValueError, match=r"freeze=True with warmup_epochs=3; the backbone rests .* fewer than epochs=3"
+    ):
+        market(preset="strong", epochs=3)
+    assert market(preset="strong", epochs=4).freeze
+
+
+@pytest.mark.parametrize("preset", ["reference", "paper"])
+def test_the_cosine_ends_after_the_last_epoch_and_not_in_it(preset):
+    recipe = market(preset=preset, tricks="all+cosine")
+    assert 0 < recipe.learning_rate(recipe.epochs - 1) < 1e-3 * recipe.lr

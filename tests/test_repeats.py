@@ -361,6 +361,34 @@ def test_each_phase_is_charged_what_it_takes(monkeypatch):
     assert seconds == free.iterations * ((free.epochs - 2) * 1 + 100 + 10000)
 
 
+def test_what_only_one_model_has_is_measured_for_itself(monkeypatch):
+    jobs = plan(TRAIN, [{"dataset": "toy-sysu", "model": "aligngan", "tricks": x} for x in ("all", "all-pixels")])
+    jobs += plan(TRAIN, [{"dataset": "toy-sysu", "model": "aligngan", "seed": 2}])
+    asked = []
+    monkeypatch.setattr(estimate, "measured", lambda recipe, _: asked.append(recipe.tricks) or ([1.0] * 3, 0.0, 0.0))
+    monkeypatch.setattr(type(jobs[0].recipe), "phase_lengths", (1, 1, 1))
+    assert len(estimate.estimate(jobs)) == 3
+    assert asked == ["all", "all-pixels"]
+
+
+def test_an_interrupted_grid_runs_again_where_the_traceback_is_kept(small, own, tmp_path, monkeypatch):
+    """As in a notebook, whose last traceback holds the frame of the grid and its locks."""
+    names = []
+
+    def attempt(notebook, name, job, folder):
+        names.append(name)
+        if len(names) == 1:
+            raise KeyboardInterrupt
+        return "no training here"
+
+    monkeypatch.setattr(repeats, "attempt", attempt)
+    jobs = [own | {"seed": seed} for seed in (1, 2)]
+    with pytest.raises(KeyboardInterrupt) as kept:
+        repeats.run_grid(small, jobs, tmp_path / "runs")
+    assert [outcome.error for outcome in repeats.run_grid(small, jobs, tmp_path / "runs")] == ["no training here"] * 2
+    assert kept.traceback
+
+
 def test_an_estimate_counts_steps_images_and_starts(small, own, monkeypatch):
     monkeypatch.setattr(estimate, "measured", lambda recipe, split: ((10.0,), 1.0, 0.5))
     found = estimate.estimate(plan(small, [own, own | {"epochs": 4}]))

@@ -299,3 +299,11 @@ def test_a_system_from_outside_the_library_works(crowd, tmp_path, monkeypatch):
     again = rl.Gallery.load(gallery.save(tmp_path / "mean.gallery"), system)
     assert again.search(crowd.query, k=1).names[:, 0].tolist() == crowd.query.pids.astype(str).tolist()
     sys.modules.pop("mean")
+
+
+def test_pids_may_be_a_tensor(system):
+    gallery, x = rl.Gallery(system), unit(2, 8)
+    gallery.add(x, torch.tensor([3, 4]))
+    assert gallery.names == ["3", "4"]
+    with pytest.raises(ValueError, match="names are text or numbers, not bytes"):
+        gallery.add(x, b"ab")

@@ -133,6 +133,15 @@ def test_a_folder_of_track_0_is_refused(tmp_path):
         rl.load(tmp_path / "video")
 
 
+def test_folders_beside_the_tracks_are_reported(tmp_path):
+    for folder in ("track_1", "track_-1", "track 2"):
+        save(tmp_path / "cut" / folder / "frame_1.jpg", np.zeros((20, 10, 3), np.uint8))
+    split = rl.load(tmp_path / "cut")
+    assert split.query.paths.tolist() == ["track_1/frame_1.jpg"]
+    (unread,) = [each for each in rl.check(split).problems if each.kind == "unread"]
+    assert sorted(unread.files) == ["track 2/frame_1.jpg", "track_-1/frame_1.jpg"]
+
+
 def test_two_folders_of_one_track_are_refused(tmp_path):
     for folder in ("track_12", "track-0012"):
         save(tmp_path / "video" / folder / "1.png", np.zeros((20, 10, 3), np.uint8))

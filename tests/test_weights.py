@@ -5,7 +5,9 @@ import urllib.error
 import pytest
 import torch
 import torchvision
+from torch import nn
 
+from reidlib.systems import osnet
 from reidlib.systems.backbones import trunk
 
 
@@ -21,6 +23,38 @@ def test_weights_of_a_file_are_loaded_without_their_head(tmp_path, num_classes):
     loaded = trunk("resnet18", weights=str(tmp_path / "own.pth"))
     assert torch.equal(loaded.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
     assert loaded.channels == 512
+
+
+def test_a_layer_that_is_called_as_a_head_is_loaded_where_the_backbone_has_it(tmp_path):
+    """Guards: OSNet's own layer `fc`, which kept its random weights; a file without it is refused."""
+    state = osnet.x0_25().state_dict()
+    torch.save(state | {"classifier.weight": torch.zeros(9, 512)}, tmp_path / "own.pth")
+    loaded = trunk("reidlib.systems.osnet:x0_25", weights=str(tmp_path / "own.pth"), last_stride=2)
+    assert all(torch.equal(loaded.net.state_dict()[name], value) for name, value in state.items())
+    del state["fc.0.weight"]
+    torch.save(state, tmp_path / "less.pth")
+    with pytest.raises(ValueError, match=r"1 entries missing or unknown, first 'fc\.0\.weight'"):
+        trunk("reidlib.systems.osnet:x0_25", weights=str(tmp_path / "less.pth"))
+
+
+class Inside(nn.Module):
+    """A backbone of one's own whose layers lie in an attribute `net`."""
+
+    channels = 8
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.norm = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1)), nn.BatchNorm2d(8)
+
+    def forward(self, images):
+        return self.norm(self.net(images))
+
+
+def test_a_backbone_of_ones_own_is_loaded_in_its_own_naming(tmp_path):
+    source = Inside()
+    torch.save(source.state_dict(), tmp_path / "own.pth")
+    loaded = trunk(f"{__name__}:Inside", weights=str(tmp_path / "own.pth"))
+    assert all(torch.equal(loaded.net.state_dict()[name], value) for name, value in source.state_dict().items())
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):

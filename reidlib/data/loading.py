@@ -158,7 +158,7 @@ def _own(source: Path) -> Split:
     """Images of the user's, named so that they cannot be taken for a built-in set."""
     name = layouts.own_name(source)
     if source.is_dir() and (found := tracks.read_tracks(name, source)):
-        return _split(name, *found, (), False)
+        return _split(name, *found, (), found[0] == source)  # a video's tracks lie in the cache
     if source.is_dir():
         return _split(name, source, layouts.read_folder(name, source), (), True)
     return _split(name, source.parent, read_table(source), (), False)

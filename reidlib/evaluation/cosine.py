@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,14 +27,15 @@ class Cosine:
     def _error(self, dim: int) -> float:
         """A bound on |tile - exact|, relative to sum |q_d g_d| <= 1.
 
-        Inputs rounded to the product's format: twice its unit roundoff (TF32, which accelerators may use for float32,
-        may truncate) and half its smallest step for each number near zero. A float32 sum of D products, each rounded
-        by up to 2^-24 with a mean of zero: 4 sqrt(D) 2^-24 is 6.9 deviations of roundings that are evenly spread, and
+        Inputs rounded to the product's format: twice its unit roundoff (TF32, which a GPU takes for float32 if torch is
+        told to, may truncate) and half its smallest step for each number near zero. A float32 sum of D products, each
+        rounded by up to 2^-24 with a mean of zero: 4 sqrt(D) 2^-24 is 6.9 deviations of roundings that are evenly spread, and
         exceeded with probability 1e-10 (Hoeffding's inequality as in Higham and Mary 2019, Theorem 2.4; the certain
         bound, D 2^-24, is far above). One rounding of the result, and lengths within 2^-21 of one, not divided by.
         """
         kind = torch.finfo(self.dtype)
-        tf32 = self.dtype == torch.float32 and self.g.device.type != "cpu"
+        coarse = self.g.device.type != "cpu" and torch.get_float32_matmul_precision() != "highest"
+        tf32 = coarse and self.dtype == torch.float32
         roundoff = 2**-10 if tf32 else max(kind.eps / 2, 2**-24)
         return 3 * roundoff + dim**0.5 * (4 * 2**-24 + kind.tiny * kind.eps) + 2**-21
 
@@ -63,6 +65,12 @@ class Cosine:
             for known, x, k in zip(self.known[dot], (self.q, self.g), (i, j), strict=True)
         )
         return pairwise(dot, self.q, self.g, i, j) / (q_length * g_length)
+
+
+def in_float32(source: Any) -> Any:
+    """A `Similarity` whose tiles are no coarser than float32, for use without its exact pairs."""
+    half = isinstance(source, Cosine) and torch.finfo(source.dtype).eps > torch.finfo(torch.float32).eps
+    return Cosine(source.q, source.g, torch.float32) if half else source
 
 
 def near_one(x: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from reidlib.evaluation.cosine import in_float32
 from reidlib.evaluation.counting import tiling
 from reidlib.evaluation.scores import Scores, bootstrap
 from reidlib.evaluation.sysu_trials import SysuScores
@@ -108,7 +109,7 @@ def verification(scores: Scores, bins: int = 20_000, memory: int = 2**26) -> Ver
     bins : int, bins of similarity over [-1, 1]
     memory : int, bytes for a tile of similarities; the result does not depend on it
     """
-    source, rule = scores.source, scores.rule
+    source, rule = in_float32(scores.source), scores.rule
     true, false = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
     for rows, tiles in tiling(rule, memory):
         true += np.histogram(source.near(*rule.matches(rows)).clip(-1, 1), bins, (-1, 1))[0]

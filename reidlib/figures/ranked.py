@@ -1,5 +1,6 @@
 """Ranked lists as figures and as folders, which queries to look at, and how similar matches and others are."""
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -168,8 +169,9 @@ def visualize(
     target = Path(folder) / "visualization" / scores.query.name.split("/")[0].replace(":", "_")
     for name, images in progress(copies.items(), "copying ranked lists", few=few):
         (target / name).mkdir(parents=True, exist_ok=True)
-        for old in (target / name).glob("*_top[0-9][0-9][0-9]_name_*"):  # of another model's list
-            old.unlink()
+        for old in (target / name).glob("*_top*_name_*"):  # of another model's list
+            if re.match(r"(query|gallery)_top\d{3,}_name_", old.name):
+                old.unlink()
         for rank, file in enumerate(images):
             kind, copy = "gallery" if rank else "query", f"{shortened(file.stem, 180)}{file.suffix}"
             shutil.copyfile(file, target / name / f"{kind}_top{rank:03d}_name_{copy}")

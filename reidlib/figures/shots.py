@@ -22,17 +22,20 @@ def plot_split(split: Split) -> Picture:
     """Draw the images per identity of the train set and the images per camera of all three sets."""
     fig, (left, right) = panels(2)
     sizes = np.unique(split.train.pids, return_counts=True)[1]
-    step = -(-(np.ptp(sizes) + 1) // 30)  # whole numbers of images in each of at most 30 bars
-    left.hist(sizes, bins=np.arange(sizes.min() - 0.5, sizes.max() + step, step), color=BLUE, edgecolor="white")
-    left.axvline(sizes.mean(), color=VERMILLION, linestyle="--", label=f"mean {sizes.mean():.1f}")
     left.set(title=f"Train: images per identity ({len(sizes):,} people)", xlabel="images", ylabel="identities")
-    left.xaxis.set_major_locator(MaxNLocator(integer=True))
-    left.legend()
+    spread = "none"
+    if len(sizes):
+        step = -(-(np.ptp(sizes) + 1) // 30)  # whole numbers of images in each of at most 30 bars
+        left.hist(sizes, bins=np.arange(sizes.min() - 0.5, sizes.max() + step, step), color=BLUE, edgecolor="white")
+        left.axvline(sizes.mean(), color=VERMILLION, linestyle="--", label=f"mean {sizes.mean():.1f}")
+        left.xaxis.set_major_locator(MaxNLocator(integer=True))
+        left.legend()
+        spread = f"{sizes.min()} to {sizes.max()}, mean {sizes.mean():.1f}"
     _camera_bars(right, split)
     sets = ", ".join(f"{name} {len(getattr(split, name)):,}" for name in ("train", "query", "gallery"))
     fig.alt = (
-        f"Two charts of {split.name}. Train images per identity: {sizes.min()} to {sizes.max()}, "
-        f"mean {sizes.mean():.1f}. Images per camera: {len(right.get_xticks())} cameras, {sets}."
+        f"Two charts of {split.name}. Train images per identity: {spread}. "
+        f"Images per camera: {len(right.get_xticks())} cameras, {sets}."
     )
     return fig
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import fields
 
 from reidlib.data import Split
 from reidlib.data.batches import PKSampler
@@ -15,7 +16,9 @@ from reidlib.train.embedding import embed
 from reidlib.train.loop import fit
 
 STEPS, IMAGES = 5, 64  # enough for a second or two on the toy data
-SHAPE = ("model", "backbone", "last_stride", "height", "width", "p", "k", "precision")  # what a step's time depends on
+# What a step's time depends on, beside the fields that only a model's own recipe has.
+SHAPE = ("model", "backbone", "last_stride", "pooling", "height", "width", "p", "k", "order", "precision", "compile")
+SHARED = {field.name for field in fields(Recipe)}
 STARTED = "import IPython, ipykernel, reidlib.train, reidlib.figures.plots"
 
 
@@ -24,10 +27,10 @@ def estimate(jobs: list[Job]) -> dict[str, float]:
 
     Each shape of network is measured once, by a short run in a folder that is thrown away.
     """
-    speeds: dict[tuple, tuple[list[float], float, float]] = {}
+    speeds: dict[str, tuple[list[float], float, float]] = {}
     seconds = {}
     for job in jobs:
-        shape = tuple(getattr(job.recipe, name) for name in SHAPE)
+        shape = repr([item for item in job.recipe.to_dict().items() if item[0] in SHAPE or item[0] not in SHARED])
         splits, _ = test_sets(job.recipe.dataset, *job.places, job.same_camera)
         split = next(iter(splits.values()))
         if shape not in speeds:

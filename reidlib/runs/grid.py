@@ -76,13 +76,17 @@ def _run(planned: list[Job], base: Path, carry_out: Engine, say: Callable[[str],
     errors: dict[str, str | None] = {}
     locks: dict[str, filelock.BaseFileLock] = {}
     start = time.monotonic()
-    for wait in (False, True):  # first what is free; then what another grid is running, if that one leaves it undone
-        left = [job for job in planned if job.name not in errors]
-        for job, error in carry_out(_claim(left, base, locks, errors, wait)):
-            errors[job.name] = error
-            locks.pop(job.name).release()
-            minutes = (time.monotonic() - start) / 60
-            say(f"[{len(errors)}/{len(planned)}, {minutes:.1f} min] {job.name}: {error or 'done'}")
+    try:
+        for wait in (False, True):  # first what is free; then what another grid is running, if that leaves it undone
+            left = [job for job in planned if job.name not in errors]
+            for job, error in carry_out(_claim(left, base, locks, errors, wait)):
+                errors[job.name] = error
+                locks.pop(job.name).release()
+                minutes = (time.monotonic() - start) / 60
+                say(f"[{len(errors)}/{len(planned)}, {minutes:.1f} min] {job.name}: {error or 'done'}")
+    finally:
+        for lock in locks.values():  # of jobs that were interrupted; a notebook keeps this frame with the traceback
+            lock.release()
     return [Outcome(job, base / job.name, errors[job.name]) for job in planned]
 
 

@@ -241,6 +241,9 @@ class Gallery:
 
 def _labels(kind: str, given: Any, count: int) -> list[str]:
     """One label an image, or one for all; "" for None and NaN. ValueError if there are more or fewer."""
+    given = given.tolist() if isinstance(given, torch.Tensor | np.ndarray) else given
+    if isinstance(given, bytes):
+        raise ValueError(f"{kind} are text or numbers, not bytes")
     given = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given] * count
     if len(given) != count:
         raise ValueError(f"{len(given)} {kind} for {count} images: one an image is needed")

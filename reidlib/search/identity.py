@@ -33,8 +33,12 @@ def refuse(where: str, there: dict[str, Any], system: System) -> None:
 
 
 def refuse_scores(scores: Scores, there: dict[str, Any], system: System) -> None:
-    """ValueError for scores of another model: the first query, where its image is here, has another embedding."""
+    """ValueError for re-ranked scores, and of another model: the first query, if its image is here, is another."""
     refuse("the gallery", there, system)
+    if scores.reranked:
+        raise ValueError(
+            f"the scores of {scores.query.name} are re-ranked, and a gallery compares cosines: measure again"
+        )
     if scores.query.file(0).is_file():
         pair = [F.normalize(emb[:1].float().cpu()) for emb in (embed(system, scores.query[:1]), scores.q)]
         if pair[0].shape != pair[1].shape or float((pair[0] * pair[1]).sum()) < SAME:

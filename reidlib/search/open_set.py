@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from reidlib.data.shots import DISTRACTOR, JUNK
+from reidlib.evaluation.cosine import in_float32
 from reidlib.evaluation.counting import tiling
 from reidlib.evaluation.scores import Interval, Scores, bootstrap
 
@@ -101,7 +102,8 @@ def open_set(scores: Scores, enrolled: float = 0.5, seed: int = 0, average: bool
 
     Raises
     ------
-    ValueError : scores from a file; fewer than two people on one of the sides
+    ValueError : scores from a file; fewer than two people on one of the sides; `average` with a rule that ignores
+        images of other people, as SYSU-MM01's
     """
     rule, people = scores.rule, np.unique(scores.pids[scores.valid])
     count = round(enrolled * len(people))
@@ -119,7 +121,7 @@ def open_set(scores: Scores, enrolled: float = 0.5, seed: int = 0, average: bool
 
 def _best(scores: Scores, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The highest similarity of each query's matches, and of the wrong answers that are `there`: (Q,) each."""
-    source, rule = scores.source, scores.rule
+    source, rule = in_float32(scores.source), scores.rule
     own, others = np.full((2, len(rule.q_pid)), -np.inf)
     for rows, tiles in tiling(rule, 2**26):
         i, j = rule.matches(rows)
@@ -133,8 +135,17 @@ def _best(scores: Scores, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _averaged(scores: Scores, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same of people's mean embeddings; that of the query's own person is of the images that it does not ignore."""
     rule = scores.rule
+    for rows, tiles in tiling(rule, 2**26):
+        for cols in tiles:
+            people = (rule.g_pid[cols] != JUNK) & (rule.g_pid[cols] != rule.q_pid[rows, None])
+            if (rule.wrong(rows, cols) != people).any():
+                raise ValueError(
+                    f"average=True: the rule of {scores.query.name} ignores images of other people, whose means would "
+                    "hold them; leave average out"
+                )
     q, g = (torch.nn.functional.normalize(x.double().cpu()) for x in (scores.q, scores.g))
-    alone = np.where(rule.g_pid == DISTRACTOR, -2 - np.arange(len(g)), rule.g_pid)  # each is a stranger by itself
+    strangers = (rule.g_pid == DISTRACTOR) & (DISTRACTOR not in rule.q_pid)  # each by itself; else people like others
+    alone = np.where(strangers, -2 - np.arange(len(g)), rule.g_pid)
     pids, which = np.unique(alone[there], return_inverse=True)
     total = torch.zeros(len(pids), g.shape[1], dtype=torch.float64)
     total.index_add_(0, torch.from_numpy(which), g[torch.from_numpy(there)])

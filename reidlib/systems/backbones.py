@@ -13,6 +13,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from reidlib.models import imported
 from reidlib.recipe import BACKBONES, Recipe
+from reidlib.systems.timm_models import sized, timm_model
 from reidlib.systems.weights import load_weights
 
 
@@ -66,16 +67,32 @@ def trunk(
     if name in BACKBONES:
         net = Slim() if name == "slim" else torchvision.models.get_model(name, weights=None)
     elif source == "timm":
-        net = _timm(rest, weights == "imagenet", size)
+        net = timm_model(rest, weights == "imagenet")
     elif rest:
         net = imported(name, "backbone")()
     else:
         raise ValueError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}, timm:NAME or module:function")
     if weights not in (None, "none") and not (source == "timm" and weights == "imagenet"):
-        load_weights(net, name, str(weights))
+        try:
+            load_weights(net, name, str(weights))
+        except ValueError:
+            if not sized(net, size):
+                raise
+            load_weights(net, name, str(weights))  # of a published model, whose transformer has the size already
+    sized(net, size)
     net = _headless(net, name, stem_relu) if name in BACKBONES else Pooled(net)
-    if last_stride == 1:
-        _keep_resolution(net, size)
+    try:
+        if last_stride == 1:
+            _keep_resolution(net, size)
+        if source == "timm":
+            with torch.inference_mode(), evaluating(net):
+                net(torch.zeros(1, 3, *size))
+    except (RuntimeError, AttributeError, AssertionError) as error:
+        if source != "timm":
+            raise
+        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        tried = f"images of {size[0]} x {size[1]} with last_stride={last_stride}"
+        raise ValueError(f"backbone={name!r} makes no map of {tried} ({why}); choose other ones or another") from error
     return net if pooling == "mean" else Pooled(unpooled(net), gem=True)
 
 
@@ -123,21 +140,6 @@ class Pooled(nn.Module):
         return maps.float().clamp(min=1e-6).pow(self.exponent).mean((2, 3)).pow(1 / self.exponent)
 
 
-class TimmMaps(nn.Module):
-    """The last feature map of a timm model, (B, 3, H, W) to (B, C, h, w); of a transformer its patch tokens."""
-
-    def __init__(self, net: Any) -> None:
-        super().__init__()
-        self.net, self.channels = net, net.num_features
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps = self.net.forward_features(images)
-        if maps.ndim == 3:  # (B, tokens, C), the class token first
-            tokens = maps[:, getattr(self.net, "num_prefix_tokens", 0) :]
-            return tokens.mT.unflatten(2, self.net.patch_embed.grid_size)
-        return maps if maps.shape[1] == self.channels else maps.permute(0, 3, 1, 2)
-
-
 def unpooled(net: nn.Module) -> nn.Module:
     """A backbone of `trunk` up to its last feature map: (B, 3, H, W) to (B, C, h, w), with the same parameter names."""
     if isinstance(net, Pooled):
@@ -162,27 +164,6 @@ def _headless(net: Any, name: str, stem_relu: bool) -> nn.Module:
         if not stem_relu:
             net.relu = nn.Identity()  # torchvision's ResNet uses this one in its stem only
     return net
-
-
-def _timm(name: str, pretrained: bool, size: tuple[int, int]) -> nn.Module:
-    try:
-        import timm
-    except ImportError:
-        raise ImportError(f"backbone='timm:{name}' needs timm: pip install timm") from None
-    if not timm.is_model(name):
-        raise ValueError(f"timm has no model {name!r}; timm.list_models() names them")
-    try:
-        net: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)
-    except Exception as error:  # timm's hub raises many kinds, and none without a download
-        if not pretrained:
-            raise
-        raise FileNotFoundError(
-            f"the ImageNet weights of timm:{name} could not be fetched ({error}). Give the path of a .pth file as "
-            "weights, or train from scratch with weights='none'"
-        ) from error
-    if hasattr(net, "patch_embed") and hasattr(net, "set_input_size"):
-        net.set_input_size(img_size=size)
-    return TimmMaps(net)
 
 
 def _keep_resolution(net: nn.Module, size: tuple[int, int]) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import urllib.error
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +14,10 @@ from torch import Tensor, nn
 
 from reidlib.files import weights_file
 from reidlib.progress import watched
-from reidlib.recipe import TORCHVISION
+from reidlib.recipe import BACKBONES, TORCHVISION
 
 HEADER = "reidlib"  # the word of a published model's header under which `described` stands
-HEADS = ("fc.", "classifier.", "head.")  # layers that are left out: they have another number of classes
+HEADS = ("fc.", "classifier.", "head.", "head_dist.")  # layers that a backbone lacks: they say which class it is
 
 
 def load_weights(net: nn.Module, name: str, weights: str) -> None:
@@ -32,15 +31,17 @@ def load_weights(net: nn.Module, name: str, weights: str) -> None:
     """
     if weights == "imagenet" and name not in TORCHVISION:
         raise ValueError(f"no ImageNet weights are known for backbone={name!r}; write weights='none', or a path")
-    state = _download(name) if weights == "imagenet" else _read(weights)
-    body = {key: value for key, value in state.items() if not key.startswith(HEADS)}
+    state = _download(name) if weights == "imagenet" else _read(weights, name)
+    net = getattr(net, "net", net) if name.startswith("timm:") else net
+    parts = [] if name in BACKBONES else list(net.state_dict())  # torchvision's still have a head here
+    body = {key: value for key, value in state.items() if key in parts or not key.startswith(HEADS)}
     if bad := [key for key, value in body.items() if not value.isfinite().all()]:
         raise ValueError(f"weights {weights}: {bad[0]!r} holds NaN or infinity; give others, imagenet or none")
     try:
-        missing, unexpected = getattr(net, "net", net).load_state_dict(body, strict=False)
+        missing, unexpected = net.load_state_dict(body, strict=False)
     except RuntimeError as error:  # sizes differ; torch lists them a line each
         raise ValueError(f"weights {weights} do not fit {name}: {str(error).splitlines()[1].strip()}") from error
-    if wrong := [key for key in (*missing, *unexpected) if not key.startswith(HEADS)]:
+    if wrong := [key for key in (*missing, *unexpected) if key in parts or not key.startswith(HEADS)]:
         raise ValueError(
             f"weights {weights} do not fit {name}: {len(wrong)} entries missing or unknown, first {wrong[0]!r}"
         )
@@ -86,16 +87,16 @@ def check_digest(file: str | Path, tensors: Mapping[str, Tensor], header: Mappin
         raise ValueError(f"{file} is damaged: its content does not match its digest; fetch or make it again")
 
 
-def _read(file: str) -> dict[str, Tensor]:
+def _read(file: str, name: str) -> dict[str, Tensor]:
     if not (path := weights_file(file)).is_file():
         kinds = "give imagenet, none or the path of a .pth or .safetensors file"
         raise FileNotFoundError(f"weights: no file {path.absolute()}; {kinds}")
     if path.suffix == ".safetensors":
         state, header = read_tensors(path)
         check_digest(path, state, header)
-        published = {re.sub(r"^trunk\.(net\.)*", "", name): state[name] for name in state if name.startswith("trunk.")}
-        published.pop("exponent", None)  # of GeM pooling, which is no part of the network
-        return published or state
+        around = 2 if name.startswith("timm:") else int(name not in BACKBONES or "trunk.exponent" in state)
+        start = "trunk." + "net." * around
+        return {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)} or state
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything for a damaged file, with advice that would run its code

@@ -17,6 +17,7 @@ from reidlib.files import made, write_csv, write_whole
 from reidlib.models import NameNotFoundError
 from reidlib.provenance import code_of, differences, in_words, joined
 from reidlib.recipe import Recipe
+from reidlib.settings import plain
 from reidlib.systems import System, build
 from reidlib.train.pretrained import SUFFIX, pretrained
 
@@ -136,9 +137,9 @@ class Keeper:
             )
         refuse(self.run, self.identity)  # somebody may have deleted the folder and begun another run in it
         optimizers = {name: optimizer.state_dict() for name, optimizer in self.system.optimizers.items()}
-        state = {"system": self.system.state_dict(), "optimizers": optimizers, "rows": rows, "begun": begun}
+        rest = {"optimizers": optimizers, "rows": rows, "begun": begun, "identity": self.identity}
         whole = io.BytesIO()  # so that a full disk is an OSError of the write, not one of torch's own
-        torch.save(state | {"identity": self.identity}, whole)
+        torch.save({"system": self.system.state_dict(), **plain(rest)}, whole)
         whole.write(_checksum(whole.getbuffer()))
         made(file.parent, "checkpoints")
         write_whole(file, whole.getbuffer())

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,6 +52,12 @@ PROJECTS = {
         {"backbone": "resnet50", "last_stride": 2, "stem_relu": True, "bnneck": False, "resize": "bilinear"},
     ),
 }  # fmt: skip
+
+
+# NumPy's numbers, such as the rank-1 of torchreid's checkpoints, by their names of NumPy 2 and 1
+SCALAR = np.float64(0).__reduce__()[0]
+KINDS = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
+NUMBERS: list[Any] = [SCALAR, (SCALAR, "numpy.core.multiarray.scalar"), np.dtype, *KINDS]
 
 
 def foreign(path: str | Path, device: str | torch.device | None = None, **fields: Any) -> System:
@@ -105,7 +112,8 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         state: Any = read_tensors(file)[0]
     else:
         try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(NUMBERS):
+                state = torch.load(file, map_location="cpu", weights_only=True)
         except Exception:  # torch raises nearly anything, with advice that would run the file's code
             raise ValueError(
                 f"{file} is no file of torch.save, or cannot be read without running its code; {REMEDY}"

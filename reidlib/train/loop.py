@@ -104,7 +104,7 @@ def load_or_train(recipe: Recipe, shots: Shots, run_dir: str | Path, epoch: int 
     ValueError : the folder or the checkpoint belongs to another recipe, other data or other starting weights; the
         checkpoint is missing, and a training keeps none of that epoch
     """
-    run, me = Path(run_dir), identity(recipe, data_digest(shots))
+    run, me = Path(run_dir).expanduser(), identity(recipe, data_digest(shots))
     refuse(run, me)
     if (epoch or recipe.epochs) not in checkpoints(run):
         check_epoch(recipe, epoch)

@@ -29,9 +29,10 @@ class Cosine:
 
         Inputs rounded to the product's format: twice its unit roundoff (TF32, which a GPU takes for float32 if torch is
         told to, may truncate) and half its smallest step for each number near zero. A float32 sum of D products, each
-        rounded by up to 2^-24 with a mean of zero: 4 sqrt(D) 2^-24 is 6.9 deviations of roundings that are evenly spread, and
-        exceeded with probability 1e-10 (Hoeffding's inequality as in Higham and Mary 2019, Theorem 2.4; the certain
-        bound, D 2^-24, is far above). One rounding of the result, and lengths within 2^-21 of one, not divided by.
+        rounded by up to 2^-24 with a mean of zero: 4 sqrt(D) 2^-24 is 6.9 deviations of roundings that are evenly
+        spread, and exceeded with probability 1e-10 (Hoeffding's inequality as in Higham and Mary 2019, Theorem 2.4; the
+        certain bound, D 2^-24, is far above). One rounding of the result, and lengths within 2^-21 of one, not divided
+        by.
         """
         kind = torch.finfo(self.dtype)
         coarse = self.g.device.type != "cpu" and torch.get_float32_matmul_precision() != "highest"

@@ -66,7 +66,7 @@ def test_gains_are_paired_by_seed_and_allow_for_all_pairs_of_sets():
         neck.gains([*table, table[0] | {"mAP": 0.0}])
 
 
-@pytest.mark.parametrize("name", ["toy", "market1501"])
+@pytest.mark.parametrize("name", ["toy", "market1501", "market1501_strong"])
 def test_the_committed_rows_after_the_neck_are_those_of_the_runs_own_tests(name):
     own, rows = (rl.read_csv(rl.project() / "results" / f"{file}.csv") for file in (name, f"{name}_bnneck"))
     known = {(row["dataset"], row["test"], row["seed"]): row for row in own if row["tricks"] == "all"}

@@ -212,6 +212,11 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
     for feature in ("after", "before"):
         five = {row["seed"]: row["mAP"] for row in searched if (row["feature"], row["test"]) == (feature, "market")}
         measured.append(paired("all five - none", five, none, of=2))
+    strong = rl.read_csv(rl.project() / "results" / "market1501_strong.csv")
+    for test in ("market", "cuhk01"):
+        mAP = [{row["seed"]: row["mAP"] for row in rows if (row["tricks"], row["test"]) == (tricks, test)}
+               for rows, tricks in ((strong, "all"), (market, "all"), (market, "none"))]  # fmt: skip
+        measured += [paired("strong", mAP[0], other, of=4) for other in mAP[1:]]
     infrared, pixels = (
         rl.read_csv(rl.project() / "results" / f"{name}.csv") for name in ("rgb_infrared", "pixel_alignment")
     )

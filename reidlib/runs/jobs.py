@@ -14,7 +14,7 @@ from unittest.mock import patch
 import filelock
 
 from reidlib.data.batches import PKSampler
-from reidlib.provenance import data_digest, differences, identity, modules_of, source_digest
+from reidlib.provenance import DIGESTED, data_digest, differences, identity, modules_of, source_digest
 from reidlib.recipe import Recipe, recipe_class
 from reidlib.runs.measuring import test_sets
 from reidlib.runs.parameters import check_given, parameters_of
@@ -24,7 +24,7 @@ from reidlib.train.checkpoints import check_epoch, read_claim
 
 PLACES = ("data_root", "market_path", "duke_path")  # where data lie: no part of a job's name
 LEFTOVER = 60  # seconds to wait for a kernel whose grid was killed; it ends by itself about a second later
-PARTS = {"digest of the images and labels": "training images", "digest of the weights": "weights", "system": "system"}
+PARTS = {DIGESTED["data"]: "training images", DIGESTED["weights"]: "weights", DIGESTED["system"]: "system"}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ TOY_CROSS = CROSS | TOY | {  # few people: many small batches, a larger rate and
     "p": 13, "k": 4, "iterations": 14, "epochs": 36, "warmup_epochs": 3, "milestones": (27, 32), "checkpoint_every": 12,
     "lr": 5e-3, "weight_decay": 5e-3,
 }  # fmt: skip
-LAPTOP = {  # a third of the reference's iterations in its proportions: half an hour on two cores
+LAPTOP = {  # a third of the reference's iterations in its proportions: 40 minutes on two cores
     "backbone": "mobilenet_v2", "height": 128, "width": 64, "pad": 5, "precision": "float32",
     "iterations": 220, "epochs": 36, "warmup_epochs": 3, "milestones": (12, 21), "checkpoint_every": 12,
 }  # fmt: skip

@@ -83,6 +83,8 @@ def search(options: argparse.Namespace) -> int:
     people = sorted(path for path in source.glob("[!.]*") if path.is_dir())
     if source.is_dir() and not people:
         raise ValueError(f"{source} has no sub-folders: it needs one for each person, with the person's images")
+    if people and (loose := images_in(source)):
+        raise ValueError(f"{source} holds sub-folders and loose images: {few(sorted(loose))}; put each in a person's")
     if nobody := [path.name for path in people if path.name in PARTS or re.fullmatch(r"-\d+|0+", path.name)]:
         raise ValueError(
             f"{source} has sub-folders that are no person: {few(nobody)}. Give the folder that has one for "

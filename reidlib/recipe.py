@@ -137,8 +137,8 @@ class Recipe:
             raise ValueError(f"pad={self.pad}; it must be at most the smaller side of the images, {min(self.size)}")
         if not 0 <= self.erasing_area[0] <= self.erasing_area[1] <= 1:
             raise ValueError(f"erasing_area={self.erasing_area}; give two shares of the image, the smaller one first")
-        if self.freeze and not 0 < self.warmup_epochs < self.epochs:
-            rest = "the backbone rests for warmup_epochs, give some, and fewer than epochs"
+        if self.freeze and not 0 < 2 * self.warmup_epochs < self.epochs:
+            rest = "it makes the warm-up twice as long, so give some, and fewer than half of epochs"
             raise ValueError(f"freeze=True with warmup_epochs={self.warmup_epochs}; {rest}={self.epochs}")
         if self.order == "modality" and self.k % 2:
             raise ValueError(f"k={self.k} with order='modality'; it must be even, half visible, half infrared")
@@ -190,7 +190,7 @@ class Recipe:
 
     def shortened(self, iterations: int) -> "Recipe":
         """Two short epochs, the second of which shows how long a step takes; of a model of phases one more for each."""
-        return self.replace(epochs=2, iterations=iterations, checkpoint_every=9)
+        return self.replace(epochs=2, iterations=iterations, checkpoint_every=9, freeze=False)
 
     def learning_rate(self, epoch: int) -> float:
         """The learning rate during 0-based `epoch`."""

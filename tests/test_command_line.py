@@ -90,6 +90,14 @@ def test_the_feature_is_the_one_that_is_asked_for(crowd, tmp_path, monkeypatch, 
     assert "--feature: object has one feature only" in capsys.readouterr().err
 
 
+def test_an_image_beside_the_folders_of_people_is_refused(crowd, model, tmp_path, capsys):
+    """Guards: somebody who was not enrolled without a word."""
+    people, file = tmp_path / "crowd" / "gallery", crowd.query.files()[0]
+    (people / "carl.png").write_bytes(file.read_bytes())
+    assert main(["search", model, str(people), str(file)]) == 2
+    assert "holds sub-folders and loose images: carl.png" in capsys.readouterr().err
+
+
 def test_search_prints_a_row_for_each_answer_and_says_whether_anybody_is_known(crowd, model, tmp_path, capsys):
     people, file = str(tmp_path / "crowd" / "gallery"), str(crowd.query.files()[0])
     assert main(["search", model, people, file, "-k", "3", "--save", str(tmp_path / "g")]) == 0

@@ -452,12 +452,18 @@ def test_numbers_and_words_of_numpy_are_pythons_in_a_recipe():
     assert kinds <= {int, float, str, bool, tuple, list}
 
 
-def test_a_backbone_that_would_rest_for_the_whole_training_is_refused():
-    with pytest.raises(
-        ValueError, match=r"freeze=True with warmup_epochs=3; the backbone rests .* fewer than epochs=3"
-    ):
-        market(preset="strong", epochs=3)
-    assert market(preset="strong", epochs=4).freeze
+def test_a_training_that_would_end_in_the_warm_up_of_a_resting_backbone_is_refused():
+    with pytest.raises(ValueError, match=r"freeze=True with warmup_epochs=3; .* fewer than half of epochs=6"):
+        market(preset="strong", epochs=6)
+    assert market(preset="strong", epochs=7).schedule_factor(6) == 1
+
+
+@pytest.mark.parametrize("preset", Recipe.PRESETS)
+def test_every_preset_can_be_shortened_to_measure_its_steps(preset):
+    """Guards: a dry run that refused `strong`, because its backbone rests for longer than two epochs."""
+    short = market(preset=preset).shortened(5)
+    assert (short.epochs, short.iterations) == (2, 5)
+    assert short.size == market(preset=preset).size
 
 
 @pytest.mark.parametrize("preset", ["reference", "paper"])

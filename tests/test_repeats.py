@@ -36,6 +36,12 @@ def test_a_grid_is_every_combination_in_order():
 def test_one_recipe_under_two_words_is_one_job():
     words = ["none+warmup+erasing+smoothing+stride", "all", "all-bnneck", "none+bnneck+stride+smoothing+erasing+warmup"]
     assert [job["tricks"] for job in grid(tricks=words, seed=[1])] == words[:2]
+    presets = grid(dataset="market", preset=["laptop", "strong"], tricks=["none", "all", "all+cosine+freeze"][:2])
+    assert [(job["preset"], job["tricks"]) for job in presets] == [
+        ("laptop", "none"),
+        ("laptop", "all"),
+        ("strong", "all"),
+    ]
     assert len(grid(flip_test=[True, False])) == 2, "what is no part of the recipe still makes another job"
 
 

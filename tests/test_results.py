@@ -244,9 +244,15 @@ def test_another_scoring_has_a_file_of_its_own(crowd, run):
     rl.measure(system, crowd, folder, same_camera="keep", ties="optimistic")
     rl.measure(system, crowd, folder, same_camera="ignore", rerank=None)
     assert (folder / "per_query-crowd.npz").read_bytes() == plain
+    kept = (folder / "embeddings" / "crowd.npz").read_bytes()
+    system.feature = "before"
+    rl.measure(system, crowd, folder)
+    assert (folder / "per_query-crowd.npz").read_bytes() == plain
+    assert (folder / "embeddings" / "crowd.npz").read_bytes() == kept
     names = {file.name for file in folder.glob("per_query-*")}
     assert names == {
-        "per_query-crowd.npz", "per_query-crowd-reranked.npz", "per_query-crowd-same_camera=keep-ties=optimistic.npz"
+        "per_query-crowd.npz", "per_query-crowd-reranked.npz", "per_query-crowd-same_camera=keep-ties=optimistic.npz",
+        "per_query-crowd-before.npz",
     }  # fmt: skip
 
 

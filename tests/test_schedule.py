@@ -1,8 +1,11 @@
 """The learning rate of every epoch, against the reference implementation's and the paper's code."""
 
+import numpy as np
 import pytest
+import torch
 from golden_fill import facts
 
+import reidlib as rl
 from reidlib.recipe import Recipe
 from reidlib.settings import warmup_multistep
 
@@ -75,6 +78,16 @@ def test_a_cosine_falls_from_the_base_rate_to_nothing_after_a_linear_warm_up():
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert 0 < rates[-1] < 1e-3
     assert rates[10 + 55 - 20] + rates[10 + 55 + 20] == pytest.approx(1)
+
+
+def test_a_backbone_that_rests_goes_on_resting_after_an_embedding():
+    """Guards: an embedding between two steps that woke the BatchNorms' statistics."""
+    system = rl.build(Recipe.for_dataset("toy", tricks="all+freeze"), np.arange(4), "cpu")
+    system.begin_epoch(0)
+    modes = {name: part.training for name, part in system.named_modules()}
+    assert len(set(modes.values())) == 2, "some train, some rest"
+    system.embed(torch.zeros(2, 3, 64, 32))
+    assert {name: part.training for name, part in system.named_modules()} == modes
 
 
 def test_freeze_doubles_the_warm_up():

@@ -1,6 +1,7 @@
 """Gallery: known people and nobody, exact answers, one file; and what it refuses."""
 
 import importlib
+import json
 import sys
 
 import numpy as np
@@ -215,7 +216,7 @@ def test_what_cannot_be_enrolled_or_searched_says_so(gallery, system, crowd):
     x = unit(2, 16)
     for call, said in {
         lambda: gallery.search(crowd.query, k=0): "k=0",
-        lambda: gallery.search(unit(1, 15)): "15 numbers, those of the gallery have 16",
+        lambda: gallery.search(unit(1, 15)): "15 numbers, of the gallery 16",
         lambda: gallery.search(torch.zeros(0, 16)): r"floating point \(N, D\)",
         lambda: gallery.search([]): "no images to embed",
         lambda: gallery.search(x * torch.nan): "image 0 holds NaN or infinity",
@@ -223,7 +224,7 @@ def test_what_cannot_be_enrolled_or_searched_says_so(gallery, system, crowd):
         lambda: gallery.add(x): "the name of image 0 is ''.*for each image, or one for all",
         lambda: gallery.add(x, ["new"]): "1 names for 2 images",
         lambda: gallery.add(x, "new", cameras=[1]): "1 cameras for 2 images",
-        lambda: gallery.add(x, ["new", " "]): "the name of image 1 is ' '",
+        lambda: gallery.add(x, ["new", " "]): "the name of image 1 is ''",
         lambda: gallery.add(x, [np.nan, "new"]): "the name of image 0 is ''",
         lambda: gallery.add(x, ["new", None]): "the name of image 1 is ''",
         lambda: gallery.add(x, "nobody"): "the name of image 0 is 'nobody'",
@@ -248,6 +249,47 @@ def test_a_model_that_gives_nan_is_named_with_the_file(gallery, system, crowd, m
     monkeypatch.setattr(system, "embed", lambda images: torch.full((len(images), 16), torch.nan))
     with pytest.raises(ValueError, match=r"image 0 \(.*\.png\) holds NaN or infinity"):
         gallery.search(crowd.query)
+
+
+def test_one_name_in_two_spellings_is_one_person(system):
+    """Guards: a person who is enrolled twice, and stays enrolled when the name is removed."""
+    gallery, emb = rl.Gallery(system, average=True), torch.eye(4)
+    gallery.add(emb, ["anna", " anna ", "Jos\u00e9", "Jose\u0301"])
+    assert set(gallery.names) == {"anna", "Jos\u00e9"}
+    assert gallery.search(emb[:1]).names.shape == (1, 2)
+    with pytest.raises(ValueError, match="already enrolled: Jos"):
+        gallery.add(emb[:1], "Jose\u0301")
+    gallery.remove("Jose\u0301 ")
+    assert set(gallery.names) == {"anna"}
+
+
+def test_a_row_is_known_where_its_own_similarity_reaches_the_threshold(system):
+    gallery = rl.Gallery(system)
+    gallery.add(torch.eye(3), ["a", "b", "c"])
+    gallery.set_threshold(0.5)
+    rows = gallery.search(torch.tensor([[1.0, 0.1, 0.0]])).rows()
+    assert [(row["name"], row["known"]) for row in rows] == [("a", True), ("b", False), ("c", False)]
+    assert json.loads(json.dumps(rows)) == rows
+
+
+def test_a_threshold_comes_from_scores_of_plain_objects_too(system):
+    """`score` takes any objects with these five; such scores have no image to compare the model by."""
+
+    class Labelled:
+        pids, camids = np.repeat(np.arange(1, 21), 2), np.tile([1, 2], 20)
+        paths = np.array([f"{i}.jpg" for i in range(40)])
+
+        def __init__(self, root):
+            self.root = root
+
+        def __len__(self):
+            return 40
+
+    emb = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
+    scores = rl.score(emb, emb, Labelled("query"), Labelled("gallery"))
+    gallery = rl.Gallery(system)
+    gallery.add(emb, np.arange(40))
+    assert gallery.set_threshold(scores, false_alarms=0.5).test == "test, seed 0"
 
 
 def test_a_notebook_shows_pictures_with_words(gallery, crowd, tmp_path):

@@ -42,6 +42,12 @@ def test_a_folder_of_tracks_is_a_gallery_and_a_query_of_each(tmp_path):
     assert rl.check(split)
 
 
+def test_frames_count_by_number_with_or_without_zeros_before_it(tmp_path):
+    for frame in (2, 10, 100):
+        save(tmp_path / "cut" / "track_1" / f"frame_{frame}.png", np.zeros((20, 10, 3), np.uint8))
+    assert rl.load(tmp_path / "cut").query.paths.tolist() == ["track_1/frame_2.png"], "the first crop"
+
+
 def test_boxes_are_cut_from_their_frames(video):
     folder, frames = video
     split = rl.load(folder)

@@ -28,9 +28,14 @@ REMEDY = {
 NO_NUMBER = "it looks like a number and is no whole one, or too low: write 12 or -1, or begin a name with a letter"
 
 
+def spelled(name: str) -> str:
+    """The one spelling of a name: in Unicode's form NFC, without invisible letters and blanks around it."""
+    return unicodedata.normalize("NFC", name.translate(INVISIBLE)).strip()
+
+
 def clean(label: str) -> str:
-    """The one spelling of a label: " 007" and "7.0" are "7", "−1" is "-1", and a name has Unicode's form NFC."""
-    text = unicodedata.normalize("NFC", label.translate(INVISIBLE)).strip()
+    """The one spelling of a label: " 007" and "7.0" are "7", "−1" is "-1", and a name is as `spelled`."""
+    text = spelled(label)
     number = text.translate(MINUS)
     return str(int(number.partition(".")[0])) if WHOLE.fullmatch(number) else text
 

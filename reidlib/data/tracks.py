@@ -46,7 +46,7 @@ def read_tracks(name: str, folder: Path) -> tuple[Path, list[Row]] | None:
     rows = []
     for sub in sorted(root.iterdir()):
         if sub.is_dir() and (track := TRACK.fullmatch(sub.name)):
-            for i, file in enumerate(sorted(images_in(sub))):
+            for i, file in enumerate(sorted(images_in(sub), key=_counted)):
                 camera = CAMERA.search(file)
                 pid = str(int(track[1])) if track[1].isdecimal() else track[1]
                 if of.setdefault(pid, sub.name) != sub.name:
@@ -58,6 +58,11 @@ def read_tracks(name: str, folder: Path) -> tuple[Path, list[Row]] | None:
     if table is not None and not rows:
         raise ValueError(f"{name}: no box of {table.name} lies inside its frame; are its columns left, top in pixels?")
     return (root, rows) if rows else None
+
+
+def _counted(file: str) -> list[int | str]:
+    """What sorts the files of a track by their numbers: frame_2.png is before frame_10.png."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file)]
 
 
 def _cut(name: str, folder: Path, table: Path) -> Path:

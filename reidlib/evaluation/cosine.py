@@ -35,7 +35,7 @@ class Cosine:
         by.
         """
         kind = torch.finfo(self.dtype)
-        coarse = self.g.device.type != "cpu" and torch.get_float32_matmul_precision() != "highest"
+        coarse = self.g.device.type != "cpu" and torch.backends.cuda.matmul.fp32_precision not in ("none", "ieee")
         tf32 = coarse and self.dtype == torch.float32
         roundoff = 2**-10 if tf32 else max(kind.eps / 2, 2**-24)
         return 3 * roundoff + dim**0.5 * (4 * 2**-24 + kind.tiny * kind.eps) + 2**-21

@@ -60,8 +60,8 @@ Engine = Callable[[Iterable[Job]], Iterator[tuple[Job, str | None]]]  # carries 
 def grid(**values: Any) -> list[dict[str, Any]]:
     """Combine values of a notebook's parameters into jobs: the parameters of every combination, in the order given.
 
-    Combinations that are one recipe under two words, such as all-bnneck and none+warmup+erasing+smoothing+stride, are
-    one job, under the first.
+    Combinations that are one recipe under two words, such as all-bnneck and none+warmup+erasing+smoothing+stride, or
+    none of the presets laptop and strong, are one job, under the first.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def grid(**values: Any) -> list[dict[str, Any]]:
     for combination in itertools.product(*lists.values()):
         job = dict(zip(lists, combination, strict=True))
         recipe, others = _split({"dataset": "toy"} | job)
-        jobs.setdefault(repr((recipe.to_dict() | {"tricks": None}, others)), job)
+        jobs.setdefault(repr((recipe.to_dict() | {"tricks": None, "preset": None}, others)), job)
     return list(jobs.values())
 
 

@@ -39,8 +39,8 @@ def measure(
 
     The embeddings are kept in `run_dir`/embeddings and used again as long as the weights, the recipe, the images, the
     labels and the code are the same. The scores of each query go to `run_dir`/per_query-<set>.npz; the file of any
-    other scoring than the default has a name that says so, such as per_query-<set>-reranked.npz. Where the folder
-    cannot be written, a warning says so, and the scores are the same.
+    other feature or scoring than the default has a name that says so, such as per_query-<set>-reranked.npz. Where the
+    folder cannot be written, a warning says so, and the scores are the same.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def measure(
     flip = system.flip if flip is None else flip
     q, g = _embedded(system, split, run_dir, epoch, flip)
     scores = score(q, g, split.query, split.gallery, **scoring)
-    _keep(Path(run_dir, f"per_query-{_name(split, epoch, flip)}{_unusual(scoring)}.npz"), scores.save)
+    _keep(Path(run_dir, f"per_query-{_name(system, split, epoch, flip)}{_unusual(scoring)}.npz"), scores.save)
     return scores
 
 
@@ -149,10 +149,11 @@ def _refuse_untestable(split: Split, same_camera: str) -> None:
         raise ValueError(f"{split.name} cannot be tested: {error}{hint}") from None
 
 
-def _name(split: Split, epoch: int | None, flip: bool) -> str:
+def _name(system: System, split: Split, epoch: int | None, flip: bool) -> str:
     """What distinguishes the files of one test from those of another."""
-    name = shortened(re.sub(r"[/:]", "_", split.name), 200)
-    return name + ("" if epoch is None else f"-epoch{epoch:04d}") + "-flip" * flip
+    name, feature = shortened(re.sub(r"[/:]", "_", split.name), 200), getattr(system, "feature", "")
+    other = "" if feature == getattr(type(system), "feature", "") else f"-{feature}"
+    return name + ("" if epoch is None else f"-epoch{epoch:04d}") + "-flip" * flip + other
 
 
 def _unusual(scoring: dict[str, Any]) -> str:
@@ -163,7 +164,7 @@ def _unusual(scoring: dict[str, Any]) -> str:
 
 def _embedded(system: System, split: Split, run_dir: str | Path, epoch: int | None, flip: bool) -> list[torch.Tensor]:
     """The embeddings of query and gallery: those kept in the run's folder, or new ones, which are kept."""
-    file = Path(run_dir, "embeddings", f"{_name(split, epoch, flip)}.npz").expanduser()
+    file = Path(run_dir, "embeddings", f"{_name(system, split, epoch, flip)}.npz").expanduser()
     key = _key(system, split)
     if kept := _kept(file, key):
         return kept

@@ -45,10 +45,14 @@ class Answers:
         return np.where(self.known, self.names[:, 0], NOBODY).tolist()
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each query and answer, for a table: query, rank, name, similarity and, with a threshold, known."""
-        known = [{}] * len(self) if self.known is None else [{"known": value} for value in self.known.tolist()]
+        """A row for each query and answer, for a table: query, rank, name and similarity.
+
+        With a threshold also known: whether this similarity reaches it.
+        """
+        least = None if self.threshold is None else np.float32(self.threshold)
         return [
-            {"query": self._label(i), "rank": rank, "name": name, "similarity": round(value, 6)} | known[i]
+            {"query": self._label(i), "rank": rank, "name": name, "similarity": round(value, 6)}
+            | ({} if least is None else {"known": bool(value >= least)})
             for i in range(len(self))
             for rank, (name, value) in enumerate(zip(self.names[i].tolist(), self.similarities[i].tolist()), 1)
         ]

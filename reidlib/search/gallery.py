@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reidlib.data.labels import spelled
 from reidlib.data.shots import DISTRACTOR, Shots
 from reidlib.evaluation.cosine import Cosine, without_direction
 from reidlib.evaluation.counting import COLUMNS
@@ -69,7 +70,7 @@ class Gallery:
         Parameters
         ----------
         images : N images, whatever `embed` takes, or their embeddings, a floating-point tensor (N, D)
-        names : whose each image is, (N,), or one name for all; of Shots by default their pids
+        names : whose each image is, (N,), or one for all, spelled as labels are; of Shots by default their pids
         cameras : where each was taken, (N,), or one for all, kept as `cameras`; of Shots by default their camids
         more : these are further images of people who may be enrolled already
 
@@ -87,7 +88,7 @@ class Gallery:
             cameras = images.camids.tolist() if cameras is None else cameras
         emb, pictures = self._embedded(images)
         names, cameras = (_labels(kind, each, len(emb)) for kind, each in (("names", names), ("cameras", cameras)))
-        if wrong := [i for i, name in enumerate(names) if name.strip() in ("", NOBODY)]:
+        if wrong := [i for i, name in enumerate(names) if name in ("", NOBODY)]:
             said = f"the name of image {wrong[0]} is {names[wrong[0]]!r}"
             raise ValueError(f"{said}: give somebody's name for each image, or one for all of them")
         if not more and (twice := sorted(set(names) & set(self.names))):
@@ -102,7 +103,7 @@ class Gallery:
 
     def remove(self, name: str | int) -> None:
         """Take out all images of a person. ValueError for a name that is not enrolled."""
-        keep = [other != str(name) for other in self.names]
+        keep = [other != spelled(str(name)) for other in self.names]
         if all(keep):
             raise ValueError(f"{name!r} is not enrolled: {few(sorted(set(self.names))) or 'the gallery is empty'}")
         blocks, self._blocks = self._blocks, []
@@ -208,9 +209,7 @@ class Gallery:
             of = f" ({pictures[bad[0]]})" if isinstance(pictures[bad[0]], Path) else ""
             raise ValueError(f"the embedding of image {bad[0]}{of} {bad[1]}: check its model")
         if self._blocks and emb.shape[1] != (there := self._blocks[0].shape[1]):
-            raise ValueError(
-                f"embeddings of {emb.shape[1]} numbers, those of the gallery have {there}: another model's?"
-            )
+            raise ValueError(f"embeddings of {emb.shape[1]} numbers, of the gallery {there}: another model's?")
         return emb, pictures
 
     def _append(self, emb: Tensor) -> None:
@@ -247,4 +246,4 @@ def _labels(kind: str, given: Any, count: int) -> list[str]:
     given = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given] * count
     if len(given) != count:
         raise ValueError(f"{len(given)} {kind} for {count} images: one an image is needed")
-    return ["" if each is None or each != each else str(each) for each in given]
+    return ["" if each is None or each != each else spelled(str(each)) for each in given]

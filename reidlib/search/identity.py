@@ -4,6 +4,7 @@ from typing import Any
 
 from torch.nn import functional as F
 
+from reidlib.data.shots import Shots
 from reidlib.evaluation.scores import Scores
 from reidlib.provenance import code_of, in_words, state_digest
 from reidlib.systems import System
@@ -35,14 +36,13 @@ def refuse(where: str, there: dict[str, Any], system: System) -> None:
 def refuse_scores(scores: Scores, there: dict[str, Any], system: System) -> None:
     """ValueError for re-ranked scores, and of another model: the first query, if its image is here, is another."""
     refuse("the gallery", there, system)
+    of = f" of {scores.query.name}" if isinstance(scores.query, Shots) else ""
     if scores.reranked:
-        raise ValueError(
-            f"the scores of {scores.query.name} are re-ranked, and a gallery compares cosines: measure again"
-        )
-    if scores.query.file(0).is_file():
+        raise ValueError(f"the scores{of} are re-ranked, and a gallery compares cosines: measure again")
+    if isinstance(scores.query, Shots) and scores.query.file(0).is_file():
         pair = [F.normalize(emb[:1].float().cpu()) for emb in (embed(system, scores.query[:1]), scores.q)]
         if pair[0].shape != pair[1].shape or float((pair[0] * pair[1]).sum()) < SAME:
             raise ValueError(
-                f"the scores of {scores.query.name} are of another model or feature than the gallery: measure them "
+                f"the scores{of} are of another model or feature than the gallery: measure them "
                 "with the system that the gallery was made with"
             )

@@ -116,7 +116,8 @@ def open_set(scores: Scores, enrolled: float = 0.5, seed: int = 0, average: bool
     valid, at = scores.valid, np.isin(scores.pids, known)
     best = np.where(at, np.maximum(own, others), others)[valid].astype(np.float32)
     right = (at & (own > others + 1e-5))[valid]
-    return OpenSet(best, right, at[valid], scores.pids[valid], count, f"{scores.query.name}, seed {seed}")
+    test = f"{getattr(scores.query, 'name', 'test')}, seed {seed}"
+    return OpenSet(best, right, at[valid], scores.pids[valid], count, test)
 
 
 def _best(scores: Scores, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,8 +141,8 @@ def _averaged(scores: Scores, there: np.ndarray) -> tuple[np.ndarray, np.ndarray
             people = (rule.g_pid[cols] != JUNK) & (rule.g_pid[cols] != rule.q_pid[rows, None])
             if (rule.wrong(rows, cols) != people).any():
                 raise ValueError(
-                    f"average=True: the rule of {scores.query.name} ignores images of other people, whose means would "
-                    "hold them; leave average out"
+                    "average=True: the rule of this test ignores images of other people, whose means would hold them; "
+                    "leave average out"
                 )
     q, g = (torch.nn.functional.normalize(x.double().cpu()) for x in (scores.q, scores.g))
     strangers = (rule.g_pid == DISTRACTOR) & (DISTRACTOR not in rule.q_pid)  # each by itself; else people like others

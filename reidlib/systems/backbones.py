@@ -191,13 +191,14 @@ def _keep_resolution(net: nn.Module, size: tuple[int, int]) -> None:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for as long as the block runs."""
-    training = module.training
+    """Evaluation mode for as long as the block runs; then each part is in its own mode again, as a resting backbone."""
+    modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        module.train(training)
+        for part, training in modes:
+            part.training = training
 
 
 def autocast(precision: str, images: Tensor) -> torch.autocast:

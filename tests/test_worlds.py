@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -208,15 +209,22 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
     measured += neck.gains(table["bnneck"]).values()
     market, searched = (rl.read_csv(rl.project() / "results" / f"market1501{kind}.csv") for kind in ("", "_bnneck"))
     measured += neck.gains(searched).values()
-    none = {row["seed"]: row["mAP"] for row in market if (row["tricks"], row["test"]) == ("none", "market")}
-    for feature in ("after", "before"):
-        five = {row["seed"]: row["mAP"] for row in searched if (row["feature"], row["test"]) == (feature, "market")}
+    for test, feature in product(("market", "cuhk01"), ("after", "before")):
+        none = {row["seed"]: row["mAP"] for row in market if (row["tricks"], row["test"]) == ("none", test)}
+        five = {row["seed"]: row["mAP"] for row in searched if (row["feature"], row["test"]) == (feature, test)}
         measured.append(paired("all five - none", five, none, of=2))
-    strong = rl.read_csv(rl.project() / "results" / "market1501_strong.csv")
+    strong, strong_searched, switches = (
+        rl.read_csv(rl.project() / "results" / f"market1501_{kind}.csv")
+        for kind in ("strong", "strong_bnneck", "switches")
+    )
+    measured += neck.gains(strong_searched).values()
     for test in ("market", "cuhk01"):
         mAP = [{row["seed"]: row["mAP"] for row in rows if (row["tricks"], row["test"]) == (tricks, test)}
-               for rows, tricks in ((strong, "all"), (market, "all"), (market, "none"))]  # fmt: skip
-        measured += [paired("strong", mAP[0], other, of=4) for other in mAP[1:]]
+               for rows, tricks in (
+                   (strong, "all"), (market, "all"), (market, "none"), (market, "all-erasing"),
+                   (switches, "all+cosine+freeze"), (real, "none"), (real, "all-warmup"))]  # fmt: skip
+        measured += [paired("strong", mAP[0], other, of=4) for other in mAP[1:3]]
+        measured += [paired("", mAP[1], mAP[3], of=2), *(paired("", mAP[4], other, of=2) for other in mAP[5:])]
     infrared, pixels = (
         rl.read_csv(rl.project() / "results" / f"{name}.csv") for name in ("rgb_infrared", "pixel_alignment")
     )
@@ -259,6 +267,10 @@ def test_the_intervals_that_the_lessons_quote_are_those_of_the_committed_rows():
         quoted = set(re.findall(r"[+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\]", prose))
         assert len(quoted - elsewhere) >= 1
         assert quoted - elsewhere <= known
+    page = (rl.project() / "docs" / "results.md").read_text().split("**Market-1501 without a GPU.**")[1]
+    quoted = re.findall(r"[+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\]", page.partition("![")[0])
+    assert len(quoted) == 18
+    assert set(quoted) <= known, "the table of docs/results.md"
     lines = prose[prose.index("| verdict |") :].split("\n\n")[0].splitlines()[2:]
     for line, (panel, at) in zip(lines, gains.items(), strict=True):
         said = [f"{gain.mean:+.1f}" for gain in at.values() if gain.low > 0 or gain.high < 0]

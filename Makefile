@@ -124,10 +124,10 @@ cross: .venv/ready
 
 # real people on a laptop: the preset laptop on Market-1501, tested there and, where it is here, on CUHK01. Three seeds:
 # with all five tricks, without random erasing, and without any, results/market1501.csv; the ladder at three tenths of
-# the length, results/market1501_ladder.csv; one run of twice the length, which the package ships, results/market1501_longer.csv;
-# three switches of a stronger baseline at the ladder's length, results/market1501_switches.csv; the preset strong, which
-# has two of them, results/market1501_strong.csv; the search before the BNNeck, *_bnneck.csv. WEIGHTS=FILE where the
-# ImageNet weights cannot be fetched.
+# the length, results/market1501_ladder.csv; three switches of a stronger baseline at the ladder's length,
+# results/market1501_switches.csv; the preset strong, which has two of them, results/market1501_strong.csv, and one run of
+# it of twice the length, which the package ships, results/market1501_longer.csv; the search before the BNNeck,
+# *_bnneck.csv. WEIGHTS=FILE where the ImageNet weights cannot be fetched.
 MARKET := -p dataset market $(if $(WEIGHTS),-p weights $(abspath $(WEIGHTS)))
 LAPTOP := $(MARKET) -p preset laptop
 market: .venv/ready
@@ -136,12 +136,12 @@ market: .venv/ready
 	$(call twice, $(LAPTOP) -p seed 1 2 3 -p iterations 66 --csv results/market1501_ladder.csv -p tricks none none+warmup \
 	  none+warmup+erasing none+warmup+erasing+smoothing none+warmup+erasing+smoothing+stride all all+center \
 	  all-warmup all-erasing all-smoothing all-stride)
-	$(GRID) $(LAPTOP) -p seed 1 -p iterations 440 --csv results/market1501_longer.csv -p tricks all
-	$(BIN)/python -m reidlib.studies.neck results/market1501_longer_bnneck.csv runs/market-laptop-all-seed1-iterations=440*
 	$(call twice, $(LAPTOP) -p seed 1 2 3 -p iterations 66 --csv results/market1501_switches.csv -p tricks all+gem all+cosine \
 	  all+freeze all+cosine+freeze all+gem+cosine+freeze)
 	$(call twice, $(MARKET) -p preset strong -p seed 1 2 3 --csv results/market1501_strong.csv)
-	$(BIN)/python -m reidlib.studies.neck results/market1501_strong_bnneck.csv runs/market-strong-all-seed*
+	$(BIN)/python -m reidlib.studies.neck results/market1501_strong_bnneck.csv $$(ls -d runs/market-strong-all-seed* | grep -v iterations)
+	$(GRID) $(MARKET) -p preset strong -p seed 1 -p iterations 440 --csv results/market1501_longer.csv
+	$(BIN)/python -m reidlib.studies.neck results/market1501_longer_bnneck.csv runs/market-strong-all-seed1-iterations=440*
 
 clean:
 	rm -rf runs build .pytest_cache .ruff_cache .hypothesis

@@ -246,12 +246,12 @@ ROWS: dict[str, dict[str, tuple]] = {
         "margin": (0.6, {"loss triplet", "loss loss"}),
         "center_weight": (1e-3, {"loss center", "loss loss"}),
         "center_lr": (0.1, {"rate center 0"}),
-        "freeze": (True, {"stages", "rate main 0"}),
+        "freeze": (True, {"stages", "rate main 0"}, {"warmup_epochs": 1}),
         "lr": (0.02, {"rate main 0"}),
         "weight_decay": (1e-3, {"decay main 0"}),
     },
     "pcb": SHARED | by_model("pcb") | {name: (value, NOTHING) for name, value in UNREAD.items()} | {
-        "freeze": (True, RATES["pcb"]),  # `for_dataset` refuses it; the schedule is the same for all
+        "freeze": (True, RATES["pcb"], {"warmup_epochs": 1}),  # `for_dataset` refuses it; the schedule is for all
         "lr": (0.03, {"rate main 0"}),
         "backbone_lr": (0.03, {"rate main 1"}),
         "weight_decay": (1e-3, {"decay main 0", "decay main 1"}),
@@ -263,7 +263,7 @@ ROWS: dict[str, dict[str, tuple]] = {
         "rpp_epochs": ((1, 2), {"stages", "loss loss", "rate main 2"} | RATES["pcb"], {"rpp": True}),
     },
     "aligngan": SHARED | by_model("aligngan") | {name: (value, NOTHING) for name, value in UNREAD.items()} | {
-        "freeze": (True, RATES["aligngan"]),  # `for_dataset` refuses it; the schedule is the same for all
+        "freeze": (True, RATES["aligngan"], {"warmup_epochs": 1}),  # `for_dataset` refuses it; the schedule is for all
         "k": (2, {"batches", "features", "map", "generators' images"} | EMBEDDED["aligngan"] | GAN),
         "order": ("identity", "AlignGAN needs visible and infrared images"),
         "margin": (0.6, {"loss triplet", "loss pixel_triplet", "loss loss"}),

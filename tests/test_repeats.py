@@ -36,7 +36,7 @@ def test_a_grid_is_every_combination_in_order():
 def test_one_recipe_under_two_words_is_one_job():
     words = ["none+warmup+erasing+smoothing+stride", "all", "all-bnneck", "none+bnneck+stride+smoothing+erasing+warmup"]
     assert [job["tricks"] for job in grid(tricks=words, seed=[1])] == words[:2]
-    presets = grid(dataset="market", preset=["laptop", "strong"], tricks=["none", "all", "all+cosine+freeze"][:2])
+    presets = grid(dataset="market", preset=["laptop", "strong"], tricks=["none", "all"])
     assert [(job["preset"], job["tricks"]) for job in presets] == [
         ("laptop", "none"),
         ("laptop", "all"),

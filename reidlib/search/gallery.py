@@ -103,7 +103,8 @@ class Gallery:
 
     def remove(self, name: str | int) -> None:
         """Take out all images of a person. ValueError for a name that is not enrolled."""
-        keep = [other != spelled(str(name)) for other in self.names]
+        gone = {spelled(str(name)), str(name)}  # a file of an older version may hold a name as it was given
+        keep = [other not in gone for other in self.names]
         if all(keep):
             raise ValueError(f"{name!r} is not enrolled: {few(sorted(set(self.names))) or 'the gallery is empty'}")
         blocks, self._blocks = self._blocks, []
